@@ -1,0 +1,50 @@
+"""Convolutional networks with every gradient written by hand."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from handgrad import errors, layers, losses, optim, rng
+from handgrad.graph import Graph, Input, Sequential, Symbol
+from handgrad.layers import Run
+
+if TYPE_CHECKING:
+    from handgrad import compat, data, io, kernels, models, testing, train, viz
+    from handgrad.io import load, save
+    from handgrad.train import Trainer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Graph",
+    "Input",
+    "Run",
+    "Sequential",
+    "Symbol",
+    "Trainer",
+    "compat",
+    "data",
+    "errors",
+    "io",
+    "kernels",
+    "layers",
+    "load",
+    "losses",
+    "models",
+    "optim",
+    "rng",
+    "save",
+    "testing",
+    "train",
+    "viz",
+]
+
+_LATER = {"load": "handgrad.io", "save": "handgrad.io", "Trainer": "handgrad.train"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is not needed at once when it is first used."""
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
+    if name in __all__:
+        return importlib.import_module(f"handgrad.{name}")
+    raise AttributeError(f"module 'handgrad' has no attribute {name!r}")

@@ -1,0 +1,95 @@
+"""Running a model: forward, backward and commit over the order of its nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from handgrad.layers import Layer, Merge, Run
+from handgrad.typing import Array
+
+if TYPE_CHECKING:
+    from handgrad.graph.graph import Graph, Node
+
+
+class Tape(NamedTuple):
+    """What every node saved in a forward, in order."""
+
+    saved: tuple[Any, ...]
+
+
+def forward(
+    graph: Graph, x: Array, run: Run, *, watch: Callable[[Node, Array], None] | None = None
+) -> tuple[Array, Tape]:
+    """Run every node; a value is let go after its last use, unless a layer saved it."""
+    values: list[Any] = [x]
+    saved = []
+    last = {i: k for k, node in enumerate(graph.nodes) for i in node.inputs}
+    for k, node in enumerate(graph.nodes):
+        inputs = tuple(values[i] for i in node.inputs)
+        y, kept = node.layer.forward(inputs if isinstance(node.layer, Merge) else inputs[0], _run_of(node, run))
+        if watch is not None:
+            watch(node, y)
+        values.append(y)
+        saved.append(kept if run.training else None)
+        for i in node.inputs:
+            if last[i] == k:
+                values[i] = None
+    return values[-1], Tape(tuple(saved))
+
+
+def backward(
+    graph: Graph,
+    dy: Array,
+    tape: Tape,
+    run: Run,
+    *,
+    need_dx: bool = False,
+    watch: Callable[[Node, Array], None] | None = None,
+) -> Array | None:
+    """Run every node backward, last first.
+
+    Only where the gradient leads to a trainable parameter, or to the input if `need_dx`. At a fan-out the first
+    gradient is taken by reference and the next added to it in fresh storage: what a layer returned is never written.
+    """
+    needed = _needed(graph, need_dx)
+    grads: list[Any] = [None] * len(needed)
+    grads[-1] = dy
+    for k in range(len(graph.nodes) - 1, -1, -1):
+        node, dy_k = graph.nodes[k], grads[k + 1]
+        if dy_k is None or not needed[k + 1]:
+            continue
+        if watch is not None:
+            watch(node, dy_k)
+        into = any(needed[i] for i in node.inputs)
+        dx = node.layer.backward(dy_k, tape.saved[k], _run_of(node, run), need_dx=into)
+        grads[k + 1] = None
+        if into:
+            for i, dx_i in zip(node.inputs, dx if isinstance(node.layer, Merge) else (dx,), strict=True):
+                if needed[i]:
+                    grads[i] = dx_i if grads[i] is None else grads[i] + dx_i
+    return grads[0]
+
+
+def commit(graph: Graph, tape: Tape) -> None:
+    """Let every node move its buffers on."""
+    for node, saved in zip(graph.nodes, tape.saved, strict=True):
+        node.layer.commit(saved)
+
+
+def _needed(graph: Graph, need_dx: bool) -> list[bool]:
+    """Return for every value whether its gradient leads anywhere."""
+    needed = [need_dx]
+    for node in graph.nodes:
+        needed.append(_trains(node.layer) or any(needed[i] for i in node.inputs))
+    return needed
+
+
+def _trains(layer: Layer) -> bool:
+    return layer.trainable and bool(layer.parameters())
+
+
+def _run_of(node: Node, run: Run) -> Run:
+    """Return the run as the node sees it, with a random stream of its own."""
+    return replace(run, rng=run.rng.child(node.name))

@@ -1,0 +1,348 @@
+"""A model: layers in the order they run, with names, parameters and state."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from handgrad.errors import ArgumentError, BuildError, CheckpointError, ShapeError
+from handgrad.graph import executor
+from handgrad.graph.summary import summary
+from handgrad.graph.symbol import Symbol, name_source
+from handgrad.layers import Buffer, Init, Layer, Merge, Parameter, Run
+from handgrad.layers.parameter import pack
+from handgrad.rng import Stream
+from handgrad.typing import Array, DTypeLike, Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One application of a layer.
+
+    Attributes
+    ----------
+    name : str
+        Unique in the model.
+    layer : Layer
+        What is applied; a shared layer stands in several nodes.
+    inputs : tuple of int
+        The values it takes: 0 is the model's input, i + 1 the output of node i.
+    shape : tuple of int
+        Of its output.
+    """
+
+    name: str
+    layer: Layer
+    inputs: tuple[int, ...]
+    shape: Shape
+
+
+class Graph:
+    """A model of layers connected in any way without loops.
+
+    Parameters
+    ----------
+    inputs, outputs : Symbol
+        From `Input`, and from calling layers on it.
+    seed : int, default 0
+        Of the initial values.
+    dtype : dtype, default float32
+        Of parameters and computation.
+    name : str, optional
+        Under which its layers stand when the model becomes a part of another, by calling it on a symbol.
+
+    Attributes
+    ----------
+    nodes : tuple of Node
+        In the order they run.
+    input_shape, output_shape : tuple of int
+        Without the batch axis.
+
+    Raises
+    ------
+    BuildError
+        If `outputs` does not follow from `inputs` alone.
+    ShapeError, ArgumentError
+        If a layer cannot take what it gets.
+
+    Examples
+    --------
+    >>> import numpy as np, handgrad as hg
+    >>> i = hg.Input((8, 8, 1))
+    >>> h = hg.layers.Conv2D(4, 3, padding="same")(i)
+    >>> model = hg.Graph(i, hg.layers.Add()(h, hg.layers.Conv2D(4, 1)(i)))
+    >>> model.predict(np.zeros((2, 8, 8, 1), np.float32)).shape
+    (2, 8, 8, 4)
+    >>> list(model.parameters())
+    ['conv2d.weight', 'conv2d.bias', 'conv2d_1.weight', 'conv2d_1.bias']
+    """
+
+    def __init__(
+        self,
+        inputs: Symbol,
+        outputs: Symbol,
+        *,
+        seed: int = 0,
+        dtype: DTypeLike = np.float32,
+        name: str | None = None,
+    ) -> None:
+        for what, symbol in (("inputs", inputs), ("outputs", outputs)):
+            if not isinstance(symbol, Symbol):
+                got = type(symbol).__name__
+                raise BuildError(
+                    f"Graph {what}", expected="one symbol", got=got, do="begin with handgrad.Input(shape)"
+                )
+        self.name = name
+        self.seed = seed
+        self.dtype = np.dtype(dtype)
+        self.input_shape = inputs.shape
+        self.output_shape = outputs.shape
+        self.nodes = tuple(_order(inputs, outputs))
+        self._build()
+
+    def _build(self) -> None:
+        rng = Stream((self.seed,)).child("init")
+        for node in self.nodes:
+            sources = tuple(self.nodes[i - 1].name if i else "the input" for i in node.inputs)
+            shapes = tuple(self._shape(i) for i in node.inputs)
+            init = Init(rng.child(node.name), self.dtype)
+            node.layer.path = node.layer.path if node.layer.built else node.name
+            try:
+                node.layer.build(shapes if isinstance(node.layer, Merge) else shapes[0], init)
+            except ShapeError as error:
+                raise name_source(error, sources) from None
+        pack(self.parameters().values())
+        for name, owned in (*self.parameters().items(), *self.buffers().items()):
+            owned.name = name
+
+    def _shape(self, value: int) -> Shape:
+        return self.nodes[value - 1].shape if value else self.input_shape
+
+    def __call__(self, symbol: Symbol) -> Symbol:
+        """Record all layers of this model on a symbol, as a part of another model that shares them."""
+        if not isinstance(symbol, Symbol) or symbol.shape != self.input_shape:
+            got = f"shape {symbol.shape}" if isinstance(symbol, Symbol) else type(symbol).__name__
+            raise ShapeError(
+                self.name or type(self).__name__, expected=f"a symbol of shape {self.input_shape}", got=got
+            )
+        values = [symbol]
+        for node in self.nodes:
+            label = f"{self.name}.{node.name}" if self.name else node.name
+            values.append(symbol.apply(node.layer, tuple(values[i] for i in node.inputs), label))
+        return values[-1]
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Every layer once, in the order they first run."""
+        return tuple({id(node.layer): node.layer for node in self.nodes}.values())
+
+    def __getitem__(self, name: str) -> Layer:
+        """Return the layer of the node `name`."""
+        for node in self.nodes:
+            if node.name == name:
+                return node.layer
+        raise ArgumentError("layer", expected=f"one of {', '.join(n.name for n in self.nodes)}", got=repr(name))
+
+    def _owned(self, of: Callable[[Layer], dict[str, Any]]) -> Iterator[tuple[str, Any]]:
+        seen = set()
+        for node in self.nodes:
+            if id(node.layer) not in seen:
+                seen.add(id(node.layer))
+                yield from ((f"{node.name}.{name}", value) for name, value in of(node.layer).items())
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Return every parameter by its path, ``"conv2d.weight"``."""
+        return dict(self._owned(lambda layer: layer.parameters()))
+
+    def trainable_parameters(self) -> dict[str, Parameter]:
+        """Return the parameters of the layers that are not frozen, by path."""
+        return dict(self._owned(lambda layer: layer.parameters() if layer.trainable else {}))
+
+    def buffers(self) -> dict[str, Buffer]:
+        """Return every buffer by its path, ``"batch_normalization.running_mean"``."""
+        return dict(self._owned(lambda layer: layer.buffers()))
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero."""
+        for parameter in self.parameters().values():
+            parameter.zero_grad()
+
+    def state(self) -> dict[str, Array]:
+        """Return copies of all parameters' and buffers' values, by path."""
+        return {name: owned.value.copy() for name, owned in (self.parameters() | self.buffers()).items()}
+
+    def load_state(self, state: dict[str, Array]) -> None:
+        """Set all parameters and buffers.
+
+        Raises
+        ------
+        CheckpointError
+            If names or shapes differ from `state`'s; nothing is changed then.
+        """
+        owned = self.parameters() | self.buffers()
+        missing, unknown = sorted(owned.keys() - state.keys()), sorted(state.keys() - owned.keys())
+        wrong = [n for n in owned.keys() & state.keys() if owned[n].shape != np.shape(state[n])]
+        if missing or unknown or wrong:
+            parts = [("missing", missing), ("unknown", unknown)]
+            got = [f"{what} {', '.join(names)}" for what, names in parts if names]
+            got += [f"{n} of shape {np.shape(state[n])}, not {owned[n].shape}" for n in sorted(wrong)]
+            raise CheckpointError("load_state", expected="the parameters of this model", got="; ".join(got))
+        for name, value in state.items():
+            owned[name].assign(value)
+
+    def freeze(self) -> None:
+        """Freeze every layer."""
+        for layer in self.layers:
+            layer.freeze()
+
+    def unfreeze(self) -> None:
+        """Unfreeze every layer."""
+        for layer in self.layers:
+            layer.unfreeze()
+
+    def check_input(self, x: Any) -> Array:
+        """Return `x` as an array of the model's dtype; complex numbers stay complex.
+
+        Raises
+        ------
+        ShapeError
+            If it is not a batch of inputs of this model.
+        """
+        x = np.asarray(x)
+        if x.shape[1:] != self.input_shape or x.ndim == 0:
+            wanted = ", ".join(map(str, self.input_shape))
+            do = "add the batch axis with x[None]" if x.shape == self.input_shape else ""
+            if x.shape[1:] == self.input_shape[:-1] and self.input_shape[-1:] == (1,):
+                do = "add the channel axis with x[..., None]"
+            where = self.name or type(self).__name__
+            raise ShapeError(where, expected=f"a batch of shape (n, {wanted})", got=f"shape {x.shape}", do=do)
+        return x if np.iscomplexobj(x) else x.astype(self.dtype, copy=False)
+
+    def forward(
+        self, x: Array, run: Run, *, watch: Callable[[Node, Array], None] | None = None
+    ) -> tuple[Array, executor.Tape]:
+        """Return the output and the tape that `backward` and `commit` need.
+
+        Parameters
+        ----------
+        x : (n, ...)
+            A batch of inputs.
+        run : Run
+            How the layers run.
+        watch : callable, optional
+            Is called with every node and its output, in order.
+        """
+        return executor.forward(self, self.check_input(x), run, watch=watch)
+
+    def backward(
+        self,
+        dy: Array,
+        tape: executor.Tape,
+        run: Run,
+        *,
+        need_dx: bool = False,
+        watch: Callable[[Node, Array], None] | None = None,
+    ) -> Array | None:
+        """Add to all trainable parameters' gradients; return dL/dx if `need_dx`.
+
+        Parameters
+        ----------
+        dy : (n, ...)
+            Gradient of the output.
+        tape : Tape
+            From the forward, with the same `run`.
+        watch : callable, optional
+            Is called with every node and the gradient of its output, last node first.
+        """
+        return executor.backward(self, dy, tape, run, need_dx=need_dx, watch=watch)
+
+    def commit(self, tape: executor.Tape) -> None:
+        """Move the buffers (running statistics) on, by what a forward saw."""
+        executor.commit(self, tape)
+
+    def predict(self, x: Any, batch_size: int = 256, *, run: Run | None = None) -> Array:
+        """Return the outputs for `x`, computed `batch_size` at a time in inference mode.
+
+        Parameters
+        ----------
+        x : (n, ...)
+            Inputs: any array, also memory-mapped; each batch is converted by itself.
+        batch_size : int, default 256
+            How many at once.
+        run : Run, optional
+            How the layers run.
+        """
+        if batch_size < 1:
+            raise ArgumentError("predict batch_size", expected="an int, at least 1", got=repr(batch_size))
+        run = run or Run()
+        self.check_input(x[:0])
+        starts = range(0, max(len(x), 1), batch_size)
+        return np.concatenate([self.forward(x[i : i + batch_size], run)[0] for i in starts])
+
+    def intermediates(self, x: Array, run: Run | None = None) -> dict[str, Array]:
+        """Return the output of every node for one batch, by name: a way to look inside."""
+        outputs: dict[str, Array] = {}
+        self.forward(x, run or Run(), watch=lambda node, y: outputs.update({node.name: y}))
+        return outputs
+
+    def summary(self) -> str:
+        """Return a table of the layers, their output shapes and costs, and the totals."""
+        return summary(self)
+
+
+def _order(inputs: Symbol, outputs: Symbol) -> Iterator[Node]:
+    """Yield the nodes between two symbols, each after those it needs, in the order of recording."""
+    order: list[Symbol] = []
+    done = {id(inputs)}
+    stack: list[tuple[Symbol, bool]] = [(outputs, False)]
+    while stack:
+        symbol, expanded = stack.pop()
+        if id(symbol) in done:
+            continue
+        if symbol.layer is None:
+            raise BuildError(
+                "Graph",
+                expected="outputs that follow from the given input alone",
+                got=f"another Input of shape {symbol.shape}",
+                do="a model has one input; merge several arrays before it",
+            )
+        if expanded:
+            done.add(id(symbol))
+            order.append(symbol)
+        else:
+            stack.append((symbol, True))
+            stack.extend((s, False) for s in reversed(symbol.inputs))
+    index = {id(inputs): 0, **{id(s): i + 1 for i, s in enumerate(order)}}
+    names = _names(order)
+    for symbol, name in zip(order, names, strict=True):
+        assert symbol.layer is not None
+        yield Node(name, symbol.layer, tuple(index[id(s)] for s in symbol.inputs), symbol.shape)
+
+
+def _names(order: list[Symbol]) -> list[str]:
+    """Return a unique name for every symbol; two layers that were given the same one are a mistake."""
+    owners: dict[str, Layer | None] = {}
+    names = []
+    for symbol in order:
+        layer = symbol.layer
+        assert layer is not None
+        name = wanted = symbol.label or layer.name or _snake(type(layer).__name__)
+        if name in owners and layer.name == name and owners[name] is not layer:
+            raise ArgumentError("Graph", expected="layers of different names", got=f"two named {name!r}")
+        number = 0
+        while name in owners:
+            number += 1
+            name = f"{wanted}_{number}"
+        owners[name] = layer
+        names.append(name)
+    return names
+
+
+def _snake(name: str) -> str:
+    """Return ``"batch_normalization"`` for ``"BatchNormalization"``, ``"conv2d"`` for ``"Conv2D"``."""
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
+    return name.lower()

@@ -1,0 +1,74 @@
+"""Symbols: calling a layer on one records that it is applied, and computes nothing but shapes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from handgrad.errors import ArgumentError, ShapeError
+from handgrad.layers import Layer, Merge
+from handgrad.typing import Shape, is_integer
+
+
+@dataclass(frozen=True, eq=False)
+class Symbol:
+    """The output of a layer in a model that is being put together; or the model's input.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Without the batch axis.
+    layer : Layer or None
+        What computes it; None for an input.
+    inputs : tuple of Symbol
+        What it is computed from.
+    label : str
+        The name it should have in the model; empty for one after the layer's class.
+    """
+
+    shape: Shape
+    layer: Layer | None = None
+    inputs: tuple[Symbol, ...] = ()
+    label: str = ""
+
+    def apply(self, layer: Layer, inputs: tuple[Symbol, ...], label: str = "") -> Symbol:
+        """Return the symbol of `layer` applied to `inputs`; every layer's call comes here."""
+        shapes = tuple(i.shape for i in inputs)
+        shape = layer.output_shape(shapes if isinstance(layer, Merge) else shapes[0])
+        return Symbol(shape, layer, inputs, label)
+
+
+def Input(shape: Any) -> Symbol:  # noqa: N802 (Keras' name)
+    """Return the symbol that a graph of layers begins with.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of one sample, without the batch axis: (height, width, channels) for images.
+
+    Raises
+    ------
+    ArgumentError
+        If it is not a tuple of positive ints.
+
+    Examples
+    --------
+    >>> import handgrad as hg
+    >>> i = hg.Input((32, 32, 3))
+    >>> hg.layers.Conv2D(16, 3, padding="same")(i).shape
+    (32, 32, 16)
+    """
+    if not isinstance(shape, tuple | list) or not all(is_integer(n) and n > 0 for n in shape):
+        raise ArgumentError(
+            "Input shape",
+            expected="a tuple of positive ints without the batch axis, such as (32, 32, 3)",
+            got=repr(shape),
+        )
+    return Symbol(tuple(int(n) for n in shape))
+
+
+def name_source(error: ShapeError, sources: tuple[str, ...]) -> ShapeError:
+    """Return `error` with the layer that what came came from, where there is just one."""
+    if error.source or len(sources) != 1:
+        return error
+    return ShapeError(error.where, expected=error.expected, got=error.got, do=error.do, source=sources[0])

@@ -1,0 +1,139 @@
+"""Pooling: the maximum or the mean of what a window covers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from handgrad.geometry import Window
+from handgrad.kernels.reference.namespace import accumulator, array_namespace, real
+from handgrad.kernels.reference.windows import crop, pad, padded_shape, taps
+from handgrad.typing import Array, Shape
+
+__all__ = [
+    "average_pool2d",
+    "average_pool2d_backward",
+    "global_average_pool2d",
+    "global_average_pool2d_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
+]
+
+
+def max_pool2d(x: Array, window: Window) -> tuple[Array, Array]:
+    """Return ``y[a, b] = max_ij P[a*s + i, b*s + j]`` and which tap it was, the padding being -inf.
+
+    Parameters
+    ----------
+    x : (n, h, w, c)
+        Images.
+    window : Window
+        Kernel, strides and padding.
+
+    Returns
+    -------
+    y : (n, oh, ow, c)
+    index : (n, oh, ow, c) of int32
+        Number ``i*kw + j`` of the first tap that holds the maximum; NaN counts as larger than anything.
+    """
+    xp = array_namespace(x)
+    P = pad(x, window, -np.inf)
+    y: Any = None
+    index: Any = None
+    for t, at in taps(window, window.output_size(x.shape[1:3])):
+        v = P[at]
+        if y is None:
+            y, index = v, xp.zeros(v.shape, dtype=xp.int32)
+            continue
+        larger = (real(v) > real(y)) | (xp.isnan(v) & ~xp.isnan(y))
+        y = xp.where(larger, v, y)
+        index = xp.where(larger, xp.asarray(t, dtype=xp.int32), index)
+    return (xp.asarray(y, copy=True) if window.kernel == (1, 1) else y), index
+
+
+def max_pool2d_backward(dy: Array, index: Array, shape: Shape, window: Window) -> Array:
+    """Return dx: each dy goes to the tap that held the maximum, ``dP[a*s + i, b*s + j] += dy*(index == tap)``.
+
+    Parameters
+    ----------
+    dy, index : (n, oh, ow, c)
+        Upstream gradient, and the taps from `max_pool2d`.
+    shape : (n, h, w, c)
+        Of the images.
+    window : Window
+        As in the forward.
+    """
+    xp = array_namespace(dy)
+    dP = xp.zeros(padded_shape(shape, window), dtype=dy.dtype)
+    zero = xp.asarray(0, dtype=dy.dtype)
+    for t, at in taps(window, (dy.shape[1], dy.shape[2])):
+        dP[at] += xp.where(index == t, dy, zero)
+    return crop(dP, window)
+
+
+def average_pool2d(x: Array, window: Window, *, count_padding: bool = False) -> Array:
+    """Return ``y[a, b] = sum_ij P[a*s + i, b*s + j]/count[a, b]``.
+
+    Parameters
+    ----------
+    x : (n, h, w, c)
+        Images.
+    window : Window
+        Kernel, strides and padding.
+    count_padding : bool
+        Divide by all taps, or only by those on the image.
+
+    Returns
+    -------
+    (n, oh, ow, c)
+    """
+    P = pad(x, window)
+    total: Any = 0
+    for _, at in taps(window, window.output_size(x.shape[1:3])):
+        total = total + P[at]
+    return total / _counts(x, x.shape, window, count_padding)
+
+
+def average_pool2d_backward(dy: Array, shape: Shape, window: Window, *, count_padding: bool = False) -> Array:
+    """Return dx: every pixel under a window gets ``dy/count``.
+
+    Parameters
+    ----------
+    dy : (n, oh, ow, c)
+        Upstream gradient.
+    shape : (n, h, w, c)
+        Of the images.
+    window, count_padding
+        As in the forward.
+    """
+    share = dy / _counts(dy, shape, window, count_padding)
+    dP = array_namespace(dy).zeros(padded_shape(shape, window), dtype=dy.dtype)
+    for _, at in taps(window, (dy.shape[1], dy.shape[2])):
+        dP[at] += share
+    return crop(dP, window)
+
+
+def _counts(x: Array, shape: Shape, window: Window, count_padding: bool) -> Array:
+    """Return how many pixels each place divides by, as (1, oh, ow, 1) in the dtype of x."""
+    xp = array_namespace(x)
+    ones = xp.ones((1, *shape[1:3], 1), dtype=x.dtype)
+    P = pad(ones, window, 1.0 if count_padding else 0.0)
+    count: Any = 0
+    for _, at in taps(window, window.output_size((shape[1], shape[2]))):
+        count = count + P[at]
+    one = xp.asarray(1, dtype=x.dtype)
+    return xp.where(real(count) > 0, count, one)  # a window wholly on padding gives 0, not 0/0
+
+
+def global_average_pool2d(x: Array) -> Array:
+    """Return ``y[n, c] = sum_hw x[n, h, w, c]/(h*w)``, accumulated in float64: (n, h, w, c) -> (n, c)."""
+    xp = array_namespace(x)
+    return xp.astype(xp.sum(x, axis=(1, 2), dtype=accumulator(x)) / (x.shape[1] * x.shape[2]), x.dtype)
+
+
+def global_average_pool2d_backward(dy: Array, shape: Shape) -> Array:
+    """Return ``dx[n, h, w, c] = dy[n, c]/(h*w)``: (n, c) -> shape (n, h, w, c)."""
+    xp = array_namespace(dy)
+    n, h, w, c = shape
+    return xp.asarray(xp.broadcast_to(xp.reshape(dy / (h * w), (n, 1, 1, c)), shape), copy=True)

@@ -1,0 +1,81 @@
+"""Layers: differentiable functions with parameters, each with its derivation."""
+
+from handgrad.layers.activation import (
+    ELU,
+    GELU,
+    SELU,
+    Activation,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
+from handgrad.layers.conv import Conv2D
+from handgrad.layers.dense import Dense
+from handgrad.layers.dropout import Dropout
+from handgrad.layers.initializers import (
+    Constant,
+    GlorotNormal,
+    GlorotUniform,
+    HeNormal,
+    HeUniform,
+    Initializer,
+    Orthogonal,
+    RandomNormal,
+)
+from handgrad.layers.layer import Layer, Merge, NothingSaved, Run, owned
+from handgrad.layers.merge import Add, Concatenate
+from handgrad.layers.norm import BatchNormalization
+from handgrad.layers.parameter import Buffer, Init, Parameter
+from handgrad.layers.pool import AveragePooling2D, GlobalAveragePooling2D, MaxPooling2D
+from handgrad.layers.recurrent import SimpleRNN
+from handgrad.layers.reshape import ConstantPadding2D, Flatten, Reshape, UpSampling2D, ZeroPadding2D
+
+__all__ = [
+    "ELU",
+    "GELU",
+    "SELU",
+    "Activation",
+    "Add",
+    "AveragePooling2D",
+    "BatchNormalization",
+    "Buffer",
+    "Concatenate",
+    "Constant",
+    "ConstantPadding2D",
+    "Conv2D",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "GlobalAveragePooling2D",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Init",
+    "Initializer",
+    "Layer",
+    "LeakyReLU",
+    "MaxPooling2D",
+    "Merge",
+    "NothingSaved",
+    "Orthogonal",
+    "Parameter",
+    "RandomNormal",
+    "ReLU",
+    "Reshape",
+    "Run",
+    "SELU",
+    "SiLU",
+    "Sigmoid",
+    "SimpleRNN",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+    "UpSampling2D",
+    "ZeroPadding2D",
+    "owned",
+]

@@ -1,0 +1,66 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from handgrad.errors import ArgumentError
+from handgrad.layers.layer import Layer, Run
+from handgrad.typing import Array, Shape
+
+
+class DropoutSaved(NamedTuple):
+    """What the backward of dropout needs; None where nothing was dropped."""
+
+    mask: Array | None
+
+
+@dataclass(eq=False)
+class Dropout(Layer):
+    r"""Sets numbers to zero at random, in training only.
+
+    Parameters
+    ----------
+    rate : float, default 0.5
+        The share that is dropped, 0 <= rate < 1.
+
+    Notes
+    -----
+    With a mask that is :math:`1/(1 - r)` with probability :math:`1 - r` and else 0, drawn anew in every step,
+
+    .. math:: y_i = x_i\,m_i, \qquad \dot x_i = \dot y_i\,m_i
+
+    The mean of :math:`m_i` is 1, so that inference is the identity. The mask comes from ``run.rng``: a model gives every
+    node and every step a stream of its own, so that a repeated forward drops the same numbers.
+
+    References
+    ----------
+    .. [1] N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15 (2014).
+    """
+
+    rate: float = 0.5
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return `shape`."""
+        if not 0 <= self.rate < 1:
+            raise ArgumentError(
+                f"{self.where} rate", expected="the share that is dropped, 0 <= rate < 1", got=repr(self.rate)
+            )
+        return shape
+
+    def forward(self, x: Array, run: Run) -> tuple[Array, DropoutSaved]:
+        """Return ``y = x*mask`` in training, else x."""
+        self.check_input(x)
+        if not run.training or self.rate == 0:
+            return x, DropoutSaved(None)
+        keep = 1 - self.rate
+        mask = run.rng.keep(x.shape, keep) * x.dtype.type(1 / keep)
+        return x * mask, DropoutSaved(mask)
+
+    def backward(self, dy: Array, saved: DropoutSaved, run: Run, *, need_dx: bool = True) -> Array | None:  # noqa: ARG002
+        """Return ``dx = dy*mask``, of the mask that forward drew."""
+        if not need_dx:
+            return None
+        return dy if saved.mask is None else dy * saved.mask
+

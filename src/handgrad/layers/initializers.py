@@ -1,0 +1,153 @@
+"""Initial values of parameters.
+
+With ``fan_in`` products summed into an output, inputs of variance 1 and weights of variance v give outputs of
+variance ``fan_in*v``: keeping it at 1 asks for ``v = 1/fan_in``; twice that where a ReLU follows, which halves it
+(He); Glorot's is the mean of what forward and backward ask for, ``v = 2/(fan_in + fan_out)``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from handgrad.errors import ArgumentError
+from handgrad.rng import Stream
+from handgrad.typing import Array, Shape
+
+
+@dataclass(frozen=True)
+class Initializer:
+    """Makes the initial value of a parameter; fields are the configuration."""
+
+    def __call__(self, rng: Stream, shape: Shape, fans: tuple[int, int], dtype: np.dtype[Any]) -> Array:
+        """Return a new array of `shape` and `dtype`; `fans` is (fan_in, fan_out)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Constant(Initializer):
+    """Every element `value`."""
+
+    value: float = 0.0
+
+    def __call__(self, rng: Stream, shape: Shape, fans: tuple[int, int], dtype: np.dtype[Any]) -> Array:  # noqa: ARG002
+        """Return a constant array."""
+        return np.full(shape, self.value, dtype)
+
+
+@dataclass(frozen=True)
+class RandomNormal(Initializer):
+    """Normal with mean 0 and standard deviation `stddev`."""
+
+    stddev: float = 0.05
+
+    def __call__(self, rng: Stream, shape: Shape, fans: tuple[int, int], dtype: np.dtype[Any]) -> Array:  # noqa: ARG002
+        """Return a normal array."""
+        return rng.normal(shape, self.stddev, dtype)
+
+
+@dataclass(frozen=True)
+class HeNormal(Initializer):
+    """Normal with variance ``2/fan_in``.
+
+    K. He et al., "Delving deep into rectifiers", ICCV 2015, eq. 10.
+    """
+
+    def __call__(self, rng: Stream, shape: Shape, fans: tuple[int, int], dtype: np.dtype[Any]) -> Array:
+        """Return a normal array."""
+        return rng.normal(shape, math.sqrt(2 / fans[0]), dtype)
+
+
+@dataclass(frozen=True)
+class HeUniform(Initializer):
+    """Uniform with variance ``2/fan_in``, on +-sqrt(6/fan_in)."""
+
+    def __call__(self, rng: Stream, shape: Shape, fans: tuple[int, int], dtype: np.dtype[Any]) -> Array:
+        """Return a uniform array."""
+        limit = math.sqrt(6 / fans[0])
+        return rng.uniform(shape, -limit, limit, dtype)
+
+
+@dataclass(frozen=True)
+class GlorotNormal(Initializer):
+    """Normal with variance ``2/(fan_in + fan_out)``.
+
+    X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks",
+    AISTATS 2010, eq. 12.
+    """
+
+    def __call__(self, rng: Stream, shape: Shape, fans: tuple[int, int], dtype: np.dtype[Any]) -> Array:
+        """Return a normal array."""
+        return rng.normal(shape, math.sqrt(2 / sum(fans)), dtype)
+
+
+@dataclass(frozen=True)
+class GlorotUniform(Initializer):
+    """Uniform with variance ``2/(fan_in + fan_out)``, on +-sqrt(6/(fan_in + fan_out)) (eq. 16 there)."""
+
+    def __call__(self, rng: Stream, shape: Shape, fans: tuple[int, int], dtype: np.dtype[Any]) -> Array:
+        """Return a uniform array."""
+        limit = math.sqrt(6 / sum(fans))
+        return rng.uniform(shape, -limit, limit, dtype)
+
+
+@dataclass(frozen=True)
+class Orthogonal(Initializer):
+    """A matrix with orthonormal columns (or rows, where there are fewer of them), times `gain`.
+
+    A. M. Saxe et al., "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks",
+    ICLR 2014. The sign of R's diagonal is made positive, so that Q is uniform (Mezzadri, 2007).
+    """
+
+    gain: float = 1.0
+
+    def __call__(self, rng: Stream, shape: Shape, fans: tuple[int, int], dtype: np.dtype[Any]) -> Array:  # noqa: ARG002
+        """Return an orthogonal matrix; leading axes of `shape` are flattened into rows."""
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        a = rng.normal((max(rows, columns), min(rows, columns)), dtype=np.float64)
+        q, r = np.linalg.qr(a)
+        q = q * np.sign(np.diag(r))
+        return (self.gain * (q if rows >= columns else q.T)).reshape(shape).astype(dtype)
+
+
+BY_NAME: dict[str, Initializer] = {
+    "zeros": Constant(0.0),
+    "ones": Constant(1.0),
+    "random_normal": RandomNormal(),
+    "he_normal": HeNormal(),
+    "he_uniform": HeUniform(),
+    "glorot_normal": GlorotNormal(),
+    "glorot_uniform": GlorotUniform(),
+    "orthogonal": Orthogonal(),
+}
+
+
+def get_initializer(initializer: str | Initializer | dict[str, Any]) -> Initializer:
+    """Return an initializer from its name, its configuration or itself.
+
+    Raises
+    ------
+    ArgumentError
+        If there is none of that name.
+    """
+    if isinstance(initializer, Initializer):
+        return initializer
+    if isinstance(initializer, dict):
+        fields = dict(initializer)
+        kinds = {kind.__name__: kind for kind in (type(i) for i in BY_NAME.values())}
+        return kinds[fields.pop("class")](**fields)
+    if initializer in BY_NAME:
+        return BY_NAME[initializer]
+    raise ArgumentError(
+        "initializer", expected=f"one of {', '.join(BY_NAME)} or an Initializer", got=repr(initializer)
+    )
+
+
+def initializer_config(initializer: str | Initializer) -> str | dict[str, Any]:
+    """Return what JSON can hold of an initializer, for `get_initializer`."""
+    if isinstance(initializer, str):
+        return initializer
+    return {"class": type(initializer).__name__, **asdict(initializer)}

@@ -1,0 +1,216 @@
+"""The protocol that every layer keeps, and what a layer is given while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from handgrad.errors import BuildError, ShapeError
+from handgrad.kernels.protocol import Kernels
+from handgrad.kernels.select import default_kernels
+from handgrad.layers.initializers import Initializer, initializer_config
+from handgrad.layers.parameter import Buffer, Init, Parameter
+from handgrad.rng import Stream
+from handgrad.typing import Array, Config, Shape
+
+
+@dataclass(frozen=True)
+class Run:
+    """How layers run: nothing in it changes while they do.
+
+    Parameters
+    ----------
+    training : bool, default False
+        Batch statistics and dropout, or running statistics and none.
+    kernels : Kernels, optional
+        The table of functions that compute.
+    rng : Stream, optional
+        Where random layers draw from; a model gives each node a child of it.
+    """
+
+    training: bool = False
+    kernels: Kernels = field(default_factory=default_kernels)
+    rng: Stream = Stream(("run",))  # noqa: RUF009 (a frozen value)
+
+
+def owned() -> Any:
+    """Declare an attribute that `Layer.create` sets: a parameter or buffer, not an argument."""
+    return field(default=None, init=False, repr=False)
+
+
+class NothingSaved(NamedTuple):
+    """Saved by a layer whose backward needs nothing of its forward."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Layer:
+    """A differentiable function with parameters.
+
+    A layer is a dataclass: its constructor fields are its configuration. It is written as five functions,
+    of which `output_shape`, `forward` and `backward` always, `create` where it has parameters and `commit`
+    where it has buffers.
+
+    Parameters
+    ----------
+    name : str, optional
+        Its name in a model; by default the class's in lower case with a number.
+    trainable : bool, default True
+        Whether its parameters are trained; see `freeze`.
+
+    Notes
+    -----
+    `forward` and `backward` write nothing but parameters' gradients: what backward needs goes through
+    `saved`. So one layer can stand in a model twice, a forward can be repeated, and threads can share it.
+    The model a layer is built in sets its `path` there, which error messages name.
+    """
+
+    name: str | None = None
+    trainable: bool = True
+    input_shape: Any = owned()
+    path: str | None = owned()
+
+    def output_shape(self, shape: Any) -> Shape:
+        """Return the shape of the output for an input of `shape`, both without the batch axis.
+
+        Raises
+        ------
+        ShapeError
+            If the layer cannot take such an input.
+        """
+        raise NotImplementedError
+
+    def create(self, shape: Any, init: Init) -> None:
+        """Create parameters and buffers for an input of `shape`, with ``init.parameter``."""
+
+    def forward(self, x: Any, run: Run) -> tuple[Array, Any]:
+        """Return the output and what `backward` needs, as a NamedTuple."""
+        raise NotImplementedError
+
+    def backward(self, dy: Array, saved: Any, run: Run, *, need_dx: bool = True) -> Any:
+        """Add to the parameters' gradients; return dL/dx, or None if `need_dx` is false."""
+        raise NotImplementedError
+
+    def commit(self, saved: Any) -> None:
+        """Move the buffers on, by what `forward` saw: the only writer of buffers while training."""
+
+    def multiply_adds(self, shape: Any) -> int:  # noqa: ARG002
+        """Return the multiplications with addition of one forward of one sample of `shape`."""
+        return 0
+
+    def build(self, shape: Any, init: Init | None = None) -> Shape:
+        """Check `shape`, create the parameters once, and return the output's shape.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of one input, without the batch axis.
+        init : Init, optional
+            Random stream and dtype; seed 0 and float32 by default.
+        """
+        shape = _plain(shape)
+        out = self.output_shape(shape)
+        if not self.built:
+            self.create(shape, init or Init())
+            self.input_shape = shape
+        return out
+
+    @property
+    def built(self) -> bool:
+        """Whether parameters exist."""
+        return self.input_shape is not None
+
+    @property
+    def where(self) -> str:
+        """How error messages name this layer: ``"stage1.conv2 (Conv2D)"``."""
+        kind, name = type(self).__name__, self.path or self.name
+        return f"{name} ({kind})" if name else kind
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Return the parameters by attribute name."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Parameter)}
+
+    def buffers(self) -> dict[str, Buffer]:
+        """Return the buffers by attribute name."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Buffer)}
+
+    def freeze(self) -> None:
+        """Stop training the parameters; the gradient still flows through to the input."""
+        self.trainable = False
+
+    def unfreeze(self) -> None:
+        """Train the parameters again."""
+        self.trainable = True
+
+    def config(self) -> Config:
+        """Return the constructor's arguments, as JSON can hold them."""
+        return {f.name: _plain_config(getattr(self, f.name)) for f in fields(self) if f.init}
+
+    @classmethod
+    def from_config(cls, config: Config) -> Layer:
+        """Return a new layer, not built, from `config`."""
+        return cls(**{name: _tuples(value) for name, value in config.items()})
+
+    def check_input(self, x: Any) -> None:
+        """Raise BuildError before `build`, ShapeError if the array `x` does not fit."""
+        self._check_batches((x,))
+        self.output_shape(x.shape[1:])
+
+    def _check_batches(self, batches: tuple[Any, ...]) -> None:
+        if not self.built:
+            raise BuildError(
+                self.where,
+                expected="a built layer",
+                got="one that has no parameters yet",
+                do="call build(shape) with the input's shape, or put it in a model",
+            )
+        if any(np.ndim(x) == 0 for x in batches):
+            raise ShapeError(self.where, expected="a batch of inputs", got="a single number")
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Record this layer on a symbol from `handgrad.Input`; return the symbol of its output."""
+        record: Callable[..., Any] | None = getattr(inputs[0], "apply", None) if len(inputs) == 1 else None
+        if record is None:
+            raise self._not_a_symbol(inputs)
+        return record(self, inputs)
+
+    def _not_a_symbol(self, inputs: tuple[Any, ...]) -> BuildError:
+        got = ", ".join(type(i).__name__ for i in inputs) or "nothing"
+        return BuildError(
+            self.where,
+            expected="a symbol, as handgrad.Input returns",
+            got=got,
+            do="to run it on an array call build(shape), then forward(x, handgrad.Run())",
+        )
+
+
+@dataclass(eq=False, kw_only=True)
+class Merge(Layer):
+    """A layer of several inputs: shapes and inputs are tuples, and backward returns a tuple of gradients."""
+
+    def check_input(self, x: Any) -> None:
+        """Raise BuildError before `build`, ShapeError if the arrays `x` do not fit."""
+        self._check_batches(x)
+        self.output_shape(tuple(xi.shape[1:] for xi in x))
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Record this layer on several symbols; return the symbol of its output."""
+        if not inputs or not all(hasattr(i, "apply") for i in inputs):
+            raise self._not_a_symbol(inputs)
+        return inputs[0].apply(self, inputs)
+
+
+def _plain(shape: Any) -> Any:
+    """Return a shape, or a tuple of shapes, with Python ints."""
+    return tuple(_plain(n) if isinstance(n, tuple | list) else int(n) for n in shape)
+
+
+def _plain_config(value: Any) -> Any:
+    return initializer_config(value) if isinstance(value, Initializer) else value
+
+
+def _tuples(value: Any) -> Any:
+    """Undo what JSON does to tuples."""
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value

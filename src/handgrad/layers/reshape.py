@@ -1,0 +1,169 @@
+"""Layers that move numbers without changing them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from handgrad.errors import ArgumentError, ShapeError
+from handgrad.geometry import Padding, Pads, check_padding, image_shape, pair, resolve_padding
+from handgrad.layers.layer import Layer, NothingSaved, Run
+from handgrad.layers.pool import ShapeSaved
+from handgrad.typing import Array, Shape, is_integer
+
+
+@dataclass(eq=False)
+class Flatten(Layer):
+    r"""Every sample as one row: (n, h, w, c) -> (n, h*w*c).
+
+    Notes
+    -----
+    :math:`y_{n,\,(ab)c} = x_{nabc}`, so :math:`\dot x_{nabc} = \dot y_{n,\,(ab)c}`: the gradient is shaped back.
+    """
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the product of the axes."""
+        return (math.prod(shape),)
+
+    def forward(self, x: Array, run: Run) -> tuple[Array, ShapeSaved]:  # noqa: ARG002
+        """Return the rows."""
+        self.check_input(x)
+        return x.reshape(x.shape[0], math.prod(x.shape[1:])), ShapeSaved(x.shape)
+
+    def backward(self, dy: Array, saved: ShapeSaved, run: Run, *, need_dx: bool = True) -> Array | None:  # noqa: ARG002
+        """Return dy in the shape of the input."""
+        return dy.reshape(saved.shape) if need_dx else None
+
+
+@dataclass(eq=False)
+class Reshape(Layer):
+    r"""Every sample in another shape.
+
+    Parameters
+    ----------
+    target_shape : tuple of int
+        Without the batch axis; one -1 stands for what is left.
+
+    Notes
+    -----
+    :math:`y` holds the numbers of :math:`x` in the same order, so :math:`\dot x` holds those of :math:`\dot y`.
+    """
+
+    target_shape: tuple[int, ...]
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return `target_shape` with -1 resolved."""
+        target, size = tuple(self.target_shape), math.prod(shape)
+        if not all(is_integer(t) and (t > 0 or t == -1) for t in target) or target.count(-1) > 1:
+            raise ArgumentError(
+                f"{self.where} target_shape", expected="positive ints, at most one -1", got=repr(target)
+            )
+        known = math.prod(t for t in target if t != -1)
+        if size % known or (-1 not in target and size != known):
+            raise ShapeError(self.where, expected=f"{known} numbers for {target}", got=f"{size} (shape {shape})")
+        return tuple(size // known if t == -1 else int(t) for t in target)
+
+    def forward(self, x: Array, run: Run) -> tuple[Array, ShapeSaved]:  # noqa: ARG002
+        """Return the same numbers in the target shape."""
+        self.check_input(x)
+        return x.reshape(x.shape[0], *self.output_shape(x.shape[1:])), ShapeSaved(x.shape)
+
+    def backward(self, dy: Array, saved: ShapeSaved, run: Run, *, need_dx: bool = True) -> Array | None:  # noqa: ARG002
+        """Return dy in the shape of the input."""
+        return dy.reshape(saved.shape) if need_dx else None
+
+
+@dataclass(eq=False)
+class ConstantPadding2D(Layer):
+    r"""Pixels of one value around each image.
+
+    Parameters
+    ----------
+    padding : int, (int, int) or ((int, int), (int, int)), default 1
+        On every side; on top and bottom, left and right; on each side.
+    value : float, default 0
+        Of the pixels added.
+
+    Notes
+    -----
+    Input (n, h, w, c), output (n, h + top + bottom, w + left + right, c). Constants have no gradient:
+    :math:`\dot x` is the part of :math:`\dot y` that lies on the image.
+    """
+
+    padding: Padding = 1
+    value: float = 0.0
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape with the padding."""
+        h, w, c = image_shape(shape, self.where)
+        (top, bottom), (left, right) = self._pads()
+        return h + top + bottom, w + left + right, c
+
+    def forward(self, x: Array, run: Run) -> tuple[Array, NothingSaved]:
+        """Return the padded images."""
+        self.check_input(x)
+        return run.kernels.pad2d(x, self._pads(), self.value), NothingSaved()
+
+    def backward(self, dy: Array, saved: NothingSaved, run: Run, *, need_dx: bool = True) -> Array | None:  # noqa: ARG002
+        """Return the part of dy on the image."""
+        if not need_dx:
+            return None
+        dx: Array = run.kernels.pad2d_backward(dy, self._pads())
+        return dx
+
+    def _pads(self) -> Pads:
+        where = f"{self.where} padding"
+        check_padding(self.padding, where)
+        if isinstance(self.padding, str):
+            raise ArgumentError(where, expected="a number of pixels", got=repr(self.padding))
+        return resolve_padding(self.padding, (1, 1), (1, 1), (1, 1), (1, 1))
+
+
+@dataclass(eq=False)
+class ZeroPadding2D(ConstantPadding2D):
+    """Zeros around each image: `ConstantPadding2D` of value 0."""
+
+
+@dataclass(eq=False)
+class UpSampling2D(Layer):
+    r"""Each pixel repeated in a block.
+
+    Parameters
+    ----------
+    size : int or (int, int), default 2
+        Rows and columns of the block.
+
+    Notes
+    -----
+    Input (n, h, w, c), output (n, h*rows, w*columns, c). A pixel is used by every pixel of its block, so it gets
+    the sum of their gradients:
+
+    .. math:: y_{ab} = x_{\lfloor a/r \rfloor \lfloor b/s \rfloor}, \qquad
+              \dot x_{ab} = \sum_{i<r,\,j<s} \dot y_{ar+i,\;bs+j}
+
+    The code is `handgrad.kernels.reference.resize`.
+    """
+
+    size: Any = 2
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return (h*rows, w*columns, c)."""
+        h, w, c = image_shape(shape, self.where)
+        rows, columns = self._size()
+        return h * rows, w * columns, c
+
+    def forward(self, x: Array, run: Run) -> tuple[Array, NothingSaved]:
+        """Return the repeated pixels."""
+        self.check_input(x)
+        return run.kernels.upsample2d(x, self._size()), NothingSaved()
+
+    def backward(self, dy: Array, saved: NothingSaved, run: Run, *, need_dx: bool = True) -> Array | None:  # noqa: ARG002
+        """Return the sum of dy over each block."""
+        if not need_dx:
+            return None
+        dx: Array = run.kernels.upsample2d_backward(dy, self._size())
+        return dx
+
+    def _size(self) -> tuple[int, int]:
+        return pair(self.size, f"{self.where} size")
