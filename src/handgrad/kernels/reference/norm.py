@@ -103,7 +103,7 @@ def _centre(x: Array, mean: Array) -> Array:
     """Return x - mean, with the mean as two numbers of x's precision: at 1e6 one float32 would be 0.03 off."""
     xp = array_namespace(x)
     high = xp.astype(mean, x.dtype)
-    low = xp.astype(mean - xp.astype(high, mean.dtype), x.dtype)
+    low = xp.astype(mean - high, x.dtype)
     return (x - high) - low
 
 
@@ -113,9 +113,11 @@ def _xhat(x: Array, mean: Array, s: Array) -> Array:
 
 
 def _scale(x: Array, s: Array, gamma: Array | None) -> Array:
-    """Return gamma*s in the dtype of x."""
+    """Return gamma*s in the dtype of x; complex where gamma is."""
     xp = array_namespace(x)
-    return xp.astype(s if gamma is None else xp.astype(gamma, s.dtype) * s, x.dtype)
+    a = s if gamma is None else gamma * s
+    real_x = xp.isdtype(x.dtype, "real floating")
+    return a if real_x and xp.isdtype(a.dtype, "complex floating") else xp.astype(a, x.dtype)
 
 
 def _sums(dy: Array, xhat: Array) -> tuple[Array, Array]:

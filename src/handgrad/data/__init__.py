@@ -1,0 +1,51 @@
+"""Data: known sets, arrays, files and folders of images, and what makes batches of them."""
+
+from handgrad.data.arrays import ArrayDataset, as_dataset
+from handgrad.data.dataset import Dataset
+from handgrad.data.datasets.catalog import DatasetInfo, available, fetch, load
+from handgrad.data.datasets.cifar10 import cifar10
+from handgrad.data.datasets.digits import digits
+from handgrad.data.datasets.fashion_mnist import fashion_mnist
+from handgrad.data.datasets.image_set import ImageSet
+from handgrad.data.datasets.mnist import mnist
+from handgrad.data.image_folder import ImageFolder
+from handgrad.data.images import read_image
+from handgrad.data.loader import Loader
+from handgrad.data.npy import NpyDataset
+from handgrad.data.transforms import (
+    Compose,
+    Cutout,
+    Normalize,
+    RandomCrop,
+    RandomFlip,
+    Transform,
+    from_config,
+    to_config,
+)
+
+__all__ = [
+    "ArrayDataset",
+    "Compose",
+    "Cutout",
+    "Dataset",
+    "DatasetInfo",
+    "ImageFolder",
+    "ImageSet",
+    "Loader",
+    "Normalize",
+    "NpyDataset",
+    "RandomCrop",
+    "RandomFlip",
+    "Transform",
+    "as_dataset",
+    "available",
+    "cifar10",
+    "digits",
+    "fashion_mnist",
+    "fetch",
+    "from_config",
+    "load",
+    "mnist",
+    "read_image",
+    "to_config",
+]

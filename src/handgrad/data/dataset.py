@@ -1,0 +1,38 @@
+"""What a data set is: something with a length that gives batches by index."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from handgrad.typing import Array, Shape
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Samples with labels, asked for by index.
+
+    Any object with these three members is one; no base class is needed. Where the classes have names, a
+    member ``class_names`` (tuple of str) says them.
+    """
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of one sample; of an image (height, width, channels)."""
+
+    def batch(self, indices: Array) -> tuple[Array, Array]:
+        """Return the samples and labels at `indices`, in that order.
+
+        Parameters
+        ----------
+        indices : (n,) int array
+            Each in 0, ..., len(self) - 1.
+
+        Returns
+        -------
+        x : (n, *shape) float32 array
+        y : (n,) int64 array
+            Or (n, ...) where a label is more than a class number.
+        """

@@ -1,0 +1,94 @@
+"""Data sets from ``.npy`` files that need not fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handgrad.data.arrays import check_lengths, numeric, to_float, to_labels
+from handgrad.errors import DataError
+from handgrad.typing import Array, DTypeLike, Shape
+
+
+class NpyDataset:
+    """Images in a memory-mapped ``.npy`` file, as a `Dataset`.
+
+    A batch reads its own rows from the file and nothing else, in the order in which they stand there.
+
+    Parameters
+    ----------
+    x_path : str or Path
+        File of an array (n, height, width, channels), as ``numpy.save`` writes it.
+    y_path_or_array : str, Path or (n, ...) array
+        The labels; from a file they are memory-mapped as well.
+    scale, class_names, dtype : optional
+        As for `ArrayDataset`: uint8 is divided by 255 by default.
+
+    Raises
+    ------
+    DataError
+        If a file is missing, damaged, not numeric or in Fortran order (rows would be scattered over all of
+        it), or the labels are not as many.
+    """
+
+    def __init__(
+        self,
+        x_path: str | Path,
+        y_path_or_array: Any,
+        *,
+        scale: float | None = None,
+        class_names: Sequence[str] | None = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        self.x = _open(x_path)
+        self.y = (
+            _open(y_path_or_array)
+            if isinstance(y_path_or_array, str | Path)
+            else numeric(y_path_or_array, "labels")
+        )
+        check_lengths(self.x, self.y, str(x_path))
+        self.scale, self.dtype = scale, np.dtype(dtype)
+        self.class_names = None if class_names is None else tuple(class_names)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.x)
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of one sample."""
+        return self.x.shape[1:]
+
+    def batch(self, indices: Array) -> tuple[Array, Array]:
+        """Return the samples and labels at `indices`, read in the order of the file."""
+        indices = np.asarray(indices)
+        order = np.argsort(indices, kind="stable")
+        rows, back = indices[order], np.argsort(order)
+        x, y = np.asarray(self.x[rows])[back], np.asarray(self.y[rows])[back]
+        return to_float(x, self.scale, self.dtype), to_labels(y, self.dtype)
+
+
+def _open(path: str | Path) -> Array:
+    do = "make it with numpy.save(path, array)"
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise DataError(str(path), expected="a .npy file", got="no such file", do=do) from None
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(str(path), expected="a .npy file of numbers", got=str(error), do=do) from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise DataError(str(path), expected="a .npy file of one array", got="an archive of several", do=do)
+    if array.dtype.kind not in "buif":
+        raise DataError(str(path), expected="a .npy file of numbers", got=f"dtype {array.dtype}", do=do)
+    if not array.flags.c_contiguous:
+        raise DataError(
+            str(path),
+            expected="an array in C order",
+            got="Fortran order, in which no row stands together",
+            do="save numpy.ascontiguousarray(array)",
+        )
+    return array

@@ -1,0 +1,283 @@
+"""Changes to batches of images: what every image gets, and what chance gives each.
+
+A transform is a frozen dataclass, called with a batch (n, h, w, c) and a random stream; it returns a batch of
+the same dtype and never writes the one it was given. The same stream gives the same batch. Its fields are its
+configuration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from handgrad.data.arrays import ArrayDataset
+from handgrad.data.dataset import Dataset
+from handgrad.errors import ArgumentError, DataError, ShapeError
+from handgrad.rng import Stream
+from handgrad.typing import Array, Config, is_integer
+
+
+class Transform(Protocol):
+    """Anything that makes a batch of images from a batch and a random stream."""
+
+    def __call__(self, x: Array, rng: Stream) -> Array:
+        """Return a new batch of the same dtype."""
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """Subtract the mean and divide by the standard deviation of each channel, ``(x - mean)/std``.
+
+    Parameters
+    ----------
+    mean, std : sequence of float
+        One of each per channel.
+
+    Raises
+    ------
+    ArgumentError
+        If they are not as many, or a `std` is not above 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([1.0, 3.0]).reshape(2, 1, 1, 1)
+    >>> Normalize.fit(x)
+    Normalize(mean=(2.0,), std=(1.0,))
+    >>> Normalize.fit(x)(x, Stream()).ravel().tolist()
+    [-1.0, 1.0]
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        mean, std = (tuple(map(float, np.atleast_1d(v))) for v in (self.mean, self.std))
+        if len(mean) != len(std):
+            raise ArgumentError(
+                "Normalize", expected=f"a std for each of {len(mean)} means", got=f"{len(std)}"
+            )
+        if not all(s > 0 for s in std):
+            raise ArgumentError("Normalize", expected="every std above 0", got=repr(std))
+        object.__setattr__(self, "mean", mean)
+        object.__setattr__(self, "std", std)
+
+    @classmethod
+    def fit(cls, data: Array | Dataset) -> Normalize:
+        """Return the transform that gives `data` mean 0 and variance 1 in each channel.
+
+        Parameters
+        ----------
+        data : (n, h, w, c) array or Dataset
+            Images as they come to the transform: an array of uint8 counts as divided by 255, as in
+            `ArrayDataset`.
+
+        Returns
+        -------
+        Normalize
+            With the population standard deviation; 1 for a channel that is constant.
+
+        Notes
+        -----
+        One pass in blocks, in float64; blocks are joined by the formula of T. F. Chan, G. H. Golub and
+        R. J. LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979:
+        with d = mean_b - mean, ``M2 += M2_b + d^2 n m/(n + m)`` and ``mean += d m/(n + m)``.
+        """
+        if not isinstance(data, Dataset):
+            data = ArrayDataset(data, np.zeros(len(data)), dtype=np.float64)
+        n, mean, M2 = 0, np.zeros(1), np.zeros(1)
+        for start in range(0, len(data), 1024):
+            x, _ = data.batch(np.arange(start, min(start + 1024, len(data))))
+            rows = (
+                _images(x, "Normalize").reshape(-1, x.shape[-1]).astype(np.float64)
+            )  # (n, h, w, c) -> (n*h*w, c)
+            m, mean_b = len(rows), rows.mean(axis=0)
+            d = mean_b - mean
+            M2 = M2 + np.square(rows - mean_b).sum(axis=0) + d**2 * n * m / (n + m)
+            mean = mean + d * m / (n + m)
+            n += m
+        if n == 0:
+            raise DataError("Normalize", expected="at least one image", got="none")
+        std = np.sqrt(M2 / n)
+        return cls(tuple(mean), tuple(np.where(std > 0, std, 1)))
+
+    def __call__(self, x: Array, rng: Stream) -> Array:  # noqa: ARG002
+        """Return ``(x - mean)/std``."""
+        if _images(x, "Normalize").dtype.kind != "f":
+            raise DataError("Normalize", expected="floating-point images", got=f"dtype {x.dtype}")
+        if x.shape[-1] != len(self.mean):
+            raise ShapeError(
+                "Normalize", expected=f"images of {len(self.mean)} channels", got=f"{x.shape[-1]} channels"
+            )
+        y: Array = (x - np.asarray(self.mean, x.dtype)) / np.asarray(self.std, x.dtype)
+        return y
+
+
+@dataclass(frozen=True)
+class RandomFlip:
+    """Mirror each image, left to right, with `probability`."""
+
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ArgumentError(
+                "RandomFlip", expected="a probability from 0 to 1", got=repr(self.probability)
+            )
+
+    def __call__(self, x: Array, rng: Stream) -> Array:
+        """Return the images, some of them mirrored."""
+        mirrored = rng.keep((len(_images(x, "RandomFlip")),), self.probability)
+        return np.where(mirrored[:, None, None, None], x[:, :, ::-1], x)
+
+
+@dataclass(frozen=True)
+class RandomCrop:
+    """Shift each image by up to `padding` pixels: pad all sides, then cut out the old size anywhere.
+
+    Parameters
+    ----------
+    padding : int, default 4
+        Pixels added on each side; each shift in -padding, ..., padding is equally likely.
+    mode : "constant", "reflect" or "edge", default "constant"
+        The pixels added: 0, the image mirrored at its border (without repeating it), or its border repeated.
+    """
+
+    padding: int = 4
+    mode: str = "constant"
+    modes: ClassVar[tuple[str, ...]] = ("constant", "reflect", "edge")
+
+    def __post_init__(self) -> None:
+        if not is_integer(self.padding) or self.padding < 0:
+            raise ArgumentError("RandomCrop", expected="a padding of at least 0", got=repr(self.padding))
+        if self.mode not in self.modes:
+            raise ArgumentError(
+                "RandomCrop", expected=f"mode one of {', '.join(self.modes)}", got=repr(self.mode)
+            )
+
+    def __call__(self, x: Array, rng: Stream) -> Array:
+        """Return the images, shifted."""
+        n, h, w, _ = _images(x, "RandomCrop").shape
+        p = self.padding
+        if self.mode == "reflect" and p >= min(h, w):
+            raise ShapeError("RandomCrop", expected=f"images larger than the padding {p}", got=f"{h}x{w}")
+        padded = np.pad(x, ((0, 0), (p, p), (p, p), (0, 0)), self.mode)  # type: ignore[call-overload]
+        top = rng.child("rows").integers(0, 2 * p + 1, (n, 1))
+        left = rng.child("columns").integers(0, 2 * p + 1, (n, 1))
+        rows, columns = top + np.arange(h), left + np.arange(w)  # (n, h), (n, w)
+        cropped: Array = padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+        return cropped
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """Cover a square of each image.
+
+    The square's centre is uniform on the image, so that at the border a part of it falls outside.
+
+    Parameters
+    ----------
+    size : int
+        Side of the square in pixels.
+    fill : float, default 0
+        The value put there; after `Normalize`, 0 is the mean.
+
+    References
+    ----------
+    T. DeVries and G. W. Taylor, "Improved regularization of convolutional neural networks with cutout", 2017.
+    """
+
+    size: int
+    fill: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not is_integer(self.size) or self.size < 1:
+            raise ArgumentError("Cutout", expected="a size of at least 1", got=repr(self.size))
+
+    def __call__(self, x: Array, rng: Stream) -> Array:
+        """Return the images, each with a square covered."""
+        n, h, w, _ = _images(x, "Cutout").shape
+        top = rng.child("rows").integers(0, h, (n, 1)) - self.size // 2
+        left = rng.child("columns").integers(0, w, (n, 1)) - self.size // 2
+        rows = (top <= np.arange(h)) & (np.arange(h) < top + self.size)  # (n, h)
+        columns = (left <= np.arange(w)) & (np.arange(w) < left + self.size)  # (n, w)
+        covered = rows[:, :, None, None] & columns[:, None, :, None]
+        return np.where(covered, x.dtype.type(self.fill), x)
+
+
+@dataclass(frozen=True)
+class Compose:
+    """One transform after the other, each with a stream of its own, ``rng.child(i)``."""
+
+    transforms: tuple[Transform, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "transforms", tuple(self.transforms))
+
+    def __call__(self, x: Array, rng: Stream) -> Array:
+        """Return the batch after all of them."""
+        for i, transform in enumerate(self.transforms):
+            x = transform(x, rng.child(i))
+        return x
+
+
+BY_NAME = {kind.__name__: kind for kind in (Normalize, RandomFlip, RandomCrop, Cutout, Compose)}
+
+
+def to_config(transform: Transform) -> Config:
+    """Return what JSON can hold of a transform, for `from_config`.
+
+    Raises
+    ------
+    ArgumentError
+        If it is none of this module's.
+
+    Examples
+    --------
+    >>> to_config(RandomCrop(2, mode="edge"))
+    {'class': 'RandomCrop', 'padding': 2, 'mode': 'edge'}
+    """
+    if isinstance(transform, Compose):
+        return {"class": "Compose", "transforms": [to_config(t) for t in transform.transforms]}
+    if isinstance(transform, Normalize | RandomFlip | RandomCrop | Cutout):
+        values = {f.name: getattr(transform, f.name) for f in fields(transform)}
+        plain = {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+        return {"class": type(transform).__name__, **plain}
+    raise ArgumentError(
+        "transform",
+        expected=f"one of {', '.join(BY_NAME)}, which a configuration can name",
+        got=type(transform).__name__,
+    )
+
+
+def from_config(config: Config) -> Transform:
+    """Return the transform that `to_config` described.
+
+    Raises
+    ------
+    ArgumentError
+        If its class or one of its fields is unknown, a field is missing, or a value means nothing.
+    """
+    values: dict[str, Any] = dict(config)
+    name = values.pop("class", None)
+    if name not in BY_NAME:
+        raise ArgumentError("transform", expected=f"a class of {', '.join(BY_NAME)}", got=repr(name))
+    known = [f.name for f in fields(BY_NAME[name])]
+    if unknown := [field for field in values if field not in known]:
+        raise ArgumentError(name, expected=f"fields of {', '.join(known)}", got=", ".join(unknown))
+    required = [f.name for f in fields(BY_NAME[name]) if f.default is MISSING]
+    if missing := [field for field in required if field not in values]:
+        raise ArgumentError(name, expected=f"a value for {', '.join(missing)}", got="none")
+    if name == "Compose":
+        values["transforms"] = [from_config(c) for c in values["transforms"]]
+    transform: Transform = BY_NAME[name](**values)
+    return transform
+
+
+def _images(x: Array, where: str) -> Array:
+    """Return `x`, or raise ShapeError if it is no batch of images."""
+    if x.ndim != 4:
+        raise ShapeError(where, expected="images (n, height, width, channels)", got=f"shape {x.shape}")
+    return x

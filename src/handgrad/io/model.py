@@ -1,0 +1,75 @@
+"""Models in one file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from handgrad.errors import CheckpointError
+from handgrad.graph import Graph
+from handgrad.io.config import model_config, model_from_config
+from handgrad.io.tensors import read_tensors, write_tensors
+from handgrad.layers import Layer
+from handgrad.typing import Config
+
+
+def save(model: Graph, path: str | os.PathLike[str], *, about: Mapping[str, Any] | None = None) -> None:
+    """Write a model to a safetensors file.
+
+    Parameters
+    ----------
+    model : Graph
+        Its parameters and buffers become tensors of their names, its layers and connections JSON in the header.
+    path : path
+        Of the file; what stood there is replaced at once or not at all.
+    about : mapping, optional
+        Anything else to keep with it that JSON can hold, such as class names; `load_about` returns it.
+
+    Examples
+    --------
+    >>> import handgrad as hg, tempfile, os
+    >>> model = hg.Sequential([hg.layers.Dense(3)], input_shape=(4,))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "m.safetensors")
+    ...     hg.save(model, path)
+    ...     again = hg.load(path)
+    >>> bool((again["dense"].weight.value == model["dense"].weight.value).all())
+    True
+    """
+    write_tensors(path, model.state(), {"model": model_config(model), "about": dict(about or {})})
+
+
+def load(path: str | os.PathLike[str], custom_objects: Mapping[str, type[Layer]] | None = None) -> Graph:
+    """Return the model in a file from `save`, or the one in a checkpoint.
+
+    Parameters
+    ----------
+    path : path
+        Of the file.
+    custom_objects : mapping of str to class, optional
+        Layers that are not of handgrad, by the names of their classes.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such file, it is damaged, or it holds no model.
+    """
+    tensors, header = _read(path)
+    model = model_from_config(header["model"], custom_objects)
+    prefix = header.get("prefix", "")
+    model.load_state({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
+    return model
+
+
+def load_about(path: str | os.PathLike[str]) -> Config:
+    """Return what `save` was given as `about`."""
+    about: Config = _read(path)[1].get("about", {})
+    return about
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Config]:
+    tensors, header = read_tensors(path)
+    if "model" not in header:
+        raise CheckpointError(os.fspath(path), expected="a model", got="a file without one")
+    return tensors, header

@@ -1,0 +1,53 @@
+"""Checks of constructor arguments, and their JSON form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from handgrad.errors import ArgumentError
+from handgrad.typing import Config, is_integer
+
+
+def check_number(
+    where: str, name: str, value: Any, *, least: float = 0.0, below: float = math.inf, positive: bool = False
+) -> None:
+    """Raise ArgumentError unless `value` is a number in least <= value < below, or in 0 < value < below."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    # written so that NaN does not pass
+    if not (number and (value > 0 if positive else least <= value) and value < below):
+        limit = "" if math.isinf(below) else f" and less than {below:g}"
+        relation = "greater than 0" if positive else f"of at least {least:g}"
+        raise ArgumentError(where, expected=f"{name} {relation}{limit}", got=repr(value))
+
+
+def check_count(where: str, name: str, value: Any) -> None:
+    """Raise ArgumentError unless `value` is a whole number of at least 1."""
+    if not is_integer(value) or value < 1:
+        raise ArgumentError(where, expected=f"{name} to be a whole number of at least 1", got=repr(value))
+
+
+def plain(value: Any) -> Any:
+    """Return what JSON can hold of an argument."""
+    if hasattr(value, "config"):
+        return value.config()
+    if isinstance(value, tuple | list):
+        return [plain(v) for v in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def class_arguments(where: str, known: Iterable[str], config: Config) -> Config:
+    """Return the constructor arguments in `config`; raise ArgumentError if they are not class `where`'s."""
+    arguments = dict(config)
+    name = arguments.pop("class", where)
+    if name != where:
+        raise ArgumentError(where, expected=f"class {where}", got=f"{name}")
+    known = list(known)
+    for argument in arguments:
+        if argument not in known:
+            raise ArgumentError(where, expected=f"arguments among {', '.join(known)}", got=repr(argument))
+    return arguments

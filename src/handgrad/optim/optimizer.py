@@ -1,0 +1,267 @@
+"""What every optimizer is: state by name, and one step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields
+from typing import Any, Self
+
+import numpy as np
+
+from handgrad.errors import ArgumentError, CheckpointError
+from handgrad.kernels import Kernels, default_kernels
+from handgrad.layers.parameter import Parameter
+from handgrad.optim import schedules
+from handgrad.optim.arguments import check_number, class_arguments, plain
+from handgrad.optim.group import Group, check_groups
+from handgrad.optim.schedules import Schedule
+from handgrad.optim.state import Span, State, count
+from handgrad.typing import Array, Config
+
+
+@dataclass(eq=False)
+class Optimizer:
+    """Moves parameters against their gradients.
+
+    A rule is a subclass with two methods: `slots` says what it remembers of each parameter, `update` moves
+    a vector of them. Everything else is here.
+
+    Parameters
+    ----------
+    lr : float or Schedule
+        The learning rate, or what it is at each step.
+    weight_decay : float, default 0.0
+        Adds ``weight_decay*p`` to the gradient of each parameter p that decays: not to biases, nor to gamma
+        and beta of normalizations (those with ``Parameter.decay`` false), unless a group says so.
+    groups : sequence of Group, default ()
+        Parameters with a learning rate or weight decay of their own; the first group that matches a name
+        counts.
+    global_clipnorm : float, optional
+        Where the norm of all gradients together is greater, they are scaled down to it.
+
+    Attributes
+    ----------
+    iterations : int
+        Steps done.
+
+    Notes
+    -----
+    ``lr``, ``weight_decay`` and the rule's other numbers are read at every step, so they may be changed
+    between two. Weight decay and learning rate of a step are those of PyTorch; clipping is
+    ``torch.nn.utils.clip_grad_norm_``: ``g*min(1, global_clipnorm/(norm + 1e-6))``, without a change to
+    ``Parameter.grad``.
+
+    Corrections that depend on the number of steps, such as Adam's, count each parameter's own steps, as
+    PyTorch does: a parameter that was frozen for a while has not gathered anything meanwhile, and goes on
+    where it was.
+
+    Examples
+    --------
+    A rule of one's own, which takes only the sign of the gradient:
+
+    >>> import numpy as np
+    >>> class SignDescent(Optimizer):
+    ...     def update(self, p, g, slots, *, lr, weight_decay, t, kernels):
+    ...         p -= lr * np.sign(g + weight_decay * p)
+    >>> p = Parameter(np.array([1.0, 2.0]))
+    >>> p.accumulate(np.array([0.3, -70.0]))
+    >>> optimizer = SignDescent(0.1)
+    >>> optimizer.step({"p": p})
+    >>> p.value
+    array([0.9, 2.1])
+    """
+
+    lr: float | Schedule = 0.01
+    _: KW_ONLY
+    weight_decay: float = 0.0
+    groups: Sequence[Group] = ()
+    global_clipnorm: float | None = None
+    iterations: int = field(default=0, init=False, repr=False)
+    _state: State = field(default_factory=State, init=False, repr=False)
+    _checked: tuple[Group, ...] = field(default=(), init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.lr, Schedule):
+            check_number(self.where, "lr", self.lr)
+        check_number(self.where, "weight_decay", self.weight_decay)
+        if self.global_clipnorm is not None:
+            check_number(self.where, "global_clipnorm", self.global_clipnorm, positive=True)
+        if not isinstance(self.groups, Sequence) or not all(isinstance(g, Group) for g in self.groups):
+            raise ArgumentError(
+                self.where, expected="groups to be a sequence of Group", got=repr(self.groups)
+            )
+        self.groups = tuple(self.groups)
+
+    def slots(self) -> dict[str, float]:
+        """Return what is remembered of each parameter: names of arrays of its shape, with first values."""
+        return {}
+
+    def update(
+        self,
+        p: Array,
+        g: Array,
+        slots: Mapping[str, Array],
+        *,
+        lr: float,
+        weight_decay: float,
+        t: int,
+        kernels: Kernels,
+    ) -> None:
+        """Move a vector of parameters.
+
+        Parameters
+        ----------
+        p : (m,) array
+            Parameters, written in place.
+        g : (m,) array
+            Their gradient, not to be written.
+        slots : dict of (m,) arrays
+            What `slots` named, written in place.
+        lr, weight_decay : float
+            Of this step and these parameters.
+        t : int
+            How often they have been moved, this step included.
+        kernels : Kernels
+            The table of functions that compute.
+        """
+        raise NotImplementedError
+
+    @property
+    def where(self) -> str:
+        """How error messages name this optimizer."""
+        return type(self).__name__
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step, before groups scale it."""
+        return float(self.lr(self.iterations) if isinstance(self.lr, Schedule) else self.lr)
+
+    def check(self, parameters: Mapping[str, Parameter]) -> None:
+        """Raise ArgumentError if a group matches none of `parameters`.
+
+        The first step asks, of what it is given. Where some layers are frozen then, call this before it
+        with all parameters of the model: a group may be waiting for them.
+        """
+        check_groups(self.where, self.groups, parameters)
+        self._checked = tuple(self.groups)
+
+    def step(self, parameters: Mapping[str, Parameter], kernels: Kernels | None = None) -> None:
+        """Move `parameters`, and no others, by one step along their gradients.
+
+        Parameters
+        ----------
+        parameters : dict of Parameter
+            Those to be trained, by name. Values are written in place; gradients are left as they are.
+        kernels : Kernels, optional
+            The table of functions that compute.
+
+        Raises
+        ------
+        ArgumentError
+            If a group matches no parameter.
+        CheckpointError
+            If a loaded state does not fit them. Nothing has been moved then.
+        """
+        groups = tuple(self.groups)
+        if self._checked != groups:
+            self.check(parameters)
+        spans = self._state.arrange(self.where, parameters, groups, self.slots())
+        lr, scale = self.learning_rate, self._clip(parameters)
+        for span in spans:
+            for name in span.names:
+                self._state.steps[name] += 1
+            self.update(
+                span.value,
+                span.grad if scale == 1 else scale * span.grad,
+                span.slots,
+                lr=lr * float(span.group.lr_scale) if span.group else lr,
+                weight_decay=self._decay(span),
+                t=self._state.steps[span.names[0]],
+                kernels=kernels or default_kernels(),
+            )
+        self.iterations += 1
+
+    def _clip(self, parameters: Mapping[str, Parameter]) -> float:
+        if self.global_clipnorm is None:
+            return 1.0
+        return min(1.0, float(self.global_clipnorm) / (global_norm(parameters) + 1e-6))
+
+    def _decay(self, span: Span) -> float:
+        if span.group and span.group.weight_decay is not None:
+            return float(span.group.weight_decay)
+        return float(self.weight_decay) if span.decay else 0.0
+
+    def state(self) -> dict[str, Array | int]:
+        """Return all that the next steps depend on, apart from `config`.
+
+        Returns
+        -------
+        dict
+            ``"step"``, the steps done; for every parameter moved so far ``"step/NAME"``, its own steps, and
+            for each slot an array of its shape, ``"m/NAME"``. Arrays are copies.
+        """
+        return {"step": self.iterations, **self._state.export()}
+
+    def load_state(
+        self, state: Mapping[str, Array | int], parameters: Mapping[str, Parameter] | None = None
+    ) -> None:
+        """Go on from what `state` returned: the steps to come are bit for bit those of the unbroken run.
+
+        Parameters
+        ----------
+        state : dict
+            As `state` returns it; numbers of steps may be arrays without axes.
+        parameters : dict of Parameter, optional
+            All parameters of the model, to check against now; otherwise the next step checks.
+
+        Raises
+        ------
+        CheckpointError
+            If it is not a state of this kind of optimizer, or does not fit the parameters. Nothing has
+            changed then.
+        """
+        flat = dict(state)
+        if "step" not in flat:
+            raise CheckpointError(self.where, expected="step in the state", got="nothing of that name")
+        iterations = count(self.where, "step", flat.pop("step"))
+        loaded = State.parse(self.where, flat, self.slots())
+        if parameters is not None:
+            loaded.check(self.where, parameters)
+            for name in loaded.steps:
+                if name not in parameters:
+                    raise CheckpointError(
+                        self.where,
+                        expected="state of the model's parameters",
+                        got=f"that of {name}",
+                        do="the state was saved with another model",
+                    )
+        self.iterations, self._state = iterations, loaded
+
+    def config(self) -> Config:
+        """Return the class's name and the constructor's arguments, as JSON can hold them."""
+        arguments = {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.init}
+        return {"class": type(self).__name__, **arguments}
+
+    @classmethod
+    def from_config(cls, config: Config) -> Self:
+        """Return a new optimizer, without state, from what `config` returned.
+
+        Raises
+        ------
+        ArgumentError
+            If the configuration is another class's or has an argument that this one has not.
+        """
+        arguments: dict[str, Any] = class_arguments(
+            cls.__name__, [f.name for f in fields(cls) if f.init], config
+        )
+        if isinstance(arguments.get("lr"), dict):
+            arguments["lr"] = schedules.get(arguments["lr"])
+        groups = arguments.get("groups", ())
+        arguments["groups"] = tuple(Group.from_config(g) if isinstance(g, dict) else g for g in groups)
+        return cls(**arguments)
+
+
+def global_norm(parameters: Mapping[str, Parameter]) -> float:
+    """Return the Euclidean norm of all gradients together, summed in float64."""
+    return math.sqrt(sum(float(np.sum(np.square(p.grad, dtype=np.float64))) for p in parameters.values()))

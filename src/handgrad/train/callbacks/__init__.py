@@ -1,0 +1,20 @@
+"""What may be done while training goes on, each in a file of its own."""
+
+from handgrad.train.callbacks.callback import Callback, Logs
+from handgrad.train.callbacks.checkpoint import Checkpoint
+from handgrad.train.callbacks.early_stopping import EarlyStopping
+from handgrad.train.callbacks.history_writer import HistoryWriter
+from handgrad.train.callbacks.interrupt import StopOnInterrupt
+from handgrad.train.callbacks.non_finite import NonFinite
+from handgrad.train.callbacks.progress import Progress
+
+__all__ = [
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "HistoryWriter",
+    "Logs",
+    "NonFinite",
+    "Progress",
+    "StopOnInterrupt",
+]

@@ -1,0 +1,79 @@
+"""Saving while training goes on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from handgrad.io import save
+from handgrad.train.callbacks.callback import Callback, Logs
+from handgrad.train.callbacks.monitor import Monitor
+from handgrad.typing import Array, Config
+
+
+class Checkpoint(Callback):
+    """Keeps the last state of training and the best model in a folder.
+
+    ``last.safetensors`` holds all that `Trainer.load` goes on from; it is written after every epoch, and when training
+    ends, be it in the middle of an epoch. ``best.safetensors`` holds the model of the best epoch, for `handgrad.load`. Put it
+    last among the callbacks, so that it sees what the others have become.
+
+    Parameters
+    ----------
+    folder : path
+        Is created if need be.
+    monitor : str, optional
+        The quantity that decides which epoch is best, such as ``"val_accuracy"``; without it no best is kept.
+    mode : "auto", "min" or "max"
+        Which is better; "auto" takes "max" for accuracies.
+    about : mapping, optional
+        What is written into the best model's header.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        monitor: str | None = None,
+        mode: str = "auto",
+        *,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self.monitor = Monitor(monitor, mode) if monitor else None
+        self.about = about
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+
+    @property
+    def last_path(self) -> Path:
+        """Where the last state is."""
+        return self.folder / "last.safetensors"
+
+    @property
+    def best_path(self) -> Path:
+        """Where the best model is."""
+        return self.folder / "best.safetensors"
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Save the best model if this is it, then the state."""
+        if self.monitor is not None:
+            value = self.monitor.value(logs)
+            if self.monitor.better(value, self.best):
+                self.best, self.best_epoch = value, epoch
+                save(self.trainer.model, self.best_path, about=self.about)
+        self.trainer.save(self.last_path)
+
+    def on_train_end(self) -> None:
+        """Save the state if training ended within an epoch."""
+        if self.trainer.progress.batch:
+            self.trainer.save(self.last_path)
+
+    def state(self) -> Config:
+        """Return the best value so far."""
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state(self, state: Config, arrays: dict[str, Array]) -> None:  # noqa: ARG002
+        """Go on from there."""
+        self.best, self.best_epoch = state["best"], state["best_epoch"]

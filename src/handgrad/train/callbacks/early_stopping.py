@@ -1,0 +1,77 @@
+"""Stopping when nothing gets better."""
+
+from __future__ import annotations
+
+from handgrad.train.callbacks.callback import Callback, Logs
+from handgrad.train.callbacks.monitor import Monitor
+from handgrad.typing import Array, Config
+
+
+class EarlyStopping(Callback):
+    """Stops training when a quantity has not become better for a while.
+
+    Parameters
+    ----------
+    monitor : str, default "val_loss"
+        The quantity.
+    min_delta : float, default 0.0
+        By how much it must become better to count.
+    patience : int, default 0
+        After how many epochs in which it has not; 0 means 1.
+    mode : "auto", "min" or "max"
+        Which is better; "auto" takes "max" for accuracies.
+    restore_best_weights : bool, default False
+        Whether the parameters and buffers of the best epoch are put back at the end.
+
+    Attributes
+    ----------
+    best : float or None
+        The best value so far.
+    best_epoch : int or None
+        Its epoch, counted from 0.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0.0,
+        patience: int = 0,
+        mode: str = "auto",
+        *,
+        restore_best_weights: bool = False,
+    ) -> None:
+        self.monitor = Monitor(monitor, mode)
+        self.min_delta, self.patience, self.restore = min_delta, patience, restore_best_weights
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+        self.waited = 0
+        self._weights: dict[str, Array] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Compare, and stop if it has been long enough."""
+        value = self.monitor.value(logs)
+        if self.monitor.better(value, self.best, self.min_delta):
+            self.best, self.best_epoch, self.waited = value, epoch, 0
+            self._weights = self.trainer.model.state() if self.restore else None
+            return
+        self.waited += 1
+        if self.waited >= self.patience:
+            self.trainer.stop_training = True
+
+    def on_train_end(self) -> None:
+        """Put the best weights back."""
+        if self._weights is not None and self.waited:
+            self.trainer.model.load_state(self._weights)
+
+    def state(self) -> Config:
+        """Return the best value and how long ago it was."""
+        return {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited}
+
+    def arrays(self) -> dict[str, Array]:
+        """Return the best weights."""
+        return self._weights or {}
+
+    def load_state(self, state: Config, arrays: dict[str, Array]) -> None:
+        """Go on from there."""
+        self.best, self.best_epoch, self.waited = state["best"], state["best_epoch"], state["waited"]
+        self._weights = arrays or None

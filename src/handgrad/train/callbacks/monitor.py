@@ -1,0 +1,53 @@
+"""Which of two values is better."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from handgrad.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """A quantity of the logs, and whether more of it is better.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``"val_loss"``.
+    mode : "auto", "min" or "max"
+        Which is better; "auto" takes "max" for names that end in accuracy.
+    """
+
+    name: str
+    mode: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("auto", "min", "max"):
+            raise ArgumentError("mode", expected='"auto", "min" or "max"', got=repr(self.mode))
+
+    @property
+    def sign(self) -> float:
+        """1 where more is better, else -1."""
+        larger = self.name.endswith("accuracy") if self.mode == "auto" else self.mode == "max"
+        return 1.0 if larger else -1.0
+
+    def value(self, logs: dict[str, float]) -> float:
+        """Return the quantity.
+
+        Raises
+        ------
+        ArgumentError
+            If it is not among `logs`.
+        """
+        if self.name not in logs:
+            do = "pass validation= to fit" if self.name.startswith("val_") else ""
+            raise ArgumentError("monitor", expected=f"one of {', '.join(logs)}", got=repr(self.name), do=do)
+        return logs[self.name]
+
+    def better(self, value: float, best: float | None, min_delta: float = 0.0) -> bool:
+        """Whether `value` is better than `best` by more than `min_delta`; NaN never is."""
+        if best is None:
+            return not math.isnan(value)
+        return self.sign * (value - best) > min_delta

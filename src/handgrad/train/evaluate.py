@@ -1,0 +1,56 @@
+"""Loss and metrics on data that is not trained on, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from handgrad.data import Loader, as_dataset
+from handgrad.graph import Graph
+from handgrad.kernels import Kernels, default_kernels
+from handgrad.layers import Run
+from handgrad.losses import Loss
+from handgrad.train.metrics import Metric
+from handgrad.train.totals import Totals
+
+
+def evaluate(
+    model: Graph,
+    loss: Loss,
+    metrics: Mapping[str, Metric],
+    x: Any,
+    y: Any = None,
+    batch_size: int = 256,
+    *,
+    kernels: Kernels | None = None,
+) -> dict[str, float]:
+    """Return the means over all samples, in inference mode; the model is left as it is.
+
+    Parameters
+    ----------
+    model : Graph
+        The model.
+    loss : Loss
+        The loss.
+    metrics : mapping of str to Metric
+        What is measured besides, by name.
+    x, y : arrays or Dataset
+        The samples and their labels.
+    batch_size : int, default 256
+        How many at once.
+    kernels : Kernels, optional
+        The table of functions that compute.
+
+    Returns
+    -------
+    dict of str to float
+        ``"loss"``, and each metric.
+    """
+    kernels = kernels or default_kernels()
+    totals = Totals(metrics)
+    run = Run(training=False, kernels=kernels)
+    for xb, yb in Loader(as_dataset(x, y, dtype=model.dtype), batch_size, shuffle=False).epoch(0):
+        z, _ = model.forward(xb, run)
+        value, _ = loss(z, yb, kernels)
+        totals.add(value, z, yb)
+    return totals.means()

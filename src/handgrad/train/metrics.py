@@ -1,0 +1,93 @@
+"""Metrics: how good the outputs are, in numbers people read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from handgrad.errors import ArgumentError
+from handgrad.typing import Array
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Whether the largest output is the label's class; with one output, whether its sign says the label.
+
+    Labels are integers (n,), or one-hot (n, classes). An output that is NaN is never right.
+    """
+
+    name: str = "accuracy"
+
+    def __call__(self, z: Array, y: Array) -> Array:
+        """Return 0 or 1 for every sample."""
+        if z.ndim == 1 or z.shape[-1] == 1:
+            return (z.reshape(-1) > 0) == (y.reshape(-1) > 0.5)
+        right: Array = (np.argmax(z, axis=-1) == _classes(z, y)) & ~np.isnan(z).any(axis=-1)
+        return right
+
+
+@dataclass(frozen=True)
+class TopKAccuracy:
+    """Whether the label's class is among the `k` largest outputs."""
+
+    k: int = 5
+
+    @property
+    def name(self) -> str:
+        """``"top5_accuracy"``."""
+        return f"top{self.k}_accuracy"
+
+    def __call__(self, z: Array, y: Array) -> Array:
+        """Return 0 or 1 for every sample."""
+        own = np.take_along_axis(z, _classes(z, y)[..., None], axis=-1)
+        right: Array = ((z > own).sum(axis=-1) < self.k) & ~np.isnan(z).any(axis=-1)
+        return right
+
+
+@dataclass(frozen=True)
+class MeanAbsoluteError:
+    """Distance of the outputs from the targets."""
+
+    name: str = "mean_absolute_error"
+
+    def __call__(self, z: Array, y: Array) -> Array:
+        """Return the mean over the outputs of every sample."""
+        return np.abs(z - y.reshape(z.shape)).reshape(len(z), -1).mean(axis=1)
+
+
+Metric: TypeAlias = Callable[[Array, Array], Array]
+"""A function of outputs and labels that returns a number for every sample; its ``name`` or ``__name__`` names it."""
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Accuracy(),
+    "top5_accuracy": TopKAccuracy(5),
+    "mean_absolute_error": MeanAbsoluteError(),
+}
+
+
+def get_metrics(metrics: Any) -> dict[str, Metric]:
+    """Return metrics by name, from names and functions.
+
+    Raises
+    ------
+    ArgumentError
+        If there is none of a name.
+    """
+    found: dict[str, Metric] = {}
+    for metric in [metrics] if isinstance(metrics, str) or callable(metrics) else metrics:
+        if isinstance(metric, str):
+            if metric not in METRICS:
+                names = ", ".join(METRICS)
+                raise ArgumentError("metrics", expected=f"one of {names} or a function", got=repr(metric))
+            found[metric] = METRICS[metric]
+        else:
+            found[getattr(metric, "name", None) or metric.__name__] = metric
+    return found
+
+
+def _classes(z: Array, y: Array) -> Array:
+    """Return labels as class numbers of the shape of z without its last axis."""
+    return np.argmax(y, axis=-1) if y.shape == z.shape else y.reshape(z.shape[:-1])

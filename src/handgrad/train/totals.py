@@ -1,0 +1,45 @@
+"""Means over samples that come in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from handgrad.train.metrics import Metric
+from handgrad.typing import Array, Config
+
+
+class Totals:
+    """Sums of the loss and of metrics over the samples seen so far; `means` divides.
+
+    Parameters
+    ----------
+    metrics : mapping of str to Metric
+        What is measured besides the loss.
+    """
+
+    def __init__(self, metrics: Mapping[str, Metric]) -> None:
+        self.metrics = metrics
+        self.samples = 0
+        self.sums = dict.fromkeys(("loss", *metrics), 0.0)
+
+    def add(self, loss: float, z: Array, y: Array) -> None:
+        """Add a batch: its mean loss, and each metric of its outputs and labels."""
+        n = len(z)
+        self.samples += n
+        self.sums["loss"] += n * loss
+        for name, metric in self.metrics.items():
+            self.sums[name] += float(np.sum(metric(z, y), dtype=np.float64))
+
+    def means(self) -> dict[str, float]:
+        """Return the means; nothing before the first batch."""
+        return {name: total / self.samples for name, total in self.sums.items()} if self.samples else {}
+
+    def state(self) -> Config:
+        """Return the sums."""
+        return {"samples": self.samples, "sums": dict(self.sums)}
+
+    def load_state(self, state: Config) -> None:
+        """Go on from there."""
+        self.samples, self.sums = state["samples"], dict(state["sums"])

@@ -1,0 +1,354 @@
+"""Training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from handgrad import losses, optim
+from handgrad.data import ArrayDataset, Dataset, Loader, Transform, as_dataset
+from handgrad.errors import ArgumentError, CheckpointError, NonFiniteError
+from handgrad.graph import Graph
+from handgrad.io import Checkpoint, load_checkpoint, model_config, save_checkpoint
+from handgrad.kernels import Kernels, default_kernels
+from handgrad.layers import Run
+from handgrad.rng import Stream
+from handgrad.train.callbacks import Callback
+from handgrad.train.diagnose import diagnose, finite_gradients
+from handgrad.train.evaluate import evaluate
+from handgrad.train.history import History
+from handgrad.train.metrics import get_metrics
+from handgrad.train.totals import Totals
+from handgrad.typing import Array, is_integer
+
+
+@dataclass
+class Where:
+    """Where training is: the next batch to be trained on.
+
+    Attributes
+    ----------
+    epoch, batch : int
+        Its numbers, from 0.
+    step : int
+        Steps tried so far, those left out included: the number that random layers draw by.
+    last : int
+        The number of epochs at which the fit ends.
+    batches : int
+        In an epoch.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    last: int = 0
+    batches: int = 0
+
+
+class Trainer:
+    """Trains a model: forward, loss, backward, commit, optimizer step, again and again.
+
+    Parameters
+    ----------
+    model : Graph
+        Is trained in place.
+    loss : Loss or str
+        Such as ``losses.CrossEntropy()`` or ``"cross_entropy"``.
+    optimizer : Optimizer or str
+        Such as ``optim.Adam(1e-3)`` or ``"adam"``.
+    metrics : sequence of str or functions, optional
+        ``"accuracy"``, ``"top5_accuracy"``, ``"mean_absolute_error"``, or functions of (outputs, labels) that return a number for
+        every sample.
+    seed : int, default 0
+        Of the order of samples, augmentation and random layers.
+    kernels : Kernels, optional
+        The table of functions that compute.
+
+    Attributes
+    ----------
+    history : History
+        A list for every quantity, with a value for each epoch.
+    progress : Where
+        The next batch.
+    stop_training : bool
+        Set it from a callback to end the fit after this step.
+
+    Examples
+    --------
+    >>> import handgrad as hg
+    >>> x = hg.rng.Stream((1,)).normal((64, 4))
+    >>> y = (x[:, 0] > 0).astype(int)
+    >>> model = hg.Sequential([hg.layers.Dense(2)], input_shape=(4,))
+    >>> trainer = hg.Trainer(model, "cross_entropy", hg.optim.SGD(1.0), metrics=["accuracy"])
+    >>> history = trainer.fit(x, y, epochs=20, batch_size=16)
+    >>> history["accuracy"][-1] > 0.95
+    True
+    """
+
+    def __init__(
+        self,
+        model: Graph,
+        loss: losses.Loss | str,
+        optimizer: optim.Optimizer | str = "adam",
+        metrics: Any = (),
+        *,
+        seed: int = 0,
+        kernels: Kernels | None = None,
+    ) -> None:
+        if not isinstance(model, Graph):
+            raise ArgumentError("Trainer model", expected="a Graph or Sequential", got=type(model).__name__)
+        self.model = model
+        self.loss = losses.get(loss)
+        self.optimizer = optim.get(optimizer)
+        self.metrics = get_metrics(metrics)
+        self.rng = Stream((seed,)).child("train")
+        self.kernels = kernels or default_kernels()
+        self.history = History()
+        self.progress = Where()
+        self.stop_training = False
+        self._totals = Totals(self.metrics)
+        self._callbacks: tuple[Callback, ...] = ()
+        self._waiting: dict[str, Any] = {}
+
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        epochs: int = 1,
+        batch_size: int = 32,
+        validation: Any = None,
+        callbacks: Iterable[Callback] = (),
+        shuffle: bool = True,
+        drop_last: bool = False,
+        transform: Transform | None = None,
+        initial_epoch: int | None = None,
+    ) -> History:
+        """Train for some epochs.
+
+        Parameters
+        ----------
+        x, y : arrays or Dataset
+            Samples (n, ...) with labels, or a Dataset that has both.
+        epochs : int, default 1
+            How often to go through all of them.
+        batch_size : int, default 32
+            Samples in a step.
+        validation : (x, y) or Dataset, optional
+            Is evaluated after every epoch; its results begin with ``val_``.
+        callbacks : sequence of Callback
+            Are told what happens, in order.
+        shuffle : bool, default True
+            Whether every epoch has an order of its own, from the seed.
+        drop_last : bool, default False
+            Whether a last batch that is not full is left out.
+        transform : callable, optional
+            Changes training batches, as the augmentations of `handgrad.data` do.
+        initial_epoch : int, optional
+            The epoch that `epochs` count from: by default the one the trainer is at, so that a second fit goes on where the
+            first ended. 0 after `load` ends where the broken run would have.
+
+        Returns
+        -------
+        History
+            Of all epochs so far: ``history["loss"]``, ``history["val_accuracy"]``, ...
+
+        Raises
+        ------
+        DataError, ShapeError, ArgumentError
+            If data or arguments do not fit; nothing has been changed then.
+        NonFiniteError
+            If a loss or gradient is not finite and no callback goes on; parameters are as before that step.
+        """
+        loader = Loader(
+            as_dataset(x, y, dtype=self.model.dtype),
+            batch_size,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            transform=transform,
+            rng=self.rng,
+        )
+        validation = None if validation is None else as_dataset(validation, dtype=self.model.dtype)
+        self._check(loader.dataset)
+        if validation is not None:
+            self._check(validation)
+        if not is_integer(epochs) or epochs < 1:
+            raise ArgumentError("fit epochs", expected="an int, at least 1", got=repr(epochs))
+        at = self.progress
+        at.last = (at.epoch if initial_epoch is None else initial_epoch) + epochs
+        at.batches = len(loader)
+        self._begin(tuple(callbacks))
+        try:
+            while at.epoch < at.last and not self.stop_training:
+                self._epoch(loader, validation)
+        finally:
+            for callback in self._callbacks:
+                callback.on_train_end()
+        return self.history
+
+    def _epoch(self, loader: Loader, validation: Dataset | None) -> None:
+        at = self.progress
+        for callback in self._callbacks:
+            callback.on_epoch_begin(at.epoch)
+        for xb, yb in loader.epoch(at.epoch, at.batch):
+            for callback in self._callbacks:
+                callback.on_train_batch_begin(at.batch)
+            try:
+                loss, z = self._step(xb, yb)
+            except NonFiniteError as error:
+                if not any([callback.on_nonfinite(error) for callback in self._callbacks]):
+                    raise
+                at.batch += 1
+            else:
+                self._totals.add(loss, z, yb)
+                at.batch += 1
+                logs = self._totals.means()
+                for callback in self._callbacks:
+                    callback.on_train_batch_end(at.batch - 1, logs)
+            if self.stop_training:
+                return
+        logs = self._totals.means()
+        if validation is not None:
+            logs |= {f"val_{name}": value for name, value in self.evaluate(validation).items()}
+        self.history.append(logs)
+        at.epoch, at.batch = at.epoch + 1, 0
+        self._totals = Totals(self.metrics)
+        for callback in self._callbacks:
+            callback.on_epoch_end(at.epoch - 1, logs)
+
+    def train_step(self, x: Array, y: Array) -> float:
+        """Do one step on one batch and return its loss, as it was before the step.
+
+        Parameters
+        ----------
+        x, y : arrays
+            A batch and its labels.
+
+        Raises
+        ------
+        ShapeError, DataError
+            If they do not fit.
+        NonFiniteError
+            If the loss or a gradient is not finite; nothing has been changed then.
+        """
+        return self._step(self.model.check_input(x), np.asarray(y))[0]
+
+    def _step(self, x: Array, y: Array) -> tuple[float, Array]:
+        """Do the step; return the loss and the outputs."""
+        model, at = self.model, self.progress
+        run = Run(training=True, kernels=self.kernels, rng=self.rng.child("step", at.step))
+        at.step += 1
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what is not finite is found below
+            z, tape = model.forward(x, run)
+            loss, dz = self.loss(z, y, self.kernels)
+            finite = bool(np.isfinite(loss))
+            if finite:
+                model.zero_grad()
+                model.backward(dz, tape, run)
+                finite = finite_gradients(model)
+            if not finite:
+                where = f"epoch {at.epoch + 1}, step {at.step}"
+                raise diagnose(model, x, run, where, lambda z: self.loss(z, y, self.kernels))
+            model.commit(tape)
+            self.optimizer.step(model.trainable_parameters(), self.kernels)
+        return loss, z
+
+    def evaluate(self, x: Any, y: Any = None, batch_size: int = 256) -> dict[str, float]:
+        """Return the mean loss and metrics over all samples, in inference mode.
+
+        Parameters
+        ----------
+        x, y : arrays or Dataset
+            Samples with labels, or a Dataset that has both.
+        batch_size : int, default 256
+            How many at once; the result does not depend on it, but for rounding.
+
+        Returns
+        -------
+        dict of str to float
+            ``{"loss": ..., "accuracy": ...}``
+        """
+        dataset = as_dataset(x, y, dtype=self.model.dtype)
+        self._check(dataset)
+        return evaluate(self.model, self.loss, self.metrics, dataset, None, batch_size, kernels=self.kernels)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all that training goes on from: parameters, buffers, optimizer, where it is, history, callbacks."""
+        progress = {
+            "where": asdict(self.progress),
+            "rng": list(self.rng.key),
+            "totals": self._totals.state(),
+            "history": dict(self.history),
+            "callbacks": {key: callback.state() for key, callback in self._keyed(self._callbacks)},
+        }
+        arrays = {
+            f"{key}/{name}": array
+            for key, callback in self._keyed(self._callbacks)
+            for name, array in callback.arrays().items()
+        }
+        model, optimizer = self.model, self.optimizer.state()
+        save_checkpoint(path, Checkpoint(model_config(model), model.state(), optimizer, arrays, progress))
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Go on from what `save` wrote: with the same data and arguments a fit ends bit for bit where the unbroken one ends.
+
+        Parameters
+        ----------
+        path : path
+            Of the file.
+
+        Raises
+        ------
+        CheckpointError
+            If it is missing, damaged, or of another model, optimizer or seed; nothing has been changed then.
+        """
+        checkpoint = load_checkpoint(path)
+        progress = checkpoint.progress
+        if tuple(progress["rng"]) != self.rng.key:
+            seed, own = progress["rng"][0], self.rng.key[0]
+            raise CheckpointError(os.fspath(path), expected=f"a run of seed {own}", got=f"one of seed {seed}")
+        before = self.model.state()
+        self.model.load_state(checkpoint.state)
+        try:
+            self.optimizer.load_state(checkpoint.optimizer, self.model.parameters())
+        except CheckpointError:
+            self.model.load_state(before)
+            raise
+        self.progress = Where(**progress["where"])
+        self._totals.load_state(progress["totals"])
+        self.history = History(progress["history"])
+        self._waiting = {
+            key: (state, _under(key, checkpoint.callbacks)) for key, state in progress["callbacks"].items()
+        }
+
+    def _begin(self, callbacks: Sequence[Callback]) -> None:
+        self._callbacks = tuple(callbacks)
+        self.stop_training = False
+        for key, callback in self._keyed(callbacks):
+            callback.set_trainer(self)
+            if key in self._waiting:
+                callback.load_state(*self._waiting[key])
+        self._waiting = {}
+        for callback in callbacks:
+            callback.on_train_begin()
+
+    @staticmethod
+    def _keyed(callbacks: Sequence[Callback]) -> list[tuple[str, Callback]]:
+        """Return each callback with a name that a resumed run finds it by: its class and which of them it is."""
+        kinds = [type(callback).__name__ for callback in callbacks]
+        return [(f"{kind}.{kinds[:i].count(kind)}", callbacks[i]) for i, kind in enumerate(kinds)]
+
+    def _check(self, dataset: Dataset) -> None:
+        """Raise before the first step what would be raised in one: samples and labels that do not fit."""
+        self.model.check_input(np.empty((0, *dataset.shape), np.float32))
+        if isinstance(dataset, ArrayDataset):
+            self.loss.check((len(dataset), *self.model.output_shape), dataset.y)
+
+
+def _under(key: str, arrays: dict[str, Array]) -> dict[str, Array]:
+    prefix = f"{key}/"
+    return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
