@@ -6,6 +6,7 @@ of ``n`` pixels with ``p`` of padding in all and stride ``s`` it has ``(n + p - 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -67,11 +68,9 @@ def check_padding(padding: Any, where: str) -> None:
     if is_integer(padding) and padding >= 0:
         return
     if isinstance(padding, tuple | list) and len(padding) == 2:
-        flat = [v for side in padding for v in (side if isinstance(side, tuple | list) else (side,))]
-        nested = [isinstance(side, tuple | list) for side in padding]
-        if len(flat) == (4 if all(nested) else 2) and any(nested) == all(nested):
-            if all(is_integer(v) and v >= 0 for v in flat):
-                return
+        nested = all(isinstance(side, tuple | list) and len(side) == 2 for side in padding)
+        if all(is_integer(v) and v >= 0 for v in (itertools.chain(*padding) if nested else padding)):
+            return
     raise ArgumentError(
         where,
         expected='padding "valid", "same", an int, (rows, columns) or ((top, bottom), (left, right))',
@@ -95,9 +94,8 @@ def resolve_padding(padding: Padding, size: Pair, kernel: Pair, strides: Pair, d
         total = [max((-(-n // s) - 1) * s + e - n, 0) for n, s, e in zip(size, strides, extent, strict=True)]
         rows, columns = ((t // 2, t - t // 2) for t in total)
         return rows, columns
-    if isinstance(padding, int):
-        return (padding, padding), (padding, padding)
-    (rows, columns) = ((p, p) if isinstance(p, int) else (int(p[0]), int(p[1])) for p in padding)  # type: ignore[union-attr]
+    sides: Any = (padding, padding) if is_integer(padding) else padding
+    rows, columns = (pair(side, "padding", least=0) for side in sides)
     return rows, columns
 
 

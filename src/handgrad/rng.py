@@ -48,7 +48,9 @@ class Stream:
 
     def generator(self) -> np.random.Generator:
         """Return a NumPy generator at the beginning of this stream."""
-        digest = hashlib.blake2b(repr(self.key).encode(), digest_size=16).digest()
+        # int(): NumPy's 3 and Python's name the same stream
+        key = tuple(k if isinstance(k, str) else int(k) for k in self.key)
+        digest = hashlib.blake2b(repr(key).encode(), digest_size=16).digest()
         return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
 
     def uniform(

@@ -93,7 +93,7 @@ def as_dataset(x: Any, y: Any = None, *, dtype: DTypeLike = np.float32) -> Datas
         if y is not None:
             raise ArgumentError(
                 "data",
-                expected=f"no labels beside a {type(x).__name__}, which has its own",
+                expected=f"no labels beside the {type(x).__name__}, which has its own",
                 got=type(y).__name__,
                 do="leave y out",
             )

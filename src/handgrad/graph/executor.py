@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from handgrad.errors import BuildError
 from handgrad.layers import Layer, Merge, Run
 from handgrad.typing import Array
 
@@ -14,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class Tape(NamedTuple):
-    """What every node saved in a forward, in order."""
+    """What every node saved in a forward, in order; None where it was not to be kept."""
 
-    saved: tuple[Any, ...]
+    saved: tuple[Any, ...] | None
 
 
 def forward(
-    graph: Graph, x: Array, run: Run, *, watch: Callable[[Node, Array], None] | None = None
+    graph: Graph, x: Array, run: Run, *, keep: bool = True, watch: Callable[[Node, Array], None] | None = None
 ) -> tuple[Array, Tape]:
-    """Run every node; a value is let go after its last use, unless a layer saved it."""
+    """Run every node; a value is let go after its last use, unless a layer saved it and that is kept."""
     values: list[Any] = [x]
-    saved = []
+    saved: list[Any] = []
     last = {i: k for k, node in enumerate(graph.nodes) for i in node.inputs}
     for k, node in enumerate(graph.nodes):
         inputs = tuple(values[i] for i in node.inputs)
@@ -32,11 +33,13 @@ def forward(
         if watch is not None:
             watch(node, y)
         values.append(y)
-        saved.append(kept if run.training else None)
+        if keep:
+            saved.append(kept)
+        del kept
         for i in node.inputs:
             if last[i] == k:
                 values[i] = None
-    return values[-1], Tape(tuple(saved))
+    return values[-1], Tape(tuple(saved) if keep else None)
 
 
 def backward(
@@ -53,6 +56,7 @@ def backward(
     Only where the gradient leads to a trainable parameter, or to the input if `need_dx`. At a fan-out the first
     gradient is taken by reference and the next added to it in fresh storage: what a layer returned is never written.
     """
+    saved = _saved(graph, tape, "backward")
     needed = _needed(graph, need_dx)
     grads: list[Any] = [None] * len(needed)
     grads[-1] = dy
@@ -63,7 +67,7 @@ def backward(
         if watch is not None:
             watch(node, dy_k)
         into = any(needed[i] for i in node.inputs)
-        dx = node.layer.backward(dy_k, tape.saved[k], _run_of(node, run), need_dx=into)
+        dx = node.layer.backward(dy_k, saved[k], _run_of(node, run), need_dx=into)
         grads[k + 1] = None
         if into:
             for i, dx_i in zip(node.inputs, dx if isinstance(node.layer, Merge) else (dx,), strict=True):
@@ -74,8 +78,18 @@ def backward(
 
 def commit(graph: Graph, tape: Tape) -> None:
     """Let every node move its buffers on."""
-    for node, saved in zip(graph.nodes, tape.saved, strict=True):
+    for node, saved in zip(graph.nodes, _saved(graph, tape, "commit"), strict=True):
         node.layer.commit(saved)
+
+
+def _saved(graph: Graph, tape: Tape, what: str) -> tuple[Any, ...]:
+    if tape.saved is None:
+        raise BuildError(
+            f"{graph.name or type(graph).__name__} {what}",
+            expected="a tape with what every layer saved",
+            got="that of a forward with keep=False",
+        )
+    return tape.saved
 
 
 def _needed(graph: Graph, need_dx: bool) -> list[bool]:

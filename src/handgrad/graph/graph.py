@@ -110,7 +110,8 @@ class Graph:
             sources = tuple(self.nodes[i - 1].name if i else "the input" for i in node.inputs)
             shapes = tuple(self._shape(i) for i in node.inputs)
             init = Init(rng.child(node.name), self.dtype)
-            node.layer.path = node.layer.path if node.layer.built else node.name
+            if not node.layer.built or node.layer.path is None:
+                node.layer.path = node.name
             try:
                 node.layer.build(shapes if isinstance(node.layer, Merge) else shapes[0], init)
             except ShapeError as error:
@@ -181,15 +182,19 @@ class Graph:
         Raises
         ------
         CheckpointError
-            If names or shapes differ from `state`'s; nothing is changed then.
+            If names, shapes or kinds of numbers differ from `state`'s; nothing is changed then.
         """
         owned = self.parameters() | self.buffers()
         missing, unknown = sorted(owned.keys() - state.keys()), sorted(state.keys() - owned.keys())
-        wrong = [n for n in owned.keys() & state.keys() if owned[n].shape != np.shape(state[n])]
-        if missing or unknown or wrong:
+        both = owned.keys() & state.keys()
+        wrong = [n for n in both if owned[n].shape != np.shape(state[n])]
+        dtypes = {n: np.asarray(state[n]).dtype for n in both}
+        kinds = [n for n in both if not np.can_cast(dtypes[n], owned[n].value.dtype, "same_kind")]
+        if missing or unknown or wrong or kinds:
             parts = [("missing", missing), ("unknown", unknown)]
             got = [f"{what} {', '.join(names)}" for what, names in parts if names]
             got += [f"{n} of shape {np.shape(state[n])}, not {owned[n].shape}" for n in sorted(wrong)]
+            got += [f"{n} of {dtypes[n]}, not {owned[n].value.dtype}" for n in sorted(kinds)]
             raise CheckpointError("load_state", expected="the parameters of this model", got="; ".join(got))
         for name, value in state.items():
             owned[name].assign(value)
@@ -223,7 +228,7 @@ class Graph:
         return x if np.iscomplexobj(x) else x.astype(self.dtype, copy=False)
 
     def forward(
-        self, x: Array, run: Run, *, watch: Callable[[Node, Array], None] | None = None
+        self, x: Array, run: Run, *, keep: bool = True, watch: Callable[[Node, Array], None] | None = None
     ) -> tuple[Array, executor.Tape]:
         """Return the output and the tape that `backward` and `commit` need.
 
@@ -233,10 +238,12 @@ class Graph:
             A batch of inputs.
         run : Run
             How the layers run.
+        keep : bool, default True
+            Whether the tape keeps what the layers saved; without, only outputs yet to be used are in memory.
         watch : callable, optional
             Is called with every node and its output, in order.
         """
-        return executor.forward(self, self.check_input(x), run, watch=watch)
+        return executor.forward(self, self.check_input(x), run, keep=keep, watch=watch)
 
     def backward(
         self,
@@ -281,12 +288,12 @@ class Graph:
         run = run or Run()
         self.check_input(x[:0])
         starts = range(0, max(len(x), 1), batch_size)
-        return np.concatenate([self.forward(x[i : i + batch_size], run)[0] for i in starts])
+        return np.concatenate([self.forward(x[i : i + batch_size], run, keep=False)[0] for i in starts])
 
     def intermediates(self, x: Array, run: Run | None = None) -> dict[str, Array]:
         """Return the output of every node for one batch, by name: a way to look inside."""
         outputs: dict[str, Array] = {}
-        self.forward(x, run or Run(), watch=lambda node, y: outputs.update({node.name: y}))
+        self.forward(x, run or Run(), keep=False, watch=lambda node, y: outputs.update({node.name: y}))
         return outputs
 
     def summary(self) -> str:

@@ -60,5 +60,7 @@ class Sequential(Graph):
                 got = f"{layer!r}"
                 do = "create it: Layer(...)" if isinstance(layer, type) else ""
                 raise BuildError(f"Sequential, layer {i}", expected="a layer or a model", got=got, do=do)
+            if isinstance(layer, Layer) and not layer.built:
+                layer.path = layer.name or f"layer {i}"
             symbol = layer(symbol)
         super().__init__(inputs, symbol, seed=seed, dtype=dtype, name=name)

@@ -31,10 +31,20 @@ class Symbol:
     inputs: tuple[Symbol, ...] = ()
     label: str = ""
 
+    @property
+    def name(self) -> str:
+        """How error messages name what computes it, before a model gives it its name."""
+        if self.layer is None:
+            return "the input"
+        return self.label or self.layer.path or self.layer.name or type(self.layer).__name__
+
     def apply(self, layer: Layer, inputs: tuple[Symbol, ...], label: str = "") -> Symbol:
         """Return the symbol of `layer` applied to `inputs`; every layer's call comes here."""
         shapes = tuple(i.shape for i in inputs)
-        shape = layer.output_shape(shapes if isinstance(layer, Merge) else shapes[0])
+        try:
+            shape = layer.output_shape(shapes if isinstance(layer, Merge) else shapes[0])
+        except ShapeError as error:
+            raise name_source(error, tuple(i.name for i in inputs)) from None
         return Symbol(shape, layer, inputs, label)
 
 

@@ -8,7 +8,7 @@ variance ``fan_in*v``: keeping it at 1 asks for ``v = 1/fan_in``; twice that whe
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -136,10 +136,12 @@ def get_initializer(initializer: str | Initializer | dict[str, Any]) -> Initiali
     if isinstance(initializer, Initializer):
         return initializer
     if isinstance(initializer, dict):
-        fields = dict(initializer)
-        kinds = {kind.__name__: kind for kind in (type(i) for i in BY_NAME.values())}
-        return kinds[fields.pop("class")](**fields)
-    if initializer in BY_NAME:
+        arguments = dict(initializer)
+        name = arguments.pop("class", None)
+        kinds = {type(i).__name__: type(i) for i in BY_NAME.values()}
+        if name in kinds and arguments.keys() <= {f.name for f in fields(kinds[name])}:
+            return kinds[name](**arguments)
+    elif initializer in BY_NAME:
         return BY_NAME[initializer]
     raise ArgumentError(
         "initializer", expected=f"one of {', '.join(BY_NAME)} or an Initializer", got=repr(initializer)

@@ -208,6 +208,10 @@ def _plain(shape: Any) -> Any:
 
 
 def _plain_config(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return type(value)(_plain_config(v) for v in value)
+    if isinstance(value, np.generic):
+        return value.item()
     return initializer_config(value) if isinstance(value, Initializer) else value
 
 

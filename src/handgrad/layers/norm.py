@@ -121,8 +121,8 @@ class BatchNormalization(Layer):
     >>> x = hg.rng.Stream((1,)).normal((32, 8, 8, 16), std=3.0)
     >>> run = hg.Run(training=True)
     >>> y, saved = bn.forward(x, run)
-    >>> float(y.mean().round(3)), float(y.std().round(3))
-    (0.0, 1.0)
+    >>> abs(float(y.mean())) < 1e-6, round(float(y.std()), 3)
+    (True, 1.0)
     >>> dx = bn.backward(np.ones_like(y), saved, run)
     >>> bn.commit(saved)
     >>> int(bn.updates.value)
@@ -223,7 +223,8 @@ class BatchNormalization(Layer):
                 "by commit(saved)",
                 stacklevel=4,
             )
-        return self.running_mean.value.reshape(-1), self.running_var.value.reshape(-1)
+        # copies: what forward saved must not move with a commit that comes before backward
+        return self.running_mean.value.flatten(), self.running_var.value.flatten()
 
     def _kept(self, rank: int) -> tuple[int, ...]:
         """Return the kept axes of an array with batch axis, in order, all positive."""

@@ -35,8 +35,8 @@ class Parameter:
     __slots__ = ("decay", "grad", "name", "value")
 
     def __init__(self, value: Array, *, decay: bool = True, name: str = "") -> None:
-        self.value = value
-        self.grad = np.zeros_like(value)
+        self.value = np.ascontiguousarray(value) if value.ndim else value
+        self.grad = np.zeros_like(self.value)
         self.decay = decay
         self.name = name
 
@@ -145,15 +145,18 @@ class Init:
 def pack(parameters: Iterable[Parameter]) -> None:
     """Move values and gradients into two contiguous vectors, decayed ones first; each becomes a pair of views.
 
+    Parameters of different dtypes, as of a layer built by hand in another one, get vectors of their own.
+
     Optimizer step, clipping and checkpoints are then one pass over memory. A parameter that is packed
     already (its layer stands in another model, too) stays where it is.
     """
     loose = [p for p in parameters if p.value.base is None]
-    ordered = sorted(loose, key=lambda p: not p.decay)
-    if not ordered:
-        return
-    dtype = ordered[0].value.dtype
-    values = np.empty(sum(p.size for p in ordered), dtype)
+    for dtype in dict.fromkeys(p.value.dtype for p in loose):
+        _pack(sorted((p for p in loose if p.value.dtype == dtype), key=lambda p: not p.decay))
+
+
+def _pack(ordered: list[Parameter]) -> None:
+    values = np.empty(sum(p.size for p in ordered), ordered[0].value.dtype)
     grads = np.zeros_like(values)
     start = 0
     for p in ordered:
@@ -178,7 +181,10 @@ def spans(parameters: Iterable[Parameter]) -> list[list[Parameter]]:
 
 def _adjacent(a: Parameter, b: Parameter) -> bool:
     return all(
-        x.base is not None and x.base is y.base and _address(x) + x.nbytes == _address(y)
+        isinstance(x.base, np.ndarray)
+        and x.base is y.base
+        and (x.base.ndim, x.base.dtype) == (1, x.dtype)
+        and _address(x) + x.nbytes == _address(y)
         for x, y in ((a.value, b.value), (a.grad, b.grad))
     )
 

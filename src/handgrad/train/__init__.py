@@ -10,23 +10,30 @@ from handgrad.train.callbacks import (
     StopOnInterrupt,
 )
 from handgrad.train.evaluate import evaluate
+from handgrad.train.experiment import Experiment, open_model
 from handgrad.train.history import History
 from handgrad.train.metrics import Accuracy, MeanAbsoluteError, TopKAccuracy
+from handgrad.train.recipe import RECIPES, Recipe, recipe_for
 from handgrad.train.trainer import Trainer, Where
 
 __all__ = [
+    "RECIPES",
     "Accuracy",
     "Callback",
     "Checkpoint",
     "EarlyStopping",
+    "Experiment",
     "History",
     "HistoryWriter",
     "MeanAbsoluteError",
     "NonFinite",
     "Progress",
+    "Recipe",
     "StopOnInterrupt",
     "TopKAccuracy",
     "Trainer",
     "Where",
     "evaluate",
+    "open_model",
+    "recipe_for",
 ]

@@ -50,7 +50,7 @@ def softmax_cross_entropy(z: Array, labels: Array, *, smoothing: float = 0.0) ->
     s = xp.sum(e, axis=1, keepdims=True)
     logp = z - xp.log(s)
     logp = xp.where(t == 0, xp.zeros_like(logp), logp)
-    dz = (e / s * xp.sum(t, axis=1, keepdims=True) - t) / max(n, 1)
+    dz = (e / s * xp.sum(t, axis=1, keepdims=True) - t) / n
     return _mean(-xp.sum(t * logp, axis=1)), dz
 
 
@@ -85,7 +85,7 @@ def binary_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
     e = xp.exp(xp.where(positive, -z, z))  # exp(-|z|)
     p = xp.where(positive, xp.ones_like(e), e) / (1 + e)
     loss = xp.where(positive, z, xp.zeros_like(z)) - z * t + xp.log1p(e)
-    return _mean(loss), (p - t) / max(_size(z), 1)
+    return _mean(loss), (p - t) / _size(z)
 
 
 def mean_squared_error(z: Array, t: Array) -> tuple[Array, Array]:
@@ -106,7 +106,7 @@ def mean_squared_error(z: Array, t: Array) -> tuple[Array, Array]:
     """
     xp = array_namespace(z, t)
     d = z - xp.astype(t, z.dtype)
-    return _mean(d * d), 2 * d / max(_size(z), 1)
+    return _mean(d * d), 2 * d / _size(z)
 
 
 def _one_hot(labels: Array, k: int) -> Array:

@@ -1,0 +1,5 @@
+"""``python -m handgrad``."""
+
+from handgrad.cli.main import main
+
+main()

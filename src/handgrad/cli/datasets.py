@@ -1,0 +1,48 @@
+"""``handgrad datasets``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Show the known sets and where they are; fetch one.", invoke_without_command=True)
+
+
+@app.callback()
+def datasets(context: typer.Context) -> None:
+    """Show the known sets: their images, and whether they are on this machine."""
+    if context.invoked_subcommand is not None:
+        return
+    from handgrad.data import available
+
+    print(f"{'name':14} {'images':>7}  {'size':9}  {'classes':>7}  where")
+    for entry in available():
+        size = "x".join(map(str, entry.shape))
+        if entry.path is None:
+            where = f"not here; {entry.size / 1e6:.0f} MB: handgrad datasets fetch {entry.name}"
+        else:
+            where = f"{entry.status}, {entry.path}"
+        print(f"{entry.name:14} {entry.images:7,}  {size:9}  {entry.classes:7}  {where}")
+
+
+@app.command()
+def fetch(names: Annotated[list[str], typer.Argument(help="Of the sets.")]) -> None:
+    """Download sets into the cache and verify them; a broken download goes on where it ended."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from handgrad import data
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    for name in names:
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            tasks = {}
+
+            def show(file: str, done: int, total: int | None, bar: Progress = bar, tasks: dict = tasks) -> None:  # type: ignore[type-arg]
+                if file not in tasks:
+                    tasks[file] = bar.add_task(file, total=total)
+                bar.update(tasks[file], completed=done, total=total)
+
+            path = data.fetch(name, progress=show)
+        print(f"{name}: {path}")

@@ -1,0 +1,50 @@
+"""``handgrad evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or a model file.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="Another set, or a folder with test/CLASS/ [default: the run's].")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Images at once.", min=1)] = 256,
+) -> None:
+    """Measure loss, accuracy and the accuracy of each class on the test images."""
+    import numpy as np
+
+    from handgrad.errors import DataError
+    from handgrad.losses import CrossEntropy
+    from handgrad.train import open_model, recipe_for
+    from handgrad.train import evaluate as measure
+    from handgrad.train.metrics import Accuracy
+
+    model, about = open_model(run)
+    name = dataset or about.get("dataset")
+    if not name:
+        raise DataError(str(run), expected="a model that knows its data set", got="one that does not", do="use --dataset")
+    height, width, _ = model.input_shape
+    _, test, classes = recipe_for(name, image_size=(height, width)).data()
+    outputs: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+
+    def right(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        outputs.append(np.argmax(z, axis=-1))
+        labels.append(y)
+        return Accuracy()(z, y)
+
+    result = measure(model, CrossEntropy(), {"accuracy": right}, test, None, batch_size)
+    print(f"{name}, {len(test):,} test images: loss {result['loss']:.4f}, accuracy {result['accuracy']:.2%}")
+    predicted, wanted = np.concatenate(outputs), np.concatenate(labels)
+    wide = max(map(len, classes))
+    for k, label in enumerate(classes):
+        of = wanted == k
+        confused = np.bincount(predicted[of & (predicted != k)], minlength=len(classes))
+        most = f"  mostly as {classes[int(confused.argmax())]}" if confused.any() else ""
+        share = float((predicted[of] == k).mean()) if of.any() else float("nan")
+        print(f"  {label.ljust(wide)}  {share:7.2%} of {int(of.sum()):,}{most}")

@@ -1,0 +1,40 @@
+"""The command ``handgrad``."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+import typer
+
+from handgrad.cli import datasets, evaluate, gradcheck, info, predict, train
+from handgrad.errors import HandgradError
+
+app = typer.Typer(
+    name="handgrad",
+    help="Convolutional networks with every gradient written by hand.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("gradcheck")(gradcheck.gradcheck)
+app.command("info")(info.info)
+app.add_typer(datasets.app, name="datasets")
+
+
+def main() -> None:
+    """Run the command line; what goes wrong is one line on standard error and exit code 1."""
+    warnings.showwarning = _show_warning
+    try:
+        app()
+    except (HandgradError, OSError) as error:
+        print(f"handgrad: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"handgrad: warning: {message}", file=sys.stderr)

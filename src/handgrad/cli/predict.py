@@ -1,0 +1,48 @@
+"""``handgrad predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or a model file.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, of the size the model was trained on.")],
+    resize: Annotated[bool, typer.Option("--resize", help="Bring images to that size first.")] = False,
+    top: Annotated[int, typer.Option(help="How many classes to show for each.", min=1)] = 3,
+) -> None:
+    """Print the most probable classes of image files, with their probabilities."""
+    import numpy as np
+
+    from handgrad.data import read_image
+    from handgrad.errors import DataError
+    from handgrad.kernels import default_kernels
+    from handgrad.train import open_model
+
+    model, about = open_model(run)
+    if len(model.input_shape) != 3 or model.input_shape[2] not in (1, 3):
+        raise DataError(
+            str(run), expected="a model of grey or colour images", got=f"one of inputs {model.input_shape}"
+        )
+    height, width, channels = model.input_shape
+    mode = "L" if channels == 1 else "RGB"
+    batch = []
+    for path in images:
+        image = read_image(path, (height, width) if resize else None, mode=mode)
+        if image.shape != model.input_shape:
+            raise DataError(
+                str(path),
+                expected=f"an image of {height}x{width} pixels",
+                got=f"{image.shape[0]}x{image.shape[1]}",
+                do="use --resize to bring it to that size",
+            )
+        batch.append(image)
+    probabilities = default_kernels().softmax(model.predict(np.stack(batch)))
+    classes = about.get("classes") or [str(k) for k in range(probabilities.shape[-1])]
+    wide = max(len(str(path)) for path in images)
+    for path, p in zip(images, probabilities, strict=True):
+        best = np.argsort(-p, kind="stable")[:top]
+        print(str(path).ljust(wide), "  ".join(f"{classes[k]} {p[k]:.1%}" for k in best), sep="  ")

@@ -1,0 +1,121 @@
+"""``handgrad train``."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from handgrad.errors import ArgumentError
+
+
+def train(
+    dataset: Annotated[
+        str | None,
+        typer.Argument(help="digits, mnist, fashion-mnist, cifar10, or a folder with train/CLASS/ and test/CLASS/."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="How often through the training images.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images in a step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Highest learning rate of the one-cycle schedule.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Decoupled weight decay.")] = None,
+    width: Annotated[int | None, typer.Option(help="Channels of the first stage.")] = None,
+    image_size: Annotated[
+        tuple[int, int] | None, typer.Option(help="Height and width, for a folder.", metavar="H W")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything that is random.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A run's config.json, or a recipe of your own, to train by.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder [default: runs/DATASET-DATE-TIME].")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.", metavar="RUN")] = None,
+) -> None:
+    """Train a convolutional network on images.
+
+    Writes the model, its history and learning curves, and the configuration that makes the same model again into a folder.
+    Ctrl-C saves a checkpoint and ends; --resume goes on, and ends bit for bit where an unbroken run ends.
+    """
+    from rich.console import Console
+
+    from handgrad.train import Experiment, Progress, Recipe, StopOnInterrupt, recipe_for
+
+    changes = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "weight_decay": weight_decay,
+        "image_size": image_size,
+        "seed": seed,
+        "model_options": None if width is None else {"width": width},
+    }
+    if sum(source is not None for source in (dataset, config, resume)) != 1:
+        raise ArgumentError(
+            "train",
+            expected="one of a DATASET, --config FILE or --resume RUN",
+            got="none" if dataset is config is resume is None else "several",
+            do="for a first try: handgrad train digits",
+        )
+    console = Console(highlight=False)
+    if resume is not None:
+        given = [name for name, value in changes.items() if value is not None] + (["out"] if out else [])
+        if given:
+            raise ArgumentError(
+                "train --resume", expected="no other option", got=", ".join(given), do="a run goes on by its own recipe"
+            )
+        experiment = Experiment(resume)
+    else:
+        recipe = recipe_for(dataset, **changes) if dataset else _changed(Recipe.read(config or ""), changes)
+        name = Path(recipe.dataset).resolve().name
+        experiment = Experiment(out or _new_folder(name), recipe)
+    folder, recipe = experiment.folder, experiment.recipe
+    trainer = experiment.trainer
+    console.print(trainer.model.summary())
+    console.print(
+        f"\n{len(experiment.train_data):,} training and {len(experiment.test_data):,} test images of "
+        f"{recipe.dataset}; {recipe.epochs} epochs of {recipe.batch_size}; seed {recipe.seed}"
+    )
+    at = trainer.progress
+    if at.epoch or at.batch:
+        console.print(f"going on at epoch {at.epoch + 1}, batch {at.batch + 1}")
+    interrupt = StopOnInterrupt()
+    begun = time.perf_counter()
+    result = experiment.run([Progress(Console(stderr=True)), interrupt])
+    if result is None:
+        console.print(f"\nstopped; the run is saved. Go on with: handgrad train --resume {folder}", soft_wrap=True)
+        raise typer.Exit(130)
+    curves = _curves(folder, trainer.history, console)
+    accuracy, seconds = result["test_accuracy"], time.perf_counter() - begun
+    console.print(
+        f"\ntest accuracy {accuracy:.2%}, loss {result['test_loss']:.4f}, in {seconds:.1f} s\n"
+        f"{folder}: model.safetensors, history.csv, history.json, config.json{curves}",
+        soft_wrap=True,
+    )
+
+
+def _changed(recipe: object, changes: dict[str, object]) -> object:
+    from dataclasses import replace
+
+    return replace(recipe, **{name: value for name, value in changes.items() if value is not None})  # type: ignore[type-var]
+
+
+def _new_folder(name: str) -> Path:
+    """Return a folder of the date and time that does not exist yet."""
+    base = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder, number = base, 1
+    while folder.exists():
+        number += 1
+        folder = base.with_name(f"{base.name}-{number}")
+    return folder
+
+
+def _curves(folder: Path, history: dict[str, list[float]], console: object) -> str:
+    """Write the learning curves, or draw them where matplotlib is missing; return what to add to the list of files."""
+    from handgrad.viz import draw_history, plot_history
+
+    if importlib.util.find_spec("matplotlib"):
+        plot_history(history, folder / "curves.png", title=folder.name)
+        return ", curves.png"
+    console.print(f"\n{draw_history(history)}")  # type: ignore[attr-defined]
+    return ""

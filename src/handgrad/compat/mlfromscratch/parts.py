@@ -1,0 +1,70 @@
+"""Layers of handgrad's own kind that only this package needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from handgrad import layers
+from handgrad.layers import Layer, NothingSaved, Run
+from handgrad.layers.norm import BatchNormSaved
+from handgrad.typing import Array, Shape
+
+TO_CHANNELS_LAST = (1, 2, 0)
+TO_CHANNELS_FIRST = (2, 0, 1)
+
+
+@dataclass(eq=False)
+class Transpose(Layer):
+    r"""The axes of every sample in another order.
+
+    Parameters
+    ----------
+    axes : tuple of int
+        Which axis of the input each axis of the output is, the batch not counted: (1, 2, 0) makes
+        (height, width, channels) of (channels, height, width).
+
+    Notes
+    -----
+    :math:`y_{jki} = x_{ijk}`, so :math:`\dot x_{ijk} = \dot y_{jki}`: the gradient is put back in order.
+    """
+
+    axes: tuple[int, ...]
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return `shape` in the new order."""
+        return tuple(shape[a] for a in self.axes)
+
+    def forward(self, x: Array, run: Run) -> tuple[Array, NothingSaved]:  # noqa: ARG002
+        """Return the samples in the new order."""
+        self.check_input(x)
+        return _transposed(x, self.axes), NothingSaved()
+
+    def backward(self, dy: Array, saved: NothingSaved, run: Run, *, need_dx: bool = True) -> Array | None:  # noqa: ARG002
+        """Return dy in the old order."""
+        inverse = tuple(self.axes.index(a) for a in range(len(self.axes)))
+        return _transposed(dy, inverse) if need_dx else None
+
+
+@dataclass(eq=False)
+class FeatureNormalization(layers.BatchNormalization):
+    """Batch normalization whose running statistics begin as those of the first batch.
+
+    ``running = momentum*running + (1 - momentum)*batch`` from the second batch on, so that inference is right
+    from the first step on and does not remember a mean of 0 and a variance of 1 that no data had.
+    """
+
+    def commit(self, saved: BatchNormSaved) -> None:
+        """Move the running statistics; the first ones are taken as they are."""
+        if saved.constant or self.updates.value:
+            super().commit(saved)
+            return
+        self.running_mean.assign(saved.mean.reshape(self.running_mean.shape))
+        self.running_var.assign(saved.var.reshape(self.running_var.shape))
+        self.updates.assign(self.updates.value + 1)
+
+
+def _transposed(x: Array, axes: tuple[int, ...]) -> Array:
+    """Return (n, ...) with the axes after the first in another order, contiguous."""
+    return np.ascontiguousarray(x.transpose(0, *(a + 1 for a in axes)))

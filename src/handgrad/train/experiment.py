@@ -1,0 +1,162 @@
+"""A recipe carried out in a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import handgrad
+from handgrad import data
+from handgrad.errors import CheckpointError
+from handgrad.io import load, load_about, replace_file, save
+from handgrad.train.callbacks import Callback, Checkpoint, HistoryWriter
+from handgrad.train.recipe import Recipe
+from handgrad.train.trainer import Trainer
+from handgrad.typing import Config
+
+
+class Experiment:
+    """A training run with all it leaves behind in one folder.
+
+    ``config.json``
+        The recipe, and what it was run with.
+    ``last.safetensors``
+        The checkpoint that `run` goes on from after a break, be it by Ctrl-C or by a crash.
+    ``history.csv``, ``history.json``
+        Loss and accuracy of every epoch.
+    ``model.safetensors``, ``result.json``
+        The trained model, for `handgrad.load`, and its loss and accuracy on the test images, when the run has ended.
+
+    Parameters
+    ----------
+    folder : path
+        Of the run.
+    recipe : Recipe, optional
+        For a new run; the folder must not hold one. Without it, the run in the folder is opened.
+
+    Attributes
+    ----------
+    trainer : Trainer
+        Ready to train, or where the run is.
+    class_names : tuple of str
+        Of the data.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder holds a run already, or, without a recipe, none.
+    DataError
+        If the data are missing.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], recipe: Recipe | None = None) -> None:
+        self.folder = Path(folder)
+        exists = self.config_path.is_file()
+        if recipe is None and not exists:
+            raise CheckpointError(
+                str(self.folder), expected="a folder of a run, with config.json in it", got="none there"
+            )
+        if recipe is not None and exists:
+            raise CheckpointError(
+                str(self.folder), expected="a new folder", got="one that holds a run", do="resume it, or name another"
+            )
+        self.recipe = recipe or Recipe.read(self.config_path)
+        self.train_data, self.test_data, self.class_names = self.recipe.data()
+        model = self.recipe.build(self.train_data.shape, len(self.class_names))
+        self.trainer: Trainer = self.recipe.trainer(model, len(self.train_data))
+        if self.checkpoint.last_path.is_file():
+            self.trainer.load(self.checkpoint.last_path)
+
+    @property
+    def config_path(self) -> Path:
+        """Where the recipe is."""
+        return self.folder / "config.json"
+
+    @property
+    def model_path(self) -> Path:
+        """Where the trained model is."""
+        return self.folder / "model.safetensors"
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What keeps the last state."""
+        return Checkpoint(self.folder)
+
+    @property
+    def ended(self) -> bool:
+        """Whether all epochs are done."""
+        return self.trainer.progress.epoch >= self.recipe.epochs
+
+    def run(self, callbacks: Sequence[Callback] = ()) -> dict[str, float] | None:
+        """Train to the end, from the beginning or from the last checkpoint.
+
+        Parameters
+        ----------
+        callbacks : sequence of Callback
+            Such as `Progress`; the history and the checkpoint are kept in any case.
+
+        Returns
+        -------
+        dict of str to float, or None
+            ``"test_loss"`` and ``"test_accuracy"``; None if a callback stopped before the end.
+        """
+        recipe = self.recipe
+        if not self.config_path.is_file():
+            replace_file(self.config_path, json.dumps(self._config(), indent=1))
+        begun = time.perf_counter()
+        if not self.ended:
+            self.trainer.fit(
+                self.train_data,
+                epochs=recipe.epochs,
+                batch_size=recipe.batch_size,
+                validation=self.test_data,
+                transform=data.from_config(recipe.augment) if recipe.augment else None,
+                callbacks=[*callbacks, HistoryWriter(self.folder), self.checkpoint],
+                initial_epoch=0,
+            )
+        if not self.ended:
+            return None
+        measured = self.trainer.evaluate(self.test_data)
+        result = {f"test_{name}": value for name, value in measured.items()}
+        about = {"classes": list(self.class_names), "dataset": recipe.dataset, **result}
+        save(self.trainer.model, self.model_path, about=about)
+        seconds = round(time.perf_counter() - begun, 1)
+        replace_file(self.folder / "result.json", json.dumps({**result, "seconds": seconds}, indent=1))
+        return result
+
+    def _config(self) -> Config:
+        return {
+            "recipe": self.recipe.to_json(),
+            "handgrad": handgrad.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+        }
+
+
+def open_model(path: str | os.PathLike[str]) -> tuple[Any, Config]:
+    """Return the model of a run's folder, or of a file, and what is known about it.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none; of a run that has not ended, says how to go on.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if (path / "config.json").is_file() and not (path / "model.safetensors").is_file():
+            raise CheckpointError(
+                str(path),
+                expected="a run that has ended",
+                got="one without its model",
+                do=f"go on with: handgrad train --resume {path}",
+            )
+        path = path / "model.safetensors"
+    return load(path), load_about(path)

@@ -1,0 +1,180 @@
+"""Recipes: everything that decides what a training run comes to, in a few readable fields."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from handgrad import data, losses, models, optim
+from handgrad.data import Dataset, ImageFolder, as_dataset
+from handgrad.errors import ArgumentError, CheckpointError, DataError
+from handgrad.graph import Graph
+from handgrad.train.trainer import Trainer
+from handgrad.typing import Config, Shape, is_integer
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a training run follows from: the same recipe gives the same model, bit for bit.
+
+    Parameters
+    ----------
+    dataset : str
+        Name of a known set, or a folder with ``train`` and ``test`` in it, each with one directory of images per class.
+    model : str
+        Name of a model in `handgrad.models`.
+    model_options : dict
+        Its other arguments, such as ``{"width": 16}``.
+    epochs, batch_size : int
+        How often through the training images, and how many in a step.
+    lr : float
+        The highest learning rate: it rises to it and falls again (one cycle).
+    weight_decay : float
+        Decoupled (AdamW); not on biases and normalizations.
+    label_smoothing : float
+        Of the cross entropy.
+    augment : dict or None
+        Configuration of a transform of the training images, as `handgrad.data.to_config` gives it.
+    image_size : (int, int) or None
+        Height and width that images of a folder are brought to; known sets have their own.
+    seed : int
+        Of initial values, order, augmentation and dropout.
+    """
+
+    dataset: str
+    model: str = "small_cnn"
+    model_options: Config = field(default_factory=dict)
+    epochs: int = 10
+    batch_size: int = 64
+    lr: float = 4e-3
+    weight_decay: float = 0.02
+    label_smoothing: float = 0.1
+    augment: Config | None = None
+    image_size: tuple[int, int] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if not is_integer(value) or value < least:
+                raise ArgumentError(name, expected=f"an int, at least {least}", got=repr(value))
+        for name in ("lr", "weight_decay"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0) or (name == "lr" and value == 0):
+                raise ArgumentError(name, expected="a number above 0", got=repr(value))
+        if not 0 <= self.label_smoothing < 1:
+            raise ArgumentError("label_smoothing", expected="0 <= number < 1", got=repr(self.label_smoothing))
+
+    def data(self) -> tuple[Dataset, Dataset, tuple[str, ...]]:
+        """Return the training set, the test set, and the names of the classes.
+
+        Raises
+        ------
+        DataError, ArgumentError
+            If there is no such set, or it cannot be used.
+        """
+        if Path(self.dataset).is_dir():
+            return self._folders()
+        images = data.load(self.dataset)
+        return (
+            as_dataset(images.x_train, images.y_train),
+            as_dataset(images.x_test, images.y_test),
+            images.class_names,
+        )
+
+    def _folders(self) -> tuple[Dataset, Dataset, tuple[str, ...]]:
+        size = self.image_size or (32, 32)
+        train, test = (ImageFolder(Path(self.dataset) / part, size) for part in ("train", "test"))
+        if train.class_names != test.class_names:
+            raise DataError(
+                self.dataset,
+                expected=f"the classes of train in test, {', '.join(train.class_names)}",
+                got=", ".join(test.class_names),
+            )
+        return train, test, train.class_names
+
+    def build(self, shape: Shape, classes: int) -> Graph:
+        """Return the model for images of `shape`."""
+        return models.get(self.model)(shape, classes, seed=self.seed, **self.model_options)
+
+    def trainer(self, model: Graph, samples: int) -> Trainer:
+        """Return the trainer of `model` for so many training images."""
+        steps = self.epochs * math.ceil(samples / self.batch_size)
+        schedule = optim.schedules.OneCycle(self.lr, steps)
+        return Trainer(
+            model,
+            losses.CrossEntropy(label_smoothing=self.label_smoothing),
+            optim.AdamW(schedule, weight_decay=self.weight_decay),
+            metrics=["accuracy"],
+            seed=self.seed,
+        )
+
+    def to_json(self) -> Config:
+        """Return the fields, as JSON can hold them."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, config: Config, where: str = "recipe") -> Recipe:
+        """Return the recipe with these fields; those not given have their defaults.
+
+        Raises
+        ------
+        ArgumentError
+            If there is a field of another name.
+        """
+        known = [f.name for f in fields(cls)]
+        for name in config:
+            if name not in known:
+                raise ArgumentError(where, expected=f"fields among {', '.join(known)}", got=repr(name))
+        size = config.get("image_size")
+        return cls(**{**config, "image_size": tuple(size) if size else None})
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Recipe:
+        """Return the recipe in a JSON file, or under ``"recipe"`` in a run's ``config.json``.
+
+        Raises
+        ------
+        CheckpointError
+            If there is no such file or it is not JSON.
+        """
+        path = Path(path)
+        try:
+            config = json.loads(path.read_text())
+        except FileNotFoundError:
+            raise CheckpointError(str(path), expected="a recipe", got="no file there") from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise CheckpointError(str(path), expected="a recipe as JSON", got=str(error)) from None
+        return cls.from_json(config.get("recipe", config), str(path))
+
+
+RECIPES: dict[str, Recipe] = {
+    "digits": Recipe("digits", epochs=40, augment={"class": "RandomCrop", "padding": 1}),
+    "mnist": Recipe("mnist", epochs=3, batch_size=128, augment={"class": "RandomCrop", "padding": 2}),
+    "fashion_mnist": Recipe("fashion_mnist", epochs=5, batch_size=128, augment={"class": "RandomFlip"}),
+    "cifar10": Recipe("cifar10", epochs=10, batch_size=128),
+}
+"""What `handgrad train NAME` does."""
+
+
+def recipe_for(dataset: str, **changes: Any) -> Recipe:
+    """Return the recipe of a known set, or a default one for a folder, with some fields changed; None changes nothing.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such set and no such folder.
+    """
+    name = dataset.replace("-", "_")
+    if name not in RECIPES and not Path(dataset).is_dir():
+        raise ArgumentError(
+            "dataset",
+            expected=f"one of {', '.join(RECIPES)}, or a folder with train and test in it",
+            got=repr(dataset),
+        )
+    base = RECIPES.get(name) or Recipe(dataset)
+    return replace(base, **{key: value for key, value in changes.items() if value is not None})

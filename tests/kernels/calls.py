@@ -1,0 +1,161 @@
+"""A call of every kernel that computes, with small arguments: one list for all tests of what kernels have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from handgrad.geometry import Window
+from handgrad.kernels.reference import REFERENCE
+
+UPDATES = {"sgd", "adagrad", "adadelta", "rmsprop", "adam"}
+"""The kernels that write what they are given: apart, in test_update.py."""
+
+
+class Statistics(np.ndarray):
+    """Mean and scale of a normalization, which are float64 whatever the dtype of the rest."""
+
+
+@dataclass
+class Call:
+    """A kernel and its arguments in float64; `batched` are the numbers of those that have the batch axis first."""
+
+    kernel: str
+    args: tuple[Any, ...]
+    batched: tuple[int, ...] = (0,)
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kernel}-{self.note}" if self.note else self.kernel
+
+    def run(self, convert: Callable[[np.ndarray], Any] = np.asarray) -> tuple[Any, ...]:
+        """Return the results for arguments converted by a function, as a tuple."""
+        args = tuple(convert(a) if isinstance(a, np.ndarray) else a for a in self.args)
+        result = getattr(REFERENCE, self.kernel)(*args, **self.kwargs)
+        return result if isinstance(result, tuple) else (result,)
+
+    def with_args(self, args: tuple[Any, ...]) -> Call:
+        """Return the same call with other arguments."""
+        return Call(self.kernel, args, self.batched, self.kwargs, self.note)
+
+
+def converter(dtype: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function that converts arguments to `dtype`: not integers, and not statistics."""
+
+    def convert(a: np.ndarray) -> np.ndarray:
+        keep = isinstance(a, Statistics) or a.dtype.kind != "f"
+        return np.asarray(a) if keep else np.asarray(a, dtype)
+
+    return convert
+
+
+def _calls() -> list[Call]:
+    rng = np.random.default_rng(0)
+
+    def r(*shape: int) -> np.ndarray:
+        return rng.normal(size=shape)
+
+    calls = []
+    windows = {
+        "padded": Window((3, 2), pads=((1, 1), (0, 2))),
+        "strided": Window((2, 3), strides=(2, 3)),
+        "dilated": Window((2, 2), dilation=(2, 1), pads=((0, 1), (1, 0))),
+        "grouped": Window((2, 2), strides=(1, 2)),
+    }
+    for note, window in windows.items():
+        g = 2 if note == "grouped" else 1
+        x, w, b = r(2, 5, 6, 4), r(*window.kernel, 4 // g, 6), r(6)
+        dy = r(2, *window.output_size((5, 6)), 6)
+        calls += [
+            Call("conv2d", (x, w, b, window, g), note=note),
+            Call("conv2d_backward_input", (dy, w, x.shape, window, g), note=note),
+            Call("conv2d_backward_weight", (dy, x, w.shape, window, g), (0, 1), note=note),
+        ]
+    x, w, b, dy = r(5, 3), r(3, 4), r(4), r(5, 4)
+    calls += [
+        Call("conv2d", (r(1, 3, 3, 2), r(2, 2, 2, 3), None, Window((2, 2))), note="no bias"),
+        Call("dense", (x, w, b)),
+        Call("dense", (x, w, None), note="no bias"),
+        Call("dense_backward_input", (dy, w)),
+        Call("dense_backward_weight", (dy, x), (0, 1)),
+        Call("bias_backward", (r(2, 3, 4),)),
+    ]
+    x, dy, gamma, beta = r(6, 3), r(6, 3), r(3), r(3)
+    mean, s = r(3).view(Statistics), (0.5 + rng.random(3)).view(Statistics)
+    calls += [
+        Call("batch_norm_statistics", (x,), ()),
+        Call("batch_norm", (x, mean, s, gamma, beta)),
+        Call("batch_norm", (x, mean, s, None, None), note="plain"),
+        Call("batch_norm_backward", (dy, x, mean, s, gamma), (0, 1)),
+        Call("batch_norm_backward", (dy, x, mean, s, None), (0, 1), note="plain"),
+        Call("batch_norm_backward_constant", (dy, x, mean, s, gamma), (0, 1)),
+        Call("batch_norm_backward_constant", (dy, x, mean, s, None), (0, 1), note="plain"),
+    ]
+    x = r(2, 5, 6, 3)
+    for note, window in {
+        "padded": Window((3, 2), (2, 1), pads=((1, 1), (0, 1))),
+        "overlapping": Window((3, 3)),
+        "of one": Window((1, 1)),
+    }.items():
+        dy = r(2, *window.output_size((5, 6)), 3)
+        index = REFERENCE.max_pool2d(x, window)[1]
+        calls += [
+            Call("max_pool2d", (x, window), note=note),
+            Call("max_pool2d_backward", (dy, index, x.shape, window), (0, 1), note=note),
+        ]
+        for count in (False, True):
+            kwargs, name = {"count_padding": count}, f"{note}{' counted' if count else ''}"
+            calls += [
+                Call("average_pool2d", (x, window), kwargs=kwargs, note=name),
+                Call("average_pool2d_backward", (dy, x.shape, window), kwargs=kwargs, note=name),
+            ]
+    for note, pads in {"": ((1, 0), (2, 1)), "nothing": ((0, 0), (0, 0))}.items():
+        rows, columns = sum(pads[0]), sum(pads[1])
+        calls += [
+            Call("pad2d", (x, pads, 2.5), note=note),
+            Call("pad2d_backward", (r(2, 5 + rows, 6 + columns, 3), pads), note=note),
+        ]
+    calls += [
+        Call("global_average_pool2d", (x,)),
+        Call("global_average_pool2d_backward", (r(2, 3), x.shape)),
+        Call("upsample2d", (r(2, 2, 3, 2), (2, 3))),
+        Call("upsample2d", (r(2, 2, 3, 2), (1, 1)), note="of one"),
+        Call("upsample2d_backward", (r(2, 4, 9, 2), (2, 3))),
+        Call("upsample2d_backward", (r(2, 4, 9, 2), (1, 1)), note="of one"),
+    ]
+    for name, rest, kwargs in [
+        ("relu", (), {}),
+        ("leaky_relu", (0.1,), {}),
+        ("elu", (0.7,), {}),
+        ("selu", (), {}),
+        ("softplus", (), {}),
+        ("sigmoid", (), {}),
+        ("tanh", (), {}),
+        ("gelu", (), {}),
+        ("gelu", (), {"approximate": True}),
+        ("silu", (), {}),
+        ("softmax", (), {}),
+    ]:
+        note = "by tanh" if kwargs else ""
+        calls.append(Call(name, (r(4, 5), *rest), kwargs=kwargs, note=note))
+        calls.append(Call(f"{name}_backward", (r(4, 5), r(4, 5), *rest), (0, 1), kwargs, note))
+    x, W, U, b, dh = r(2, 4, 3), r(3, 5), r(5, 5), r(5), r(2, 4, 5)
+    for f in ("tanh", "relu", "sigmoid"):
+        h = REFERENCE.simple_rnn(x, W, U, b, f)
+        calls.append(Call("simple_rnn", (x, W, U, b, f), note=f))
+        calls.append(Call("simple_rnn_backward", (dh, x, h, W, U, f), (0, 1, 2), note=f))
+    calls += [
+        Call("simple_rnn", (x, W, U, None, "tanh"), note="no bias"),
+        Call("simple_rnn_backward", (dh, x, h, W, U, "sigmoid", 2), (0, 1, 2), note="truncated"),
+        Call("softmax_cross_entropy", (r(4, 3), rng.integers(0, 3, 4)), (0, 1)),
+        Call("binary_cross_entropy", (r(4, 3), rng.random((4, 3))), (0, 1)),
+        Call("mean_squared_error", (r(4, 3), r(4, 3)), (0, 1)),
+    ]
+    return calls
+
+
+CALLS = _calls()

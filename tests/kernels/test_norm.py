@@ -1,0 +1,54 @@
+"""Batch normalization's statistics where naive sums lose everything."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from handgrad.kernels.reference import REFERENCE
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e3, 1e5, 1e6, -1e6])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_statistics_are_those_of_the_numbers_given(mean, dtype):
+    x = (mean + np.random.default_rng(0).normal(size=(1000, 2))).astype(dtype)
+    found_mean, found_var = REFERENCE.batch_norm_statistics(x)
+    for c in range(2):
+        exact = [float(v) for v in x[:, c]]
+        m = math.fsum(exact) / 1000
+        var = math.fsum((v - m) ** 2 for v in exact) / 1000
+        assert abs(found_mean[c] - m) < 1e-6
+        assert found_var[c] == pytest.approx(var, rel=1e-6)
+
+
+def test_statistics_of_constants_are_exact():
+    x = np.full((1001, 2), 0.1, np.float32)
+    mean, var = REFERENCE.batch_norm_statistics(x)
+    assert mean.tolist() == [float(np.float32(0.1))] * 2
+    assert var.tolist() == [0.0, 0.0]
+
+
+def test_statistics_are_float64():
+    mean, var = REFERENCE.batch_norm_statistics(np.ones((3, 2), np.float32))
+    assert mean.dtype == var.dtype == np.float64
+
+
+def test_backward_of_the_gradients_that_normalization_takes_away_is_zero():
+    """Adding a constant to a column, or scaling it, changes nothing in what comes out: dx has no such part."""
+    rng = np.random.default_rng(0)
+    x, dy, gamma = rng.normal(size=(50, 3)), rng.normal(size=(50, 3)), rng.normal(size=3)
+    mean, var = REFERENCE.batch_norm_statistics(x)
+    dx, _, _ = REFERENCE.batch_norm_backward(dy, x, mean, 1 / np.sqrt(var), gamma)
+    np.testing.assert_allclose(dx.sum(axis=0), 0, atol=1e-14)
+    np.testing.assert_allclose(np.sum(dx * (x - mean), axis=0), 0, atol=1e-13)
+
+
+def test_backward_by_constant_statistics_is_a_scale_alone():
+    rng = np.random.default_rng(0)
+    x, dy, mean, s, gamma = rng.normal(size=(5, 3)), rng.normal(size=(5, 3)), *rng.normal(size=(3, 3))
+    dx, dgamma, dbeta = REFERENCE.batch_norm_backward_constant(dy, x, mean, s, gamma)
+    np.testing.assert_allclose(dx, gamma * s * dy, rtol=1e-14)
+    np.testing.assert_allclose(dgamma, np.sum(dy * (x - mean) * s, axis=0), rtol=1e-13)
+    np.testing.assert_allclose(dbeta, dy.sum(axis=0), rtol=1e-13)
