@@ -24,7 +24,10 @@ KINDS = {
     ("rest", "text"),
     [
         ({}, "conv2 (Conv2D): expected 64 input channels, got 32"),
-        ({"do": "set filters=64 there"}, "conv2 (Conv2D): expected 64 input channels, got 32; set filters=64 there"),
+        (
+            {"do": "set filters=64 there"},
+            "conv2 (Conv2D): expected 64 input channels, got 32; set filters=64 there",
+        ),
         ({"source": "relu1"}, "conv2 (Conv2D): expected 64 input channels, got 32 from relu1"),
         (
             {"source": "relu1", "do": "set filters=64 there"},
@@ -55,4 +58,10 @@ def test_an_error_is_the_same_after_a_copy(copied):
     again = copied(error)
     assert type(again) is errors.ShapeError
     assert str(again) == str(error)
-    assert (again.where, again.expected, again.got, again.do, again.source) == ("here", "this", "that", "so", "there")
+    assert (again.where, again.expected, again.got, again.do, again.source) == (
+        "here",
+        "this",
+        "that",
+        "so",
+        "there",
+    )

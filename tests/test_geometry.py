@@ -40,7 +40,10 @@ def places(n, kernel, stride, dilation, before, after):
 def test_output_size_is_the_number_of_places(size, kernel, strides, dilation, padding):
     pads = resolve_padding(padding, size, kernel, strides, dilation)
     found = Window(kernel, strides, dilation, pads).output_size(size)
-    counts = [len(places(*axis)) for axis in zip(size, kernel, strides, dilation, *zip(*pads, strict=True), strict=True)]
+    counts = [
+        len(places(*axis))
+        for axis in zip(size, kernel, strides, dilation, *zip(*pads, strict=True), strict=True)
+    ]
     assert [max(n, 0) for n in found] == counts
 
 
@@ -108,7 +111,20 @@ def test_forms_of_padding(padding, pads):
 
 @pytest.mark.parametrize(
     "padding",
-    ["full", -1, True, 1.5, None, (1,), (1, 2, 3), (1, -2), ((1, 2), 3), ((1,), (1, 2, 3)), ((1, 2), (3, -4)), ()],
+    [
+        "full",
+        -1,
+        True,
+        1.5,
+        None,
+        (1,),
+        (1, 2, 3),
+        (1, -2),
+        ((1, 2), 3),
+        ((1,), (1, 2, 3)),
+        ((1, 2), (3, -4)),
+        (),
+    ],
     ids=str,
 )
 def test_what_is_no_padding(padding):
@@ -120,7 +136,9 @@ def test_what_is_no_padding(padding):
     )
 
 
-@pytest.mark.parametrize(("value", "expected"), [(3, (3, 3)), ((2, 4), (2, 4)), ([2, 4], (2, 4)), (np.int8(3), (3, 3))])
+@pytest.mark.parametrize(
+    ("value", "expected"), [(3, (3, 3)), ((2, 4), (2, 4)), ([2, 4], (2, 4)), (np.int8(3), (3, 3))]
+)
 def test_pair(value, expected):
     assert pair(value, "x") == expected
     assert all(type(v) is int for v in pair(value, "x"))
@@ -130,7 +148,10 @@ def test_pair(value, expected):
 def test_what_is_no_pair(value):
     with pytest.raises(ArgumentError) as error:
         pair(value, "conv (Conv2D) strides")
-    assert str(error.value) == f"conv (Conv2D) strides: expected an int or a pair of ints, at least 1, got {value!r}"
+    assert (
+        str(error.value)
+        == f"conv (Conv2D) strides: expected an int or a pair of ints, at least 1, got {value!r}"
+    )
 
 
 def test_a_kernel_that_does_not_fit_is_an_error_that_says_so():

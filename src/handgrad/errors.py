@@ -36,7 +36,9 @@ class HandgradError(Exception):
         return _rebuild, (type(self), *self.args)
 
 
-def _rebuild(kind: type[HandgradError], where: str, expected: str, got: str, do: str, source: str) -> HandgradError:
+def _rebuild(
+    kind: type[HandgradError], where: str, expected: str, got: str, do: str, source: str
+) -> HandgradError:
     return kind(where, expected=expected, got=got, do=do, source=source)
 
 

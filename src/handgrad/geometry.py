@@ -42,7 +42,7 @@ class Window:
         return (kh - 1) * dh + 1, (kw - 1) * dw + 1
 
     def output_size(self, size: Pair) -> Pair:
-        """Number of places down and across, ``(n + p - e)//s + 1``; below 1 where the kernel does not fit."""
+        """Return the number of places down and across, ``(n + p - e)//s + 1``; below 1 if none fits."""
         (h, w), (eh, ew), (sh, sw), (ph, pw) = size, self.extent, self.strides, self.pads
         return (h + sum(ph) - eh) // sh + 1, (w + sum(pw) - ew) // sw + 1
 

@@ -291,7 +291,9 @@ def main():
     kept = {}
     for seed, case in enumerate(CASES):
         arrays = problem(case, seed)
-        kept |= {f"{case}/{name}": a.astype(np.float32) for name, a in arrays.items()}  # exact: they are coarse
+        kept |= {
+            f"{case}/{name}": a.astype(np.float32) for name, a in arrays.items()
+        }  # exact: they are coarse
         for mode in modes(case):
             values = torch_values(case, arrays, mode)
             kept |= {f"{case}/{mode}/{name}": a for name, a in values.items()}

@@ -10,7 +10,9 @@ import pytest
 from handgrad.kernels.reference import REFERENCE
 from handgrad.kernels.reference.special import erfc
 
-POINTS = np.concatenate([np.linspace(-12, 12, 97), [-1e-3, -1e-9, 1e-9, 1e-3, -30.0, 30.0, -700.0, 700.0, -1e4, 1e4]])
+POINTS = np.concatenate(
+    [np.linspace(-12, 12, 97), [-1e-3, -1e-9, 1e-9, 1e-3, -30.0, 30.0, -700.0, 700.0, -1e4, 1e4]]
+)
 SELU_ALPHA, SELU_SCALE = 1.67326324235437728, 1.05070098735548049
 
 
@@ -105,7 +107,9 @@ def test_softplus_of_1000_is_1000():
     assert REFERENCE.softplus(np.array([-1000.0], np.float32))[0] == 0
 
 
-@pytest.mark.parametrize(("name", "at_zero"), [("relu", 0.0), ("leaky_relu", 0.1), ("elu", 0.7), ("gelu", 0.5)])
+@pytest.mark.parametrize(
+    ("name", "at_zero"), [("relu", 0.0), ("leaky_relu", 0.1), ("elu", 0.7), ("gelu", 0.5)]
+)
 def test_derivative_at_zero(name, at_zero):
     assert kernels(name)[1](np.array([0.0, -0.0])) == pytest.approx([at_zero, at_zero], rel=1e-15)
 

@@ -41,7 +41,13 @@ def random(seed, *shape):
     return np.random.default_rng(seed).normal(size=shape)
 
 
-@given(windows(dilated=True), st.sampled_from([1, 2, 3]), st.integers(1, 2), st.integers(1, 2), st.integers(0, 99))
+@given(
+    windows(dilated=True),
+    st.sampled_from([1, 2, 3]),
+    st.integers(1, 2),
+    st.integers(1, 2),
+    st.integers(0, 99),
+)
 @settings(max_examples=150)
 def test_convolution(drawn, groups, c_per_group, k_per_group, seed):
     window, size = drawn
@@ -76,7 +82,9 @@ def test_max_pooling(drawn, seed):
         dx[pixel] += dy[place]
     found, index = REFERENCE.max_pool2d(x, window)
     np.testing.assert_array_equal(found, y)
-    np.testing.assert_allclose(REFERENCE.max_pool2d_backward(dy, index, x.shape, window), dx, rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(
+        REFERENCE.max_pool2d_backward(dy, index, x.shape, window), dx, rtol=1e-13, atol=1e-15
+    )
 
 
 @given(windows(dilated=False), st.booleans(), st.integers(0, 99))

@@ -129,7 +129,10 @@ def test_complex_numbers_carry_a_derivative_through_every_argument(call, i):
 @pytest.mark.parametrize("call", [c for c in CALLS if c.batched], ids=str)
 def test_an_empty_batch_gives_an_empty_result_or_zeros(call):
     args = tuple(a[:0] if i in call.batched else a for i, a in enumerate(call.args))
-    args = tuple((0, *a[1:]) if isinstance(a, tuple) and len(a) == 4 and "weight" not in call.kernel else a for a in args)
+    args = tuple(
+        (0, *a[1:]) if isinstance(a, tuple) and len(a) == 4 and "weight" not in call.kernel else a
+        for a in args
+    )
     for a, b in zip(call.with_args(args).run(), call.run(), strict=True):
         assert a.dtype == b.dtype
         if a.size:

@@ -12,7 +12,9 @@ from tests.layers.cases import Case, conv, names
 
 GOLDEN = make_layers.load()
 MODES = [(case, mode) for case in make_layers.CASES for mode in make_layers.modes(case)]
-each_mode = pytest.mark.parametrize(("case", "mode"), MODES, ids=lambda v: v if isinstance(v, str) else names(v))
+each_mode = pytest.mark.parametrize(
+    ("case", "mode"), MODES, ids=lambda v: v if isinstance(v, str) else names(v)
+)
 
 
 def values(case, arrays, mode, dtype="float64"):
@@ -75,7 +77,9 @@ def test_agrees_live(case, mode):
     pytest.importorskip("torch")
     for seed in (100, 101):
         arrays = make_layers.problem(case, seed)
-        compare(values(case, arrays, mode), make_layers.torch_values(case, arrays, mode), rtol=1e-11, atol=1e-13)
+        compare(
+            values(case, arrays, mode), make_layers.torch_values(case, arrays, mode), rtol=1e-11, atol=1e-13
+        )
 
 
 def random_window(rng, size):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 app = typer.Typer(help="Show the known sets and where they are; fetch one.", invoke_without_command=True)
 
@@ -37,12 +41,12 @@ def fetch(names: Annotated[list[str], typer.Argument(help="Of the sets.")]) -> N
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     for name in names:
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            tasks = {}
-
-            def show(file: str, done: int, total: int | None, bar: Progress = bar, tasks: dict = tasks) -> None:  # type: ignore[type-arg]
-                if file not in tasks:
-                    tasks[file] = bar.add_task(file, total=total)
-                bar.update(tasks[file], completed=done, total=total)
-
-            path = data.fetch(name, progress=show)
+            path = data.fetch(name, progress=partial(_show, bar, {}))
         print(f"{name}: {path}")
+
+
+def _show(bar: Progress, tasks: dict[str, TaskID], file: str, done: int, total: int | None) -> None:
+    """Move the bar of a file on."""
+    if file not in tasks:
+        tasks[file] = bar.add_task(file, total=total)
+    bar.update(tasks[file], completed=done, total=total)

@@ -20,14 +20,16 @@ def evaluate(
 
     from handgrad.errors import DataError
     from handgrad.losses import CrossEntropy
-    from handgrad.train import open_model, recipe_for
     from handgrad.train import evaluate as measure
+    from handgrad.train import open_model, recipe_for
     from handgrad.train.metrics import Accuracy
 
     model, about = open_model(run)
     name = dataset or about.get("dataset")
     if not name:
-        raise DataError(str(run), expected="a model that knows its data set", got="one that does not", do="use --dataset")
+        raise DataError(
+            str(run), expected="a model that knows its data set", got="one that does not", do="use --dataset"
+        )
     height, width, _ = model.input_shape
     _, test, classes = recipe_for(name, image_size=(height, width)).data()
     outputs: list[np.ndarray] = []

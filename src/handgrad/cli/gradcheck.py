@@ -39,12 +39,13 @@ CASES: dict[str, tuple[dict[str, Any], Any]] = {
 
 def gradcheck(
     what: Annotated[
-        list[str] | None, typer.Argument(help="Layers (Conv2D ...), runs or model files [default: every layer].")
+        list[str] | None,
+        typer.Argument(help="Layers (Conv2D ...), runs or model files [default: every layer]."),
     ] = None,
     batch: Annotated[int, typer.Option(help="Inputs in the batch.", min=2)] = 3,
     seed: Annotated[int, typer.Option(help="Of inputs, parameters and directions.")] = 0,
 ) -> None:
-    """Check hand-written gradients against complex-step derivatives in float64, with a random upstream gradient."""
+    """Check gradients against complex-step derivatives in float64, with a random upstream gradient."""
     subjects = [_subject(name) for name in what or CASES]
     wrong = False
     for name, subject, shape in subjects:

@@ -16,7 +16,7 @@ def info() -> None:
 
     print(f"handgrad {handgrad.__version__}  {os.path.dirname(handgrad.__file__)}")  # noqa: PTH120
     print(f"python   {platform.python_version()}  {platform.platform()}")
-    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})  # type: ignore[union-attr, call-overload]
+    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     print(f"numpy    {np.__version__}  BLAS: {blas.get('name', 'unknown')} {blas.get('version', '')}")
     print(f"threads  {_cpus()} CPUs for this process; {_blas_threads()}")
     for extra, module in (("plot", "matplotlib"),):

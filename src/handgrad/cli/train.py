@@ -15,7 +15,9 @@ from handgrad.errors import ArgumentError
 def train(
     dataset: Annotated[
         str | None,
-        typer.Argument(help="digits, mnist, fashion-mnist, cifar10, or a folder with train/CLASS/ and test/CLASS/."),
+        typer.Argument(
+            help="digits, mnist, fashion-mnist, cifar10, or a folder with train/CLASS/ and test/CLASS/."
+        ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="How often through the training images.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images in a step.")] = None,
@@ -29,13 +31,18 @@ def train(
     config: Annotated[
         Path | None, typer.Option(help="A run's config.json, or a recipe of your own, to train by.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder [default: runs/DATASET-DATE-TIME].")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.", metavar="RUN")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder [default: runs/DATASET-DATE-TIME].")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with the run in this folder.", metavar="RUN")
+    ] = None,
 ) -> None:
     """Train a convolutional network on images.
 
-    Writes the model, its history and learning curves, and the configuration that makes the same model again into a folder.
-    Ctrl-C saves a checkpoint and ends; --resume goes on, and ends bit for bit where an unbroken run ends.
+    Writes the model, its history and learning curves, and the configuration that makes the same model again
+    into a folder. Ctrl-C saves a checkpoint and ends; --resume goes on, and ends bit for bit where an
+    unbroken run ends.
     """
     from rich.console import Console
 
@@ -54,7 +61,7 @@ def train(
         raise ArgumentError(
             "train",
             expected="one of a DATASET, --config FILE or --resume RUN",
-            got="none" if dataset is config is resume is None else "several",
+            got="several" if dataset or config or resume else "none",
             do="for a first try: handgrad train digits",
         )
     console = Console(highlight=False)
@@ -62,11 +69,14 @@ def train(
         given = [name for name, value in changes.items() if value is not None] + (["out"] if out else [])
         if given:
             raise ArgumentError(
-                "train --resume", expected="no other option", got=", ".join(given), do="a run goes on by its own recipe"
+                "train --resume",
+                expected="no other option",
+                got=", ".join(given),
+                do="a run goes on by its own recipe",
             )
         experiment = Experiment(resume)
     else:
-        recipe = recipe_for(dataset, **changes) if dataset else _changed(Recipe.read(config or ""), changes)
+        recipe = recipe_for(dataset, **changes) if dataset else Recipe.read(config or "").changed(**changes)
         name = Path(recipe.dataset).resolve().name
         experiment = Experiment(out or _new_folder(name), recipe)
     folder, recipe = experiment.folder, experiment.recipe
@@ -83,7 +93,9 @@ def train(
     begun = time.perf_counter()
     result = experiment.run([Progress(Console(stderr=True)), interrupt])
     if result is None:
-        console.print(f"\nstopped; the run is saved. Go on with: handgrad train --resume {folder}", soft_wrap=True)
+        console.print(
+            f"\nstopped; the run is saved. Go on with: handgrad train --resume {folder}", soft_wrap=True
+        )
         raise typer.Exit(130)
     curves = _curves(folder, trainer.history, console)
     accuracy, seconds = result["test_accuracy"], time.perf_counter() - begun
@@ -92,12 +104,6 @@ def train(
         f"{folder}: model.safetensors, history.csv, history.json, config.json{curves}",
         soft_wrap=True,
     )
-
-
-def _changed(recipe: object, changes: dict[str, object]) -> object:
-    from dataclasses import replace
-
-    return replace(recipe, **{name: value for name, value in changes.items() if value is not None})  # type: ignore[type-var]
 
 
 def _new_folder(name: str) -> Path:
@@ -111,7 +117,7 @@ def _new_folder(name: str) -> Path:
 
 
 def _curves(folder: Path, history: dict[str, list[float]], console: object) -> str:
-    """Write the learning curves, or draw them where matplotlib is missing; return what to add to the list of files."""
+    """Write the learning curves, or draw them without matplotlib; return what to add to the list of files."""
     from handgrad.viz import draw_history, plot_history
 
     if importlib.util.find_spec("matplotlib"):

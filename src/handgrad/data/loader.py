@@ -60,7 +60,7 @@ class Loader:
     shuffle: bool = True
     drop_last: bool = False
     transform: Transform | None = None
-    rng: Stream = Stream((0,))  # noqa: RUF009 (a frozen value)
+    rng: Stream = Stream((0,))
 
     def __post_init__(self) -> None:
         len(self.sampler)  # a sampler checks its arguments

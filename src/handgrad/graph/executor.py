@@ -29,7 +29,9 @@ def forward(
     last = {i: k for k, node in enumerate(graph.nodes) for i in node.inputs}
     for k, node in enumerate(graph.nodes):
         inputs = tuple(values[i] for i in node.inputs)
-        y, kept = node.layer.forward(inputs if isinstance(node.layer, Merge) else inputs[0], _run_of(node, run))
+        y, kept = node.layer.forward(
+            inputs if isinstance(node.layer, Merge) else inputs[0], _run_of(node, run)
+        )
         if watch is not None:
             watch(node, y)
         values.append(y)
@@ -53,8 +55,9 @@ def backward(
 ) -> Array | None:
     """Run every node backward, last first.
 
-    Only where the gradient leads to a trainable parameter, or to the input if `need_dx`. At a fan-out the first
-    gradient is taken by reference and the next added to it in fresh storage: what a layer returned is never written.
+    Only where the gradient leads to a trainable parameter, or to the input if `need_dx`. At a fan-out the
+    first gradient is taken by reference and the next added to it in fresh storage: what a layer returned is
+    never written.
     """
     saved = _saved(graph, tape, "backward")
     needed = _needed(graph, need_dx)
@@ -73,7 +76,8 @@ def backward(
             for i, dx_i in zip(node.inputs, dx if isinstance(node.layer, Merge) else (dx,), strict=True):
                 if needed[i]:
                     grads[i] = dx_i if grads[i] is None else grads[i] + dx_i
-    return grads[0]
+    dx_input: Array | None = grads[0]
+    return dx_input
 
 
 def commit(graph: Graph, tape: Tape) -> None:

@@ -117,8 +117,8 @@ class Graph:
             except ShapeError as error:
                 raise name_source(error, sources) from None
         pack(self.parameters().values())
-        for name, owned in (*self.parameters().items(), *self.buffers().items()):
-            owned.name = name
+        for path, owned in self._owned(lambda layer: {**layer.parameters(), **layer.buffers()}):
+            owned.name = path
 
     def _shape(self, value: int) -> Shape:
         return self.nodes[value - 1].shape if value else self.input_shape
@@ -146,7 +146,9 @@ class Graph:
         for node in self.nodes:
             if node.name == name:
                 return node.layer
-        raise ArgumentError("layer", expected=f"one of {', '.join(n.name for n in self.nodes)}", got=repr(name))
+        raise ArgumentError(
+            "layer", expected=f"one of {', '.join(n.name for n in self.nodes)}", got=repr(name)
+        )
 
     def _owned(self, of: Callable[[Layer], dict[str, Any]]) -> Iterator[tuple[str, Any]]:
         seen = set()
@@ -225,7 +227,8 @@ class Graph:
                 do = "add the channel axis with x[..., None]"
             where = self.name or type(self).__name__
             raise ShapeError(where, expected=f"a batch of shape (n, {wanted})", got=f"shape {x.shape}", do=do)
-        return x if np.iscomplexobj(x) else x.astype(self.dtype, copy=False)
+        batch: Array = x if np.iscomplexobj(x) else x.astype(self.dtype, copy=False)
+        return batch
 
     def forward(
         self, x: Array, run: Run, *, keep: bool = True, watch: Callable[[Node, Array], None] | None = None

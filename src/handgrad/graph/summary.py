@@ -29,7 +29,13 @@ def summary(graph: Graph) -> str:
         size = f"{count:,}" if id(layer) not in seen else "shared"
         size = size if layer.trainable or not count else f"{size} frozen"
         seen.add(id(layer))
-        row = [node.name, type(layer).__name__, _shape(node.shape), size if count else "", f"{macs:,}" if macs else ""]
+        row = [
+            node.name,
+            type(layer).__name__,
+            _shape(node.shape),
+            size if count else "",
+            f"{macs:,}" if macs else "",
+        ]
         rows.append(row if chain else [*row, ", ".join(names[i] for i in node.inputs)])
     return "\n".join([*_table(head, rows), *_totals(graph, work)])
 
@@ -43,8 +49,8 @@ def _totals(graph: Graph, work: int) -> list[str]:
     return [
         f"Parameters      {total:,} ({_bytes(total * itemsize)}{frozen})",
         f"Multiply-adds   {work:,} per image, forward",
-        f"Memory          {_bytes(_peak(graph) * itemsize)} per image in inference, {_bytes(kept)} in training "
-        "(outputs of all layers)",
+        f"Memory          {_bytes(_peak(graph) * itemsize)} per image in inference, {_bytes(kept)} "
+        "in training (outputs of all layers)",
     ]
 
 

@@ -41,7 +41,7 @@ class Checkpoint:
 
 
 def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
-    """Write a checkpoint; what stood at `path` is replaced at once or not at all. `load` reads the model in it."""
+    """Write a checkpoint, replacing what stood at `path` at once or not at all; `load` reads its model."""
     parts = ((MODEL, checkpoint.state), (OPTIMIZER, checkpoint.optimizer), (CALLBACKS, checkpoint.callbacks))
     tensors = {prefix + name: np.asarray(v) for prefix, part in parts for name, v in part.items()}
     header = {"model": checkpoint.model, "prefix": MODEL, "progress": checkpoint.progress}
@@ -65,4 +65,5 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         prefix: {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
         for prefix in (MODEL, OPTIMIZER, CALLBACKS)
     }
-    return Checkpoint(header["model"], *parts.values(), header["progress"])
+    model, optimizer, callbacks = parts.values()
+    return Checkpoint(header["model"], model, optimizer, callbacks, header["progress"])

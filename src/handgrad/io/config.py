@@ -19,9 +19,9 @@ def model_config(model: Graph) -> Config:
     Returns
     -------
     dict
-        ``input_shape``, ``dtype``, ``seed``, ``name``, and ``nodes``: for each its name, its inputs (0 is the model's
-        input, i + 1 the output of node i), and its layer's class and configuration, or the name of the node that it
-        shares the layer of.
+        ``input_shape``, ``dtype``, ``seed``, ``name``, and ``nodes``: for each its name, its inputs (0 is the
+        model's input, i + 1 the output of node i), and its layer's class and configuration, or the name of
+        the node that it shares the layer of.
     """
     first: dict[int, str] = {}
     nodes: list[Config] = []

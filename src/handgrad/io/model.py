@@ -20,7 +20,8 @@ def save(model: Graph, path: str | os.PathLike[str], *, about: Mapping[str, Any]
     Parameters
     ----------
     model : Graph
-        Its parameters and buffers become tensors of their names, its layers and connections JSON in the header.
+        Its parameters and buffers become tensors of their names, its layers and connections JSON in the
+        header.
     path : path
         Of the file; what stood there is replaced at once or not at all.
     about : mapping, optional

@@ -58,7 +58,10 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Array], Config
         ) from None
     if header is None:
         raise CheckpointError(
-            str(path), expected="a file written by handgrad", got="one without its header", do="use hg.save(model, path)"
+            str(path),
+            expected="a file written by handgrad",
+            got="one without its header",
+            do="use hg.save(model, path)",
         )
     config: Config = json.loads(header)
     return tensors, config
@@ -86,5 +89,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-

@@ -1,8 +1,8 @@
 """The table of functions that compute: which function runs is data.
 
-What holds for every kernel: inputs are never modified; results are freshly allocated, of the inputs' dtype unless
-said otherwise; an empty batch gives an empty result; NaN passes through. The exception is the family `update`,
-which writes the arrays it is there to move. Names follow one rule: ``op``, ``op_backward``, or
+What holds for every kernel: inputs are never modified; results are freshly allocated, of the inputs' dtype
+unless said otherwise; an empty batch gives an empty result; NaN passes through. The exception is the family
+`update`, which writes the arrays it is there to move. Names follow one rule: ``op``, ``op_backward``, or
 ``op_backward_input`` and ``op_backward_weight`` where they are separable. The contract of each entry is the
 docstring of the function of that name in `handgrad.kernels.reference`.
 """

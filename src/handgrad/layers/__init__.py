@@ -68,7 +68,6 @@ __all__ = [
     "ReLU",
     "Reshape",
     "Run",
-    "SELU",
     "SiLU",
     "Sigmoid",
     "SimpleRNN",

@@ -13,7 +13,7 @@ from handgrad.typing import Array, Shape
 
 
 class ActivationSaved(NamedTuple):
-    """What the backward of an activation needs: its input, or its output where the derivative is a function of that."""
+    """What the backward of an activation needs: its input, or its output where that is enough."""
 
     value: Array
 
@@ -56,7 +56,8 @@ class ReLU(Elementwise):
     -----
     .. math:: y = \max(x, 0), \qquad \dot x = \dot y\,[x > 0]
 
-    At 0, where there is no derivative, it is taken as 0. NaN passes through. Backward needs only the sign of y.
+    At 0, where there is no derivative, it is taken as 0. NaN passes through. Backward needs only the sign of
+    y.
 
     References
     ----------
@@ -87,7 +88,8 @@ class LeakyReLU(Elementwise):
     .. math:: y = \begin{cases} x & x > 0 \\ a x & x \le 0 \end{cases}, \qquad
               \dot x = \dot y \begin{cases} 1 & x > 0 \\ a & x \le 0 \end{cases}
 
-    A. Maas, A. Hannun and A. Ng, "Rectifier nonlinearities improve neural network acoustic models", ICML 2013.
+    A. Maas, A. Hannun and A. Ng, "Rectifier nonlinearities improve neural network acoustic models", ICML
+    2013.
     """
 
     negative_slope: float = 0.01
@@ -113,8 +115,8 @@ class ELU(Elementwise):
     .. math:: y = \begin{cases} x & x > 0 \\ \alpha\,(e^x - 1) & x \le 0 \end{cases}, \qquad
               \dot x = \dot y \begin{cases} 1 & x > 0 \\ \alpha\,e^x & x \le 0 \end{cases}
 
-    D.-A. Clevert, T. Unterthiner and S. Hochreiter, "Fast and accurate deep network learning by exponential linear
-    units", ICLR 2016.
+    D.-A. Clevert, T. Unterthiner and S. Hochreiter, "Fast and accurate deep network learning by exponential
+    linear units", ICLR 2016.
     """
 
     alpha: float = 1.0
@@ -135,8 +137,8 @@ class SELU(Elementwise):
     .. math:: y = \lambda \begin{cases} x & x > 0 \\ \alpha\,(e^x - 1) & x \le 0 \end{cases}, \qquad
               \dot x = \lambda\,\dot y \begin{cases} 1 & x > 0 \\ \alpha\,e^x & x \le 0 \end{cases}
 
-    with :math:`\alpha = 1.6733` and :math:`\lambda = 1.0507`, for which mean 0 and variance 1 are a fixed point
-    (G. Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017).
+    with :math:`\alpha = 1.6733` and :math:`\lambda = 1.0507`, for which mean 0 and variance 1 are a fixed
+    point (G. Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017).
     """
 
     def _function(self, kernels: Kernels) -> Callable[[Array], Array]:
@@ -172,8 +174,8 @@ class Sigmoid(Elementwise):
     -----
     .. math:: y = \sigma(x) = \frac1{1 + e^{-x}}, \qquad \dot x = \dot y\,y\,(1 - y)
 
-    For the derivative: :math:`\sigma' = e^{-x}/(1 + e^{-x})^2 = \sigma\,(1 - \sigma)`. As the last layer before a loss leave it
-    out: `BinaryCrossEntropy` takes logits.
+    For the derivative: :math:`\sigma' = e^{-x}/(1 + e^{-x})^2 = \sigma\,(1 - \sigma)`. As the last layer
+    before a loss leave it out: `BinaryCrossEntropy` takes logits.
     """
 
     def _function(self, kernels: Kernels) -> Callable[[Array], Array]:
@@ -221,7 +223,8 @@ class GELU(Elementwise):
     .. math:: y = x\,\Phi(x) = \tfrac12\, x \operatorname{erfc}\bigl(-x/\sqrt2\bigr), \qquad
               \dot x = \dot y\,\bigl(\Phi(x) + x\,\varphi(x)\bigr)
 
-    The approximation is :math:`y = \frac12 x\,(1 + \tanh u)` with :math:`u = \sqrt{2/\pi}\,(x + 0.044715\,x^3)`, so
+    The approximation is :math:`y = \frac12 x\,(1 + \tanh u)` with :math:`u = \sqrt{2/\pi}\,(x +
+    0.044715\,x^3)`, so
 
     .. math:: \dot x = \dot y\,\bigl(\tfrac12 (1 + \tanh u) + \tfrac12 x\,(1 - \tanh^2 u)\,u'\bigr), \qquad
               u' = \sqrt{2/\pi}\,(1 + 3 \cdot 0.044715\,x^2)
@@ -247,8 +250,8 @@ class SiLU(Elementwise):
     -----
     .. math:: y = x\,\sigma(x), \qquad \dot x = \dot y\,\bigl(\sigma + x\,\sigma\,(1 - \sigma)\bigr)
 
-    S. Elfwing, E. Uchibe and K. Doya, "Sigmoid-weighted linear units for neural network function approximation in
-    reinforcement learning", Neural Networks 107 (2018).
+    S. Elfwing, E. Uchibe and K. Doya, "Sigmoid-weighted linear units for neural network function
+    approximation in reinforcement learning", Neural Networks 107 (2018).
     """
 
     def _function(self, kernels: Kernels) -> Callable[[Array], Array]:
@@ -266,12 +269,14 @@ class Softmax(Elementwise):
     -----
     .. math:: y_i = \frac{e^{x_i}}{\sum_j e^{x_j}}
 
-    **Backward.** Every output depends on every input: :math:`\partial y_i/\partial x_j = y_i\,([i = j] - y_j)`, so
+    **Backward.** Every output depends on every input: :math:`\partial y_i/\partial x_j = y_i\,([i = j] -
+    y_j)`, so
 
-    .. math:: \dot x_j = \sum_i \dot y_i\,y_i\,([i = j] - y_j) = y_j \Bigl(\dot y_j - \sum_i \dot y_i y_i\Bigr)
+    .. math::
+        \dot x_j = \sum_i \dot y_i\,y_i\,([i = j] - y_j) = y_j \Bigl(\dot y_j - \sum_i \dot y_i y_i\Bigr)
 
-    With :math:`\dot y = 1` this is zero, as the sum of probabilities is constant. As the last layer before a loss leave it
-    out: `CrossEntropy` takes logits.
+    With :math:`\dot y = 1` this is zero, as the sum of probabilities is constant. As the last layer before a
+    loss leave it out: `CrossEntropy` takes logits.
     """
 
     def output_shape(self, shape: Shape) -> Shape:

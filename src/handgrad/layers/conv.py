@@ -33,8 +33,8 @@ class Conv2D(Layer):
     strides : int or (int, int), default 1
         Pixels from one place of the filter to the next.
     padding : "valid", "same", int, (int, int) or ((int, int), (int, int)), default "valid"
-        None; as much as makes the output ``ceil(size/stride)`` large, the odd pixel at the end; on every side; on
-        top and bottom, left and right; on each side.
+        None; as much as makes the output ``ceil(size/stride)`` large, the odd pixel at the end; on every
+        side; on top and bottom, left and right; on each side.
     dilation_rate : int or (int, int), default 1
         Pixels from one tap to the next.
     groups : int, default 1
@@ -53,13 +53,16 @@ class Conv2D(Layer):
 
     Notes
     -----
-    Input (n, h, w, c), output (n, oh, ow, filters). With the padded input :math:`P`, stride :math:`s` and dilation
-    :math:`d`, at every place :math:`p = (a, b)` the taps :math:`t = (i, j)` meet the pixels :math:`P_{sp + dt}`:
+    Input (n, h, w, c), output (n, oh, ow, filters). With the padded input :math:`P`, stride :math:`s` and
+    dilation
+    :math:`d`, at every place :math:`p = (a, b)` the taps :math:`t = (i, j)` meet the pixels :math:`P_{sp +
+    dt}`:
 
     .. math:: y_{pk} = \sum_{t,c} P_{sp+dt,\,c}\; w_{tck} + b_k
 
-    **Backward.** With the upstream gradient :math:`\dot y = \partial L/\partial y`, each sum collects the places
-    where its variable is used. A bias is added at every place; a weight multiplies the pixel its tap meets; a pixel
+    **Backward.** With the upstream gradient :math:`\dot y = \partial L/\partial y`, each sum collects the
+    places where its variable is used. A bias is added at every place; a weight multiplies the pixel its tap
+    meets; a pixel
     :math:`q` is met by tap :math:`t` at the place with :math:`sp + dt = q`, if there is one:
 
     .. math::
@@ -155,7 +158,9 @@ class Conv2D(Layer):
                 raise ArgumentError(f"{self.where} {name}", expected="an int, at least 1", got=repr(value))
         if self.filters % self.groups:
             raise ArgumentError(
-                self.where, expected=f"filters that groups={self.groups} divides", got=f"filters={self.filters}"
+                self.where,
+                expected=f"filters that groups={self.groups} divides",
+                got=f"filters={self.filters}",
             )
         if self.built and c != self.weight.shape[2] * self.groups:
             wanted = self.weight.shape[2] * self.groups

@@ -44,7 +44,8 @@ class Dense(Layer):
 
     .. math:: y_{nk} = \sum_c x_{nc}\, w_{ck} + b_k \qquad\text{or}\qquad Y = XW + b
 
-    **Backward.** Each variable collects :math:`\dot y` from where it is used, times what it is multiplied with:
+    **Backward.** Each variable collects :math:`\dot y` from where it is used, times what it is multiplied
+    with:
 
     .. math::
         \dot b_k = \sum_n \dot y_{nk}, \qquad

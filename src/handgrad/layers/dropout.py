@@ -31,12 +31,13 @@ class Dropout(Layer):
 
     .. math:: y_i = x_i\,m_i, \qquad \dot x_i = \dot y_i\,m_i
 
-    The mean of :math:`m_i` is 1, so that inference is the identity. The mask comes from ``run.rng``: a model gives every
-    node and every step a stream of its own, so that a repeated forward drops the same numbers.
+    The mean of :math:`m_i` is 1, so that inference is the identity. The mask comes from ``run.rng``: a model
+    gives every node and every step a stream of its own, so that a repeated forward drops the same numbers.
 
     References
     ----------
-    .. [1] N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15 (2014).
+    .. [1] N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15
+       (2014).
     """
 
     rate: float = 0.5
@@ -63,4 +64,3 @@ class Dropout(Layer):
         if not need_dx:
             return None
         return dy if saved.mask is None else dy * saved.mask
-

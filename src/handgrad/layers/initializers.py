@@ -1,8 +1,8 @@
 """Initial values of parameters.
 
 With ``fan_in`` products summed into an output, inputs of variance 1 and weights of variance v give outputs of
-variance ``fan_in*v``: keeping it at 1 asks for ``v = 1/fan_in``; twice that where a ReLU follows, which halves it
-(He); Glorot's is the mean of what forward and backward ask for, ``v = 2/(fan_in + fan_out)``.
+variance ``fan_in*v``: keeping it at 1 asks for ``v = 1/fan_in``; twice that where a ReLU follows, which
+halves it (He); Glorot's is the mean of what forward and backward ask for, ``v = 2/(fan_in + fan_out)``.
 """
 
 from __future__ import annotations

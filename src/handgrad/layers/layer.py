@@ -33,7 +33,7 @@ class Run:
 
     training: bool = False
     kernels: Kernels = field(default_factory=default_kernels)
-    rng: Stream = Stream(("run",))  # noqa: RUF009 (a frozen value)
+    rng: Stream = Stream(("run",))
 
 
 def owned() -> Any:

@@ -18,7 +18,7 @@ from handgrad.typing import Array, Shape, is_integer
 class AddSaved(NamedTuple):
     """What the backward of a sum needs: how many inputs there were."""
 
-    count: int
+    inputs: int
 
 
 class ConcatenateSaved(NamedTuple):
@@ -69,7 +69,7 @@ class Add(Merge):
         need_dx: bool = True,
     ) -> tuple[Array, ...] | None:
         """Return dy once for every input."""
-        return (dy,) * saved.count if need_dx else None
+        return (dy,) * saved.inputs if need_dx else None
 
     def multiply_adds(self, shape: tuple[Shape, ...]) -> int:
         """Return one for every number but those of the first input."""

@@ -34,23 +34,24 @@ class BatchNormalization(Layer):
     Parameters
     ----------
     axis : int or tuple of int, default -1
-        The axes that keep statistics of their own, the batch being axis 0: -1 is per channel, (1, 2, 3) per feature
-        of an image. Mean and variance are taken over all others.
+        The axes that keep statistics of their own, the batch being axis 0: -1 is per channel, (1, 2, 3) per
+        feature of an image. Mean and variance are taken over all others.
     momentum : float, default 0.99
-        Weight of the old running statistics, ``running = momentum*running + (1 - momentum)*batch`` (Keras' convention;
-        PyTorch's momentum is one minus this).
+        Weight of the old running statistics, ``running = momentum*running + (1 - momentum)*batch`` (Keras'
+        convention; PyTorch's momentum is one minus this).
     epsilon : float, default 1e-5
         Added to the variance.
     center, scale : bool, default True
         Whether beta is added, and whether gamma multiplies.
     running_variance : "unbiased" or "biased", default "unbiased"
-        Which estimate of the variance is kept for inference: ``sum((x - mean)^2)/(m - 1)``, as PyTorch, or ``/m``, as Keras.
-        The batch itself is always normalized by ``/m``.
+        Which estimate of the variance is kept for inference: ``sum((x - mean)^2)/(m - 1)``, as PyTorch, or
+        ``/m``, as Keras. The batch itself is always normalized by ``/m``.
 
     Attributes
     ----------
     gamma, beta : Parameter
-        Scale and shift, of the shape of the kept axes; 1 and 0 at first, and not decayed. Absent without `scale`, `center`.
+        Scale and shift, of the shape of the kept axes; 1 and 0 at first, and not decayed. Absent without
+        `scale`, `center`.
     running_mean, running_var : Buffer, float64
         What inference normalizes by. float64 because at a mean of 1e6 the nearest float32 is up to 0.03 away.
     updates : Buffer, int64, shape ()
@@ -59,7 +60,8 @@ class BatchNormalization(Layer):
     Raises
     ------
     ShapeError
-        In training, when there is one value per channel: its variance is 0 and the output would be beta whatever came.
+        In training, when there is one value per channel: its variance is 0 and the output would be beta
+        whatever came.
 
     Warns
     -----
@@ -81,7 +83,9 @@ class BatchNormalization(Layer):
 
     **Backward.** First what is next to :math:`y`:
 
-    .. math:: \dot\beta = \sum_i \dot y_i, \qquad \dot\gamma = \sum_i \dot y_i \hat x_i, \qquad \dot{\hat x}_i = \gamma\,\dot y_i
+    .. math::
+        \dot\beta = \sum_i \dot y_i, \qquad \dot\gamma = \sum_i \dot y_i \hat x_i, \qquad
+        \dot{\hat x}_i = \gamma\,\dot y_i
 
     x reaches :math:`\hat x` three ways: directly, through the variance, and through the mean,
 
@@ -101,15 +105,16 @@ class BatchNormalization(Layer):
 
     .. math:: \boxed{\dot x_i = \gamma s \Bigl(\dot y_i - \frac{\dot\beta + \hat x_i\,\dot\gamma}{m}\Bigr)}
 
-    Where mean and variance are constants, the last two ways are closed: :math:`\dot x_i = \gamma s\, \dot y_i`. A frozen layer
-    whose backward keeps them is wrong by a large part of the gradient.
+    Where mean and variance are constants, the last two ways are closed: :math:`\dot x_i = \gamma s\, \dot
+    y_i`. A frozen layer whose backward keeps them is wrong by a large part of the gradient.
 
-    With :math:`\dot y = 1` the bracket is zero whatever the code does: check this layer with a random upstream gradient.
-    The code is `handgrad.kernels.reference.norm`.
+    With :math:`\dot y = 1` the bracket is zero whatever the code does: check this layer with a random
+    upstream gradient. The code is `handgrad.kernels.reference.norm`.
 
     References
     ----------
-    .. [1] S. Ioffe and C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal
+    .. [1] S. Ioffe and C. Szegedy, "Batch normalization: accelerating deep network training by reducing
+       internal
        covariate shift", ICML 2015.
 
     Examples
@@ -165,7 +170,7 @@ class BatchNormalization(Layer):
         self.updates = Buffer(np.zeros((), np.int64), name="updates")
 
     def forward(self, x: Array, run: Run) -> tuple[Array, BatchNormSaved]:
-        """Return ``y = gamma*xhat + beta``, by the batch's statistics in training, else by the running ones."""
+        """Return ``y = gamma*xhat + beta``, by the batch's statistics in training, else the running ones."""
         self.check_input(x)
         rows = self._rows(x)
         constant = not (run.training and self.trainable)
@@ -187,7 +192,7 @@ class BatchNormalization(Layer):
         return self._unrows(dx, dy.shape) if need_dx else None
 
     def commit(self, saved: BatchNormSaved) -> None:
-        """Move the running statistics by those of the batch: ``running = momentum*running + (1 - momentum)*batch``."""
+        """Move the running statistics: ``running = momentum*running + (1 - momentum)*batch``."""
         m = saved.x.size // max(saved.mean.size, 1)
         if saved.constant or m == 0:
             return
@@ -210,8 +215,8 @@ class BatchNormalization(Layer):
                 self.where,
                 expected="at least 2 values per channel in training",
                 got="1",
-                do="its variance is 0 and the output would not depend on the input: use larger batches or drop_last=True, "
-                "freeze() the layer, or normalize over fewer axes",
+                do="its variance is 0 and the output would not depend on the input: use larger batches or "
+                "drop_last=True, freeze() the layer, or normalize over fewer axes",
             )
         statistics: tuple[Array, Array] = run.kernels.batch_norm_statistics(rows)
         return statistics
@@ -219,8 +224,8 @@ class BatchNormalization(Layer):
     def _running(self) -> tuple[Array, Array]:
         if self.updates.value == 0:
             warnings.warn(
-                f"{self.where}: the running statistics are still mean 0 and variance 1: they move in training, "
-                "by commit(saved)",
+                f"{self.where}: the running statistics are still mean 0 and variance 1: they move in "
+                "training, by commit(saved)",
                 stacklevel=4,
             )
         # copies: what forward saved must not move with a commit that comes before backward
@@ -248,7 +253,7 @@ class BatchNormalization(Layer):
         return *(a for a in range(rank) if a not in kept), *kept
 
     def _rows(self, x: Array) -> Array:
-        """x -> (m, c), the kept axes flattened into columns."""
+        """X -> (m, c), the kept axes flattened into columns."""
         order = self._order(x.ndim)
         c = math.prod(x.shape[a] for a in self._kept(x.ndim))
         return x.transpose(order).reshape(x.size // c, c)
@@ -267,7 +272,9 @@ class BatchNormalization(Layer):
             raise ArgumentError(f"{where} epsilon", expected="a number above 0", got=repr(self.epsilon))
         if self.running_variance not in ("unbiased", "biased"):
             raise ArgumentError(
-                f"{where} running_variance", expected='"unbiased" or "biased"', got=repr(self.running_variance)
+                f"{where} running_variance",
+                expected='"unbiased" or "biased"',
+                got=repr(self.running_variance),
             )
 
 

@@ -110,7 +110,7 @@ class Init:
         Of the parameters.
     """
 
-    rng: Stream = Stream((0,))  # noqa: RUF009 (a frozen value)
+    rng: Stream = Stream((0,))
     dtype: DTypeLike = np.float32
 
     def parameter(
@@ -143,7 +143,7 @@ class Init:
 
 
 def pack(parameters: Iterable[Parameter]) -> None:
-    """Move values and gradients into two contiguous vectors, decayed ones first; each becomes a pair of views.
+    """Move values and gradients into two contiguous vectors, decayed ones first, and make each a view.
 
     Parameters of different dtypes, as of a layer built by hand in another one, get vectors of their own.
 

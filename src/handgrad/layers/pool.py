@@ -14,7 +14,7 @@ from handgrad.typing import Array, Shape
 class MaxPoolSaved(NamedTuple):
     """What the backward of max pooling needs."""
 
-    index: Array
+    tap: Array
     shape: Shape
     window: Window
 
@@ -87,7 +87,9 @@ class MaxPooling2D(Pooling2D):
 
     **Backward.** A small change of the largest pixel changes y as much, a change of any other not at all:
 
-    .. math:: \dot P_q = \sum_{p,t:\;sp+t=q} \dot y_p\,[t = t^*_p], \qquad t^*_p = \operatorname{arg\,max}_t P_{sp+t}
+    .. math::
+        \dot P_q = \sum_{p,t:\;sp+t=q} \dot y_p\,[t = t^*_p], \qquad
+        t^*_p = \operatorname{arg\,max}_t P_{sp+t}
 
     Of several equal maxima the first, row by row, takes the gradient. NaN counts as larger than any number.
     The code is `handgrad.kernels.reference.pool`.
@@ -97,14 +99,14 @@ class MaxPooling2D(Pooling2D):
         """Return the maxima; remember which tap they came from."""
         self.check_input(x)
         window = self._window((x.shape[1], x.shape[2]))
-        y, index = run.kernels.max_pool2d(x, window)
-        return y, MaxPoolSaved(index, x.shape, window)
+        y, tap = run.kernels.max_pool2d(x, window)
+        return y, MaxPoolSaved(tap, x.shape, window)
 
     def backward(self, dy: Array, saved: MaxPoolSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Return dx: each dy at the pixel that was the maximum."""
         if not need_dx:
             return None
-        dx: Array = run.kernels.max_pool2d_backward(dy, saved.index, saved.shape, saved.window)
+        dx: Array = run.kernels.max_pool2d_backward(dy, saved.tap, saved.shape, saved.window)
         return dx
 
 
@@ -161,7 +163,8 @@ class GlobalAveragePooling2D(Layer):
 
     .. math:: y_{nc} = \frac1{hw} \sum_{q} x_{nqc}, \qquad \dot x_{nqc} = \frac{\dot y_{nc}}{hw}
 
-    M. Lin, Q. Chen and S. Yan, "Network in network", ICLR 2014. The code is `handgrad.kernels.reference.pool`.
+    M. Lin, Q. Chen and S. Yan, "Network in network", ICLR 2014. The code is
+    `handgrad.kernels.reference.pool`.
     """
 
     def output_shape(self, shape: Shape) -> Shape:

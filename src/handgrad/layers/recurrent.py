@@ -36,8 +36,8 @@ class SimpleRNN(Layer):
     return_sequences : bool, default False
         Whether the output is every state (n, t, units) or the last one (n, units).
     truncate : int, optional
-        How many steps a gradient goes back in time; all by default. A gradient truncated is no longer the gradient of
-        the loss, but cheaper to learn long sequences by.
+        How many steps a gradient goes back in time; all by default. A gradient truncated is no longer the
+        gradient of the loss, but cheaper to learn long sequences by.
     use_bias : bool, default True
         Whether a bias is added.
     kernel_initializer, recurrent_initializer, bias_initializer : str or Initializer
@@ -56,7 +56,8 @@ class SimpleRNN(Layer):
 
     .. math:: a_t = x_t W + h_{t-1} U + b, \qquad h_t = f(a_t)
 
-    **Backward.** :math:`h_t` is used by the output at t and by the next step, so the gradient of :math:`a_t` is
+    **Backward.** :math:`h_t` is used by the output at t and by the next step, so the gradient of :math:`a_t`
+    is
 
     .. math:: D_t = f'(a_t) \odot \bigl(\dot h_t + D_{t+1} U^{\mathsf T}\bigr)
 
@@ -93,7 +94,9 @@ class SimpleRNN(Layer):
         """Return (t, units) or (units,) for sequences of `shape` (t, c)."""
         self._check_arguments()
         if len(shape) != 2 or shape[0] < 1:
-            raise ShapeError(self.where, expected="sequences (steps, channels), at least one step", got=f"shape {shape}")
+            raise ShapeError(
+                self.where, expected="sequences (steps, channels), at least one step", got=f"shape {shape}"
+            )
         if self.built and shape[1] != self.weight.shape[0]:
             raise ShapeError(self.where, expected=f"{self.weight.shape[0]} input channels", got=str(shape[1]))
         return (shape[0], self.units) if self.return_sequences else (self.units,)
@@ -147,5 +150,7 @@ class SimpleRNN(Layer):
             )
         if self.truncate is not None and (not is_integer(self.truncate) or self.truncate < 0):
             raise ArgumentError(
-                f"{self.where} truncate", expected="a number of steps, at least 0, or None", got=repr(self.truncate)
+                f"{self.where} truncate",
+                expected="a number of steps, at least 0, or None",
+                got=repr(self.truncate),
             )

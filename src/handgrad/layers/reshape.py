@@ -19,7 +19,8 @@ class Flatten(Layer):
 
     Notes
     -----
-    :math:`y_{n,\,(ab)c} = x_{nabc}`, so :math:`\dot x_{nabc} = \dot y_{n,\,(ab)c}`: the gradient is shaped back.
+    :math:`y_{n,\,(ab)c} = x_{nabc}`, so :math:`\dot x_{nabc} = \dot y_{n,\,(ab)c}`: the gradient is shaped
+    back.
     """
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -47,7 +48,8 @@ class Reshape(Layer):
 
     Notes
     -----
-    :math:`y` holds the numbers of :math:`x` in the same order, so :math:`\dot x` holds those of :math:`\dot y`.
+    :math:`y` holds the numbers of :math:`x` in the same order, so :math:`\dot x` holds those of :math:`\dot
+    y`.
     """
 
     target_shape: tuple[int, ...]
@@ -61,7 +63,9 @@ class Reshape(Layer):
             )
         known = math.prod(t for t in target if t != -1)
         if size % known or (-1 not in target and size != known):
-            raise ShapeError(self.where, expected=f"{known} numbers for {target}", got=f"{size} (shape {shape})")
+            raise ShapeError(
+                self.where, expected=f"{known} numbers for {target}", got=f"{size} (shape {shape})"
+            )
         return tuple(size // known if t == -1 else int(t) for t in target)
 
     def forward(self, x: Array, run: Run) -> tuple[Array, ShapeSaved]:  # noqa: ARG002
@@ -136,8 +140,8 @@ class UpSampling2D(Layer):
 
     Notes
     -----
-    Input (n, h, w, c), output (n, h*rows, w*columns, c). A pixel is used by every pixel of its block, so it gets
-    the sum of their gradients:
+    Input (n, h, w, c), output (n, h*rows, w*columns, c). A pixel is used by every pixel of its block, so it
+    gets the sum of their gradients:
 
     .. math:: y_{ab} = x_{\lfloor a/r \rfloor \lfloor b/s \rfloor}, \qquad
               \dot x_{ab} = \sum_{i<r,\,j<s} \dot y_{ar+i,\;bs+j}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 
 from handgrad import layers
@@ -20,10 +19,10 @@ def small_cnn(
     seed: int = 0,
     dtype: DTypeLike = np.float32,
 ) -> Sequential:
-    """Return a network of two or more stages that halve the image and double the channels, until it is at most 4 pixels high.
+    """Return a network of stages that halve the image and double the channels, until it is 4 pixels or less.
 
-    A stage is twice (convolution 3x3, batch normalization, ReLU), then max pooling and dropout; after the last a dense layer
-    gives a logit for each class.
+    There are two stages or more. A stage is twice (convolution 3x3, batch normalization, ReLU), then max
+    pooling and dropout; after the last a dense layer gives a logit for each class.
 
     Parameters
     ----------
@@ -61,9 +60,10 @@ def small_cnn(
                 layers.BatchNormalization(momentum=0.9, name=name.format("bn")),
                 layers.ReLU(name=name.format("relu")),
             ]
-        chain += [layers.MaxPooling2D(2, name=f"stage{stage}.pool"), layers.Dropout(dropout, name=f"stage{stage}.dropout")]
+        chain += [
+            layers.MaxPooling2D(2, name=f"stage{stage}.pool"),
+            layers.Dropout(dropout, name=f"stage{stage}.dropout"),
+        ]
         size //= 2
     chain += [layers.Flatten(name="flatten"), layers.Dense(classes, name="logits")]
     return Sequential(chain, input_shape=input_shape, seed=seed, dtype=dtype)
-
-

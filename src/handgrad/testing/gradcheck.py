@@ -1,7 +1,8 @@
-r"""Is a gradient the gradient of the function? Checked in float64, to machine precision where that can be had.
+r"""Is a gradient the gradient of the function? Checked in float64, to machine precision if possible.
 
-Along a direction v, with a random upstream gradient u, the derivative of ``sum(u*f(x + t*v))`` at t = 0 must be
-``sum(dx*v)``. It is found without backward, by a complex step [1]_, which has no rounding error to speak of::
+Along a direction v, with a random upstream gradient u, the derivative of ``sum(u*f(x + t*v))`` at t = 0 must
+be ``sum(dx*v)``. It is found without backward, by a complex step [1]_, which has no rounding error to speak
+of::
 
     Im sum(u*f(x + i*h*v))/h        h = 1e-30
 
@@ -32,8 +33,8 @@ from handgrad.typing import Array
 COMPLEX_STEP = 1e-30
 CENTRAL_STEP = 1e-6
 TOLERANCE = {"complex": 1e-10, "central": 1e-6}
-# A gradient that is short beside |u||y|, such as the zero one of a bias before a batch normalization, is judged as
-# if it were this part of it: rounding leaves 1e-16 of |u||y| in a complex step, 1e-10 in a central difference.
+# A gradient that is short beside |u||y|, such as the zero one of a bias before a batch normalization, is
+# judged as if it were this part of it: rounding leaves 1e-16 of |u||y| in a complex step, 1e-10 in a difference.
 FLOOR = {"complex": 1e-4, "central": 1e-3}
 
 Arrays = dict[str, Array]
@@ -54,7 +55,8 @@ class GradientReport:
     method : "complex" or "central"
         How the derivative was found.
     errors : dict of str to float
-        For the input (``"x"``) and every parameter the largest error along a direction, relative to the gradient's length.
+        For the input (``"x"``) and every parameter the largest error along a direction, relative to the
+        gradient's length.
     tolerance : float
         What each must stay below.
     nudged : bool
@@ -100,14 +102,15 @@ def gradcheck(
     Parameters
     ----------
     layer : Layer or Graph
-        Is not changed: a copy in float64 is checked. Parameters that are constant, as gamma at 1, are made random in it,
-        and buffers are moved once by a random batch: mistakes hide behind 1 and 0.
+        Is not changed: a copy in float64 is checked. Parameters that are constant, as gamma at 1, are made
+        random in it, and buffers are moved once by a random batch: mistakes hide behind 1 and 0.
     x : (n, ...) or tuple of such
         A batch of inputs; a tuple for a `Merge`.
     training : bool, default True
         Whether to run in training mode.
     method : "auto", "complex" or "central"
-        How the derivative is found; "auto" takes the complex step where the layer can be run on complex numbers.
+        How the derivative is found; "auto" takes the complex step where the layer can be run on complex
+        numbers.
     directions : int, default 3
         How many random directions for each array.
     tolerance : float, optional
@@ -127,9 +130,9 @@ def gradcheck(
 
     Notes
     -----
-    At a kink, such as 0 for ReLU or equal maxima, a function has no derivative. The complex step follows the branch
-    that the layer takes there, as backward must. Central differences see both sides: where they disagree, the input
-    is moved by about 1e-3 and the report says so.
+    At a kink, such as 0 for ReLU or equal maxima, a function has no derivative. The complex step follows the
+    branch that the layer takes there, as backward must. Central differences see both sides: where they
+    disagree, the input is moved by about 1e-3 and the report says so.
 
     Examples
     --------
@@ -153,7 +156,9 @@ def gradcheck(
         raise ArgumentError(
             f"gradcheck of {subject.where}",
             expected="a function that takes complex numbers" if method == "complex" else "a smooth place",
-            got="one that drops the imaginary part" if method == "complex" else "a kink that moving x does not leave",
+            got="one that drops the imaginary part"
+            if method == "complex"
+            else "a kink that moving x does not leave",
             do='use method="central"' if method == "complex" else "check at another x",
         )
     if not report.ok:
@@ -183,7 +188,8 @@ class _Subject:
                 p.value += rng.child("parameter", name).normal(p.shape, 0.5, np.float64)
         if self.layer.buffers():
             batch = tuple(
-                rng.child("buffers", i).normal((8, *a.shape[1:]), dtype=np.float64) for i, a in enumerate(inputs)
+                rng.child("buffers", i).normal((8, *a.shape[1:]), dtype=np.float64)
+                for i, a in enumerate(inputs)
             )
             _, saved = self.layer.forward(self._pack(batch), Run(training=True, rng=run.rng))
             self.layer.commit(saved)
@@ -206,9 +212,11 @@ class _Subject:
         for p in self.layer.parameters().values():
             p.grad[...] = 0
         _, saved = self.forward(at)
-        dx = self.layer.backward(u, saved, self.run, need_dx=True)
+        dx: Any = self.layer.backward(u, saved, self.run, need_dx=True)
         grads = dict(zip(self.inputs, dx if self.many else (dx,), strict=True))
-        trained = self.layer.trainable_parameters() if isinstance(self.layer, Graph) else self.layer.parameters()
+        trained = (
+            self.layer.trainable_parameters() if isinstance(self.layer, Graph) else self.layer.parameters()
+        )
         if isinstance(self.layer, Graph) or self.layer.trainable:
             grads |= {name: p.grad.copy() for name, p in trained.items()}
         return grads
@@ -223,7 +231,9 @@ def _check(
         at = dict(subject.at)
         if attempt:
             for name in subject.inputs:
-                at[name] = at[name] + rng.child("nudge", attempt, name).normal(at[name].shape, 1e-3, np.float64)
+                at[name] = at[name] + rng.child("nudge", attempt, name).normal(
+                    at[name].shape, 1e-3, np.float64
+                )
         y, _ = subject.forward(at)
         u = rng.child("upstream").normal(y.shape, dtype=np.float64)
         grads = subject.gradients(at, u)
@@ -254,7 +264,11 @@ def _check(
 
 
 def _complex_step(
-    f: Callable[[Arrays], Any], at: Arrays, name: str, v: Array, scale: float  # noqa: ARG001
+    f: Callable[[Arrays], Any],
+    at: Arrays,
+    name: str,
+    v: Array,
+    scale: float,  # noqa: ARG001
 ) -> float | None:
     """Return the derivative along v; None where the function does not carry an imaginary part."""
     try:

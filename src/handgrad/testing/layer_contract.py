@@ -50,9 +50,11 @@ def check_layer(layer: Layer, shape: Any, *, batch: int = 4, empty_batch: bool =
 
     - The constructor's fields are the configuration: JSON can hold it, and a layer made from it is the same.
     - `build` returns the output's shape and creates parameters once; the same seed gives the same ones.
-    - `forward` writes nothing: not its input, not the layer. Run again it returns the same bits, in the dtype it got.
+    - `forward` writes nothing: not its input, not the layer. Run again it returns the same bits, in the dtype
+      it got.
     - What backward needs goes through `saved`, a NamedTuple: two forwards can be in flight at once.
-    - `backward` adds to the parameters' gradients, writes nothing else, and returns dx, or None if not needed.
+    - `backward` adds to the parameters' gradients, writes nothing else, and returns dx, or None if not
+      needed.
     - Only `commit` writes buffers.
     - A frozen layer still passes dx and leaves its gradients alone.
     - Parameters and buffers carry the whole state: put into a new layer they give the same output.
@@ -133,7 +135,9 @@ def _configuration(case: _Case) -> None:
         raise ContractError(case.where, expected="a config() that JSON can hold", got=str(error)) from None
     again = type(case.layer).from_config(json.loads(text))
     case.require(
-        json.dumps(again.config()) == text, "from_config(config()) to give the same configuration", f"{again.config()}"
+        json.dumps(again.config()) == text,
+        "from_config(config()) to give the same configuration",
+        f"{again.config()}",
     )
 
 
@@ -158,8 +162,8 @@ def _build(case: _Case) -> None:
 def _errors(case: _Case) -> None:
     layer = copy.deepcopy(case.layer)
     wanted = (
-        f"{layer.where}: expected a built layer, got one that has no parameters yet; call build(shape) with the "
-        "input's shape, or put it in a model"
+        f"{layer.where}: expected a built layer, got one that has no parameters yet; call build(shape) with "
+        "the input's shape, or put it in a model"
     )
     try:
         layer.forward(case.input(), Run())
@@ -175,7 +179,9 @@ def _errors(case: _Case) -> None:
         named = str(error).startswith(layer.where)
         case.require(named, "a ShapeError that begins with the layer's name for a number", repr(str(error)))
     else:
-        raise ContractError(case.where, expected="ShapeError for a number in place of a batch", got="an output")
+        raise ContractError(
+            case.where, expected="ShapeError for a number in place of a batch", got="an output"
+        )
 
 
 def _pure_forward(case: _Case) -> None:
@@ -188,7 +194,9 @@ def _pure_forward(case: _Case) -> None:
             case.require(y.dtype == dtype, f"an output of {np.dtype(dtype)} for such an input", str(y.dtype))
             wanted = (case.batch, *layer.output_shape(case.shape))
             case.require(y.shape == wanted, f"an output of shape {wanted}", str(y.shape))
-            case.require(np.array_equal(y, again, equal_nan=True), "the same bits from a second forward", "others")
+            case.require(
+                np.array_equal(y, again, equal_nan=True), "the same bits from a second forward", "others"
+            )
             changed = _difference(before, _snapshot(layer))
             case.require(not changed, "forward to write nothing on the layer", f"changed {changed}")
 
@@ -198,14 +206,18 @@ def _two_in_flight(case: _Case) -> None:
     a, b = case.input(11), case.input(12)
     y, saved_a = layer.forward(a, run)
     case.require(
-        isinstance(saved_a, tuple) and hasattr(saved_a, "_fields"), "saved as a NamedTuple", type(saved_a).__name__
+        isinstance(saved_a, tuple) and hasattr(saved_a, "_fields"),
+        "saved as a NamedTuple",
+        type(saved_a).__name__,
     )
     u = case.upstream(y)
     alone = layer.backward(u, saved_a, run)
     _, saved_a = layer.forward(a, run)
     layer.forward(b, run)
     after = layer.backward(u, saved_a, run)
-    case.require(_equal(alone, after), "backward to use saved alone", "a dx that changes with a later forward")
+    case.require(
+        _equal(alone, after), "backward to use saved alone", "a dx that changes with a later forward"
+    )
 
 
 def _backward(case: _Case) -> None:
@@ -256,7 +268,9 @@ def _frozen(case: _Case) -> None:
     layer.commit(saved)
     case.require(all(d is not None for d in (dx if case.many else (dx,))), "dx from a frozen layer", "None")
     changed = _difference(before, _snapshot(layer))
-    case.require(not changed, "a frozen layer to keep parameters, gradients and buffers", f"changed {changed}")
+    case.require(
+        not changed, "a frozen layer to keep parameters, gradients and buffers", f"changed {changed}"
+    )
 
 
 def _state(case: _Case) -> None:
@@ -269,7 +283,9 @@ def _state(case: _Case) -> None:
     x = case.input(31)
     y, _ = layer.forward(x, Run())
     z, _ = other.forward(x, Run())
-    case.require(np.array_equal(y, z), "the same output from a layer with the same configuration and state", "another")
+    case.require(
+        np.array_equal(y, z), "the same output from a layer with the same configuration and state", "another"
+    )
 
 
 def _gradients(case: _Case) -> None:

@@ -63,7 +63,10 @@ def _look(model: Graph, x: Array, run: Run, gradient: Callable[[Array], tuple[fl
     _require(dz, "in the gradient of the loss")
     model.zero_grad()
     model.backward(
-        dz, tape, run, watch=lambda node, dy: _require(dy, f"first in the gradient of the output of {_of(node)}")
+        dz,
+        tape,
+        run,
+        watch=lambda node, dy: _require(dy, f"first in the gradient of the output of {_of(node)}"),
     )
     for name, p in model.trainable_parameters().items():
         _require(p.grad, f"in the gradient of {name}")

@@ -7,12 +7,12 @@ import os
 import platform
 import time
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import handgrad
 from handgrad import data
 from handgrad.errors import CheckpointError
 from handgrad.io import load, load_about, replace_file, save
@@ -32,7 +32,8 @@ class Experiment:
     ``history.csv``, ``history.json``
         Loss and accuracy of every epoch.
     ``model.safetensors``, ``result.json``
-        The trained model, for `handgrad.load`, and its loss and accuracy on the test images, when the run has ended.
+        The trained model, for `handgrad.load`, and its loss and accuracy on the test images, when the run has
+        ended.
 
     Parameters
     ----------
@@ -65,7 +66,10 @@ class Experiment:
             )
         if recipe is not None and exists:
             raise CheckpointError(
-                str(self.folder), expected="a new folder", got="one that holds a run", do="resume it, or name another"
+                str(self.folder),
+                expected="a new folder",
+                got="one that holds a run",
+                do="resume it, or name another",
             )
         self.recipe = recipe or Recipe.read(self.config_path)
         self.train_data, self.test_data, self.class_names = self.recipe.data()
@@ -134,7 +138,7 @@ class Experiment:
     def _config(self) -> Config:
         return {
             "recipe": self.recipe.to_json(),
-            "handgrad": handgrad.__version__,
+            "handgrad": metadata.version("handgrad"),
             "numpy": np.__version__,
             "python": platform.python_version(),
             "machine": platform.machine(),

@@ -60,7 +60,9 @@ class History(dict[str, list[float]]):
     def from_json(cls, text: str) -> History:
         """Return the history that `to_json` wrote."""
         read: dict[str, list[Any]] = json.loads(text)
-        return cls({name: [float("nan") if v is None else v for v in values] for name, values in read.items()})
+        return cls(
+            {name: [float("nan") if v is None else v for v in values] for name, values in read.items()}
+        )
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write ``history.csv`` and ``history.json`` into a folder."""

@@ -24,8 +24,9 @@ class Accuracy:
     def __call__(self, z: Array, y: Array) -> Array:
         """Return 0 or 1 for every sample."""
         if z.ndim == 1 or z.shape[-1] == 1:
-            return (z.reshape(-1) > 0) == (y.reshape(-1) > 0.5)
-        right: Array = (np.argmax(z, axis=-1) == _classes(z, y)) & ~np.isnan(z).any(axis=-1)
+            right: Array = (z.reshape(-1) > 0) == (y.reshape(-1) > 0.5)
+            return right
+        right = (np.argmax(z, axis=-1) == _classes(z, y)) & ~np.isnan(z).any(axis=-1)
         return right
 
 
@@ -55,11 +56,12 @@ class MeanAbsoluteError:
 
     def __call__(self, z: Array, y: Array) -> Array:
         """Return the mean over the outputs of every sample."""
-        return np.abs(z - y.reshape(z.shape)).reshape(len(z), -1).mean(axis=1)
+        distance: Array = np.abs(z - y.reshape(z.shape)).reshape(len(z), -1).mean(axis=1)
+        return distance
 
 
 Metric: TypeAlias = Callable[[Array, Array], Array]
-"""A function of outputs and labels that returns a number for every sample; its ``name`` or ``__name__`` names it."""
+"""A function of outputs and labels that returns a number for every sample; its name names it."""
 
 METRICS: dict[str, Metric] = {
     "accuracy": Accuracy(),

@@ -24,7 +24,8 @@ class Recipe:
     Parameters
     ----------
     dataset : str
-        Name of a known set, or a folder with ``train`` and ``test`` in it, each with one directory of images per class.
+        Name of a known set, or a folder with ``train`` and ``test`` in it, each with one directory of images
+        per class.
     model : str
         Name of a model in `handgrad.models`.
     model_options : dict
@@ -113,6 +114,10 @@ class Recipe:
             seed=self.seed,
         )
 
+    def changed(self, **changes: Any) -> Recipe:
+        """Return the recipe with some fields changed; None changes nothing."""
+        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+
     def to_json(self) -> Config:
         """Return the fields, as JSON can hold them."""
         return asdict(self)
@@ -162,7 +167,7 @@ RECIPES: dict[str, Recipe] = {
 
 
 def recipe_for(dataset: str, **changes: Any) -> Recipe:
-    """Return the recipe of a known set, or a default one for a folder, with some fields changed; None changes nothing.
+    """Return the recipe of a known set, or one for a folder, with fields changed; None changes nothing.
 
     Raises
     ------
@@ -177,4 +182,4 @@ def recipe_for(dataset: str, **changes: Any) -> Recipe:
             got=repr(dataset),
         )
     base = RECIPES.get(name) or Recipe(dataset)
-    return replace(base, **{key: value for key, value in changes.items() if value is not None})
+    return base.changed(**changes)

@@ -61,8 +61,8 @@ class Trainer:
     optimizer : Optimizer or str
         Such as ``optim.Adam(1e-3)`` or ``"adam"``.
     metrics : sequence of str or functions, optional
-        ``"accuracy"``, ``"top5_accuracy"``, ``"mean_absolute_error"``, or functions of (outputs, labels) that return a number for
-        every sample.
+        ``"accuracy"``, ``"top5_accuracy"``, ``"mean_absolute_error"``, or functions of (outputs, labels) that
+        return a number for every sample.
     seed : int, default 0
         Of the order of samples, augmentation and random layers.
     kernels : Kernels, optional
@@ -149,8 +149,8 @@ class Trainer:
         transform : callable, optional
             Changes training batches, as the augmentations of `handgrad.data` do.
         initial_epoch : int, optional
-            The epoch that `epochs` count from: by default the one the trainer is at, so that a second fit goes on where the
-            first ended. 0 after `load` ends where the broken run would have.
+            The epoch that `epochs` count from: by default the one the trainer is at, so that a second fit
+            goes on where the first ended. 0 after `load` ends where the broken run would have.
 
         Returns
         -------
@@ -200,7 +200,8 @@ class Trainer:
             try:
                 loss, z = self._step(xb, yb)
             except NonFiniteError as error:
-                if not any([callback.on_nonfinite(error) for callback in self._callbacks]):
+                handled = [callback.on_nonfinite(error) for callback in self._callbacks]
+                if not any(handled):
                     raise
                 at.batch += 1
             else:
@@ -242,7 +243,9 @@ class Trainer:
         model, at = self.model, self.progress
         run = Run(training=True, kernels=self.kernels, rng=self.rng.child("step", at.step))
         at.step += 1
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what is not finite is found below
+        with np.errstate(
+            over="ignore", invalid="ignore", divide="ignore"
+        ):  # what is not finite is found below
             z, tape = model.forward(x, run)
             loss, dz = self.loss(z, y, self.kernels)
             finite = bool(np.isfinite(loss))
@@ -277,7 +280,7 @@ class Trainer:
         return evaluate(self.model, self.loss, self.metrics, dataset, None, batch_size, kernels=self.kernels)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write all that training goes on from: parameters, buffers, optimizer, where it is, history, callbacks."""
+        """Write all that training goes on from: model, optimizer, where it is, history, callbacks."""
         progress = {
             "where": asdict(self.progress),
             "rng": list(self.rng.key),
@@ -294,7 +297,9 @@ class Trainer:
         save_checkpoint(path, Checkpoint(model_config(model), model.state(), optimizer, arrays, progress))
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Go on from what `save` wrote: with the same data and arguments a fit ends bit for bit where the unbroken one ends.
+        """Go on from what `save` wrote.
+
+        With the same data and arguments a fit ends bit for bit where the unbroken one ends.
 
         Parameters
         ----------
@@ -338,7 +343,7 @@ class Trainer:
 
     @staticmethod
     def _keyed(callbacks: Sequence[Callback]) -> list[tuple[str, Callback]]:
-        """Return each callback with a name that a resumed run finds it by: its class and which of them it is."""
+        """Return each callback with a name that a resumed run finds it by: its class and its number."""
         kinds = [type(callback).__name__ for callback in callbacks]
         return [(f"{kind}.{kinds[:i].count(kind)}", callbacks[i]) for i, kind in enumerate(kinds)]
 

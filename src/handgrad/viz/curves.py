@@ -11,7 +11,9 @@ from handgrad.viz.figure import new_figure, write_figure
 COLOURS = {"train": "#4c72b0", "val": "#dd8452"}
 
 
-def plot_history(history: Mapping[str, Sequence[float]], path: str | os.PathLike[str], *, title: str = "") -> None:
+def plot_history(
+    history: Mapping[str, Sequence[float]], path: str | os.PathLike[str], *, title: str = ""
+) -> None:
     """Write a figure with a panel for each quantity: training as a line, validation with dots.
 
     Parameters
@@ -90,7 +92,9 @@ def _panel(history: Mapping[str, Sequence[float]], name: str, width: int, height
                 row = round((high - v) / span * (height - 1))
                 grid[row][round(i * (width - 1) / max(epochs - 1, 1))] = mark
     label = {"·": "training", "o": "validation"}
-    head = f"{name}  " + "  ".join(f"{mark} {label[mark]} {values[-1]:.4g}" for mark, values in curves.items())
+    head = f"{name}  " + "  ".join(
+        f"{mark} {label[mark]} {values[-1]:.4g}" for mark, values in curves.items()
+    )
     rows = [f"{high - span * i / (height - 1):7.4g} ┤{''.join(row)}".rstrip() for i, row in enumerate(grid)]
     axis = f"        └{'─' * width}"
     scale = f"         1{str(epochs).rjust(width - 1)}  epoch"

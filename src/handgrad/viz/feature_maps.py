@@ -11,7 +11,12 @@ from handgrad.viz.figure import new_figure, write_figure
 
 
 def plot_feature_maps(
-    model: Graph, image: Array, path: str | os.PathLike[str], *, layers: tuple[str, ...] = (), channels: int = 8
+    model: Graph,
+    image: Array,
+    path: str | os.PathLike[str],
+    *,
+    layers: tuple[str, ...] = (),
+    channels: int = 8,
 ) -> None:
     """Write a figure with the output of each layer for one image: a row for a layer, a column for a channel.
 

@@ -1,7 +1,8 @@
 """Activations: functions of each number alone, and softmax over the last axis.
 
-Each backward is given what makes it shortest: the input x, or the output y where the derivative is a function of y.
-Comparisons are of real parts, so that complex-step derivatives pass; NaN fails every comparison and is let through.
+Each backward is given what makes it shortest: the input x, or the output y where the derivative is a function
+of y. Comparisons are of real parts, so that complex-step derivatives pass; NaN fails every comparison and is
+let through.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ def silu_backward(dy: Array, x: Array) -> Array:
 
 
 def softmax(x: Array) -> Array:
-    """Return ``y_i = exp(x_i)/sum_j exp(x_j)`` over the last axis; shifted by the maximum, so that nothing overflows."""
+    """Return ``y_i = exp(x_i)/sum_j exp(x_j)`` over the last axis, shifted by the maximum for safety."""
     xp = array_namespace(x)
     e = xp.exp(x - xp.max(real(x), axis=-1, keepdims=True))
     return e / xp.sum(e, axis=-1, keepdims=True)

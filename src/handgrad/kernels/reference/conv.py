@@ -75,7 +75,7 @@ def conv2d_backward_input(dy: Array, w: Array, shape: Shape, window: Window, gro
     (n, h, w, c)
     """
     xp = array_namespace(dy, w)
-    n, oh, ow, k = dy.shape
+    n, oh, ow, _ = dy.shape
     (kh, kw), c = window.kernel, shape[3]
     dy = _group(dy, groups)
     dP = xp.zeros(padded_shape(shape, window), dtype=dy.dtype)

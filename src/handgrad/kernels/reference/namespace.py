@@ -10,7 +10,7 @@ from handgrad.typing import Array
 
 
 def array_namespace(*arrays: Any) -> Any:
-    """Return the array API module of `arrays`: NumPy itself for NumPy arrays, found by array-api-compat for others."""
+    """Return the array API module of `arrays`: NumPy itself, or what array-api-compat finds."""
     if all(isinstance(a, np.ndarray) for a in arrays):
         return np
     import array_api_compat

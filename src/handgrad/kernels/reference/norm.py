@@ -6,7 +6,8 @@ Forward::
     xhat = (x - mean)*s
     y    = gamma*xhat + beta
 
-Backward. x reaches y directly, through the mean and through the variance. With g = gamma*dy, the gradient of xhat::
+Backward. x reaches y directly, through the mean and through the variance. With g = gamma*dy, the gradient of
+xhat::
 
     dbeta  = sum(dy)
     dgamma = sum(dy*xhat)
@@ -15,10 +16,11 @@ Backward. x reaches y directly, through the mean and through the variance. With 
     dx     = g*s + dvar*2*(x - mean)/m + dmean/m
            = gamma*s*(dy - (dbeta + xhat*dgamma)/m)
 
-When mean and variance are constants (inference, a frozen layer) the last two terms are not there: dx = gamma*s*dy.
+When mean and variance are constants (inference, a frozen layer) the last two terms are not there: dx =
+gamma*s*dy.
 
-S. Ioffe and C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate
-shift", ICML 2015.
+S. Ioffe and C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal
+covariate shift", ICML 2015.
 """
 
 from __future__ import annotations
@@ -100,7 +102,7 @@ def batch_norm_backward_constant(
 
 
 def _centre(x: Array, mean: Array) -> Array:
-    """Return x - mean, with the mean as two numbers of x's precision: at 1e6 one float32 would be 0.03 off."""
+    """Return x - mean, the mean as two numbers of x's precision: at 1e6 one float32 would be 0.03 off."""
     xp = array_namespace(x)
     high = xp.astype(mean, x.dtype)
     low = xp.astype(mean - high, x.dtype)

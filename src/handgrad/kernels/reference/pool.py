@@ -34,30 +34,30 @@ def max_pool2d(x: Array, window: Window) -> tuple[Array, Array]:
     Returns
     -------
     y : (n, oh, ow, c)
-    index : (n, oh, ow, c) of int32
+    tap : (n, oh, ow, c) of int32
         Number ``i*kw + j`` of the first tap that holds the maximum; NaN counts as larger than anything.
     """
     xp = array_namespace(x)
     P = pad(x, window, -np.inf)
     y: Any = None
-    index: Any = None
+    tap: Any = None
     for t, at in taps(window, window.output_size(x.shape[1:3])):
         v = P[at]
         if y is None:
-            y, index = v, xp.zeros(v.shape, dtype=xp.int32)
+            y, tap = v, xp.zeros(v.shape, dtype=xp.int32)
             continue
         larger = (real(v) > real(y)) | (xp.isnan(v) & ~xp.isnan(y))
         y = xp.where(larger, v, y)
-        index = xp.where(larger, xp.asarray(t, dtype=xp.int32), index)
-    return (xp.asarray(y, copy=True) if window.kernel == (1, 1) else y), index
+        tap = xp.where(larger, xp.asarray(t, dtype=xp.int32), tap)
+    return (xp.asarray(y, copy=True) if window.kernel == (1, 1) else y), tap
 
 
-def max_pool2d_backward(dy: Array, index: Array, shape: Shape, window: Window) -> Array:
-    """Return dx: each dy goes to the tap that held the maximum, ``dP[a*s + i, b*s + j] += dy*(index == tap)``.
+def max_pool2d_backward(dy: Array, tap: Array, shape: Shape, window: Window) -> Array:
+    """Return dx: each dy goes to the tap that held the maximum, ``dP[a*s + i, b*s + j] += dy*(tap == ij)``.
 
     Parameters
     ----------
-    dy, index : (n, oh, ow, c)
+    dy, tap : (n, oh, ow, c)
         Upstream gradient, and the taps from `max_pool2d`.
     shape : (n, h, w, c)
         Of the images.
@@ -68,7 +68,7 @@ def max_pool2d_backward(dy: Array, index: Array, shape: Shape, window: Window) -
     dP = xp.zeros(padded_shape(shape, window), dtype=dy.dtype)
     zero = xp.asarray(0, dtype=dy.dtype)
     for t, at in taps(window, (dy.shape[1], dy.shape[2])):
-        dP[at] += xp.where(index == t, dy, zero)
+        dP[at] += xp.where(tap == t, dy, zero)
     return crop(dP, window)
 
 

@@ -9,8 +9,9 @@ Backward. h_t is used twice: by the output at t and by the next step. With D_t t
     D_t  = f'(a_t) * (dh_t + D_{t+1} @ U^T)
     dx_t = D_t @ W^T      dW = sum_t x_t^T @ D_t      dU = sum_t h_{t-1}^T @ D_t      db = sum_t D_t
 
-Truncated to K steps, the gradient of an output at t goes back to a_{t-K} and no further. What arrives at a step is
-then kept apart by the number of steps it has come, one slice of a stack for each, and the oldest falls off.
+Truncated to K steps, the gradient of an output at t goes back to a_{t-K} and no further. What arrives at a
+step is then kept apart by the number of steps it has come, one slice of a stack for each, and the oldest
+falls off.
 
 P. J. Werbos, "Backpropagation through time: what it does and how to do it", Proc. IEEE 78 (1990).
 """
@@ -84,7 +85,9 @@ def simple_rnn_backward(
     xp = array_namespace(dh, x)
     n, steps, k = h.shape
     slices = 1 if truncate is None else truncate + 1
-    arrived = xp.zeros((slices, n, k), dtype=dh.dtype)  # [j]: what came back j steps (all of them, untruncated)
+    arrived = xp.zeros(
+        (slices, n, k), dtype=dh.dtype
+    )  # [j]: what came back j steps (all of them, untruncated)
     D = []
     for t in range(steps - 1, -1, -1):
         if truncate is None:

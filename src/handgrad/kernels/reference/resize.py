@@ -21,7 +21,7 @@ def pad2d_backward(dy: Array, pads: Pads) -> Array:
 
 
 def upsample2d(x: Array, size: tuple[int, int]) -> Array:
-    """Return each pixel repeated: ``y[a, b] = x[a//rows, b//columns]``, (n, h, w, c) -> (n, h*rows, w*columns, c)."""
+    """Return each pixel repeated, ``y[a, b] = x[a//rows, b//columns]``, as (n, h*rows, w*columns, c)."""
     xp = array_namespace(x)
     n, h, w, c = x.shape
     rows, columns = size

@@ -4,9 +4,9 @@ Weideman's rational series: with ``L = sqrt(N/sqrt(2))`` and ``Z = (L - x)/(L + 
 
     erfc(x) = exp(-x^2) * (2*p(Z)/(L + x)^2 + 1/(sqrt(pi)*(L + x)))
 
-where p is a polynomial of degree N - 1 whose coefficients are Fourier coefficients of ``exp(-t^2)*(L^2 + t^2)`` on
-``t = L*tan(theta/2)``. With N = 40 it is right to about 1e-15, relative to erfc even where that is tiny, and being one
-formula it can be evaluated at complex points, which complex-step derivatives do.
+where p is a polynomial of degree N - 1 whose coefficients are Fourier coefficients of ``exp(-t^2)*(L^2 +
+t^2)`` on ``t = L*tan(theta/2)``. With N = 40 it is right to about 1e-15, relative to erfc even where that is
+tiny, and being one formula it can be evaluated at complex points, which complex-step derivatives do.
 
 J. A. C. Weideman, "Computation of the complex error function", SIAM J. Numer. Anal. 31 (1994), 1497-1518.
 """

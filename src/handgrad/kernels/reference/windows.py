@@ -10,7 +10,7 @@ from handgrad.typing import Array, Shape
 
 
 def pad(x: Array, window: Window, value: float = 0.0) -> Array:
-    """Return `x` with the window's padding around each image: (n, h, w, c) -> (n, h + pt + pb, w + pl + pr, c)."""
+    """Return `x` with the window's padding around each image: (n, h, w, c) -> (n, h + sum, w + sum, c)."""
     (top, bottom), (left, right) = window.pads
     if not (top or bottom or left or right):
         return x

@@ -16,9 +16,9 @@ from handgrad.typing import Array, Config
 class Checkpoint(Callback):
     """Keeps the last state of training and the best model in a folder.
 
-    ``last.safetensors`` holds all that `Trainer.load` goes on from; it is written after every epoch, and when training
-    ends, be it in the middle of an epoch. ``best.safetensors`` holds the model of the best epoch, for `handgrad.load`. Put it
-    last among the callbacks, so that it sees what the others have become.
+    ``last.safetensors`` holds all that `Trainer.load` goes on from; it is written after every epoch, and when
+    training ends, be it in the middle of an epoch. ``best.safetensors`` holds the model of the best epoch,
+    for `handgrad.load`. Put it last among the callbacks, so that it sees what the others have become.
 
     Parameters
     ----------

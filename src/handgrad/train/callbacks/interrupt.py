@@ -13,8 +13,8 @@ from handgrad.train.callbacks.callback import Callback
 class StopOnInterrupt(Callback):
     """Turns Ctrl-C into a stop after the step that is running, so that no step is left half done.
 
-    A second Ctrl-C raises KeyboardInterrupt at once. Outside the main thread, where signals cannot be caught, it does
-    nothing.
+    A second Ctrl-C raises KeyboardInterrupt at once. Outside the main thread, where signals cannot be caught,
+    it does nothing.
 
     Attributes
     ----------

@@ -12,8 +12,8 @@ from handgrad.typing import Array, Config
 class NonFinite(Callback):
     """Decides what follows a step that was left out because its loss or a gradient was NaN or infinite.
 
-    Without this callback the error is raised out of `Trainer.fit`. Either way parameters and running statistics are as
-    before that step.
+    Without this callback the error is raised out of `Trainer.fit`. Either way parameters and running
+    statistics are as before that step.
 
     Parameters
     ----------

@@ -62,7 +62,9 @@ class Progress(Callback):
         """Move the bar on."""
         self._steps += 1
         if self._bar is not None:
-            self._bar.update(self._task, completed=batch + 1, values=_values(logs), left=f"{self._left()} left")
+            self._bar.update(
+                self._task, completed=batch + 1, values=_values(logs), left=f"{self._left()} left"
+            )
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:  # noqa: ARG002
         """Print the epoch's line."""
@@ -70,7 +72,9 @@ class Progress(Callback):
         seconds = time.perf_counter() - self._epoch_begun
         line = f"epoch {self._epoch_of(done=True)}  {_values(logs)}  {seconds:.1f} s"
         left = self._left()
-        self._console.print(line if left == "0 s" else f"{line}, {left} left", highlight=False, soft_wrap=True)
+        self._console.print(
+            line if left == "0 s" else f"{line}, {left} left", highlight=False, soft_wrap=True
+        )
 
     def on_train_end(self) -> None:
         """Close the bar."""
