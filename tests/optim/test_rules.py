@@ -175,8 +175,13 @@ def test_arguments_of_single_rules_are_checked_at_construction(rule, arguments, 
     assert str(error.value) == f"{rule.__name__}: expected {message}"
 
 
-@every_rule
+@pytest.mark.parametrize("rule", [Adagrad, Adadelta, RMSprop, Adam, AdamW])
 def test_all_but_the_learning_rate_is_by_keyword(rule):
     assert rule(0.5).learning_rate == 0.5
     with pytest.raises(TypeError, match="positional"):
         rule(0.5, 0.9)
+
+
+def test_sgd_takes_momentum_nesterov_and_dampening_by_position():
+    sgd = SGD(0.5, 0.9, False, 0.1)
+    assert (sgd.learning_rate, sgd.momentum, sgd.nesterov, sgd.dampening) == (0.5, 0.9, False, 0.1)

@@ -32,7 +32,7 @@ class Dataset(Protocol):
 
         Returns
         -------
-        x : (n, *shape) float32 array
+        x : (n, ...) float32 array
         y : (n,) int64 array
             Or (n, ...) where a label is more than a class number.
         """

@@ -106,12 +106,12 @@ class Graph:
 
     def _build(self) -> None:
         rng = Stream((self.seed,)).child("init")
+        for node in reversed(self.nodes):
+            node.layer.path = node.name  # of a shared layer the first
         for node in self.nodes:
             sources = tuple(self.nodes[i - 1].name if i else "the input" for i in node.inputs)
             shapes = tuple(self._shape(i) for i in node.inputs)
             init = Init(rng.child(node.name), self.dtype)
-            if not node.layer.built or node.layer.path is None:
-                node.layer.path = node.name
             try:
                 node.layer.build(shapes if isinstance(node.layer, Merge) else shapes[0], init)
             except ShapeError as error:
@@ -219,16 +219,19 @@ class Graph:
         ShapeError
             If it is not a batch of inputs of this model.
         """
+        self._check_shape(np.shape(x))
         x = np.asarray(x)
-        if x.shape[1:] != self.input_shape or x.ndim == 0:
-            wanted = ", ".join(map(str, self.input_shape))
-            do = "add the batch axis with x[None]" if x.shape == self.input_shape else ""
-            if x.shape[1:] == self.input_shape[:-1] and self.input_shape[-1:] == (1,):
-                do = "add the channel axis with x[..., None]"
-            where = self.name or type(self).__name__
-            raise ShapeError(where, expected=f"a batch of shape (n, {wanted})", got=f"shape {x.shape}", do=do)
         batch: Array = x if np.iscomplexobj(x) else x.astype(self.dtype, copy=False)
         return batch
+
+    def _check_shape(self, shape: Shape) -> None:
+        if shape[1:] != self.input_shape or not shape:
+            wanted = ", ".join(map(str, self.input_shape))
+            do = "add the batch axis with x[None]" if shape == self.input_shape else ""
+            if shape[1:] == self.input_shape[:-1] and self.input_shape[-1:] == (1,):
+                do = "add the channel axis with x[..., None]"
+            where = self.name or type(self).__name__
+            raise ShapeError(where, expected=f"a batch of shape (n, {wanted})", got=f"shape {shape}", do=do)
 
     def forward(
         self, x: Array, run: Run, *, keep: bool = True, watch: Callable[[Node, Array], None] | None = None
@@ -289,7 +292,7 @@ class Graph:
         if batch_size < 1:
             raise ArgumentError("predict batch_size", expected="an int, at least 1", got=repr(batch_size))
         run = run or Run()
-        self.check_input(x[:0])
+        self._check_shape(np.shape(x))
         starts = range(0, max(len(x), 1), batch_size)
         return np.concatenate([self.forward(x[i : i + batch_size], run, keep=False)[0] for i in starts])
 

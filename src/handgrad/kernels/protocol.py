@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 Kernel: TypeAlias = Callable[..., Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Kernels:
     """One implementation of every kernel; ``dataclasses.replace`` makes a table that differs in some."""
 

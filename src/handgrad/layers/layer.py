@@ -64,7 +64,7 @@ class Layer:
     -----
     `forward` and `backward` write nothing but parameters' gradients: what backward needs goes through
     `saved`. So one layer can stand in a model twice, a forward can be repeated, and threads can share it.
-    The model a layer is built in sets its `path` there, which error messages name.
+    The model that a layer was last made a part of sets its `path`, which error messages name.
     """
 
     name: str | None = None

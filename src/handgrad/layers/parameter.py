@@ -19,7 +19,7 @@ class Parameter:
     Parameters
     ----------
     value : ndarray
-        The initial value.
+        The initial value; copied.
     decay : bool, default True
         Whether weight decay applies to it (not to biases, nor to gamma and beta of a normalization).
 
@@ -35,7 +35,8 @@ class Parameter:
     __slots__ = ("decay", "grad", "name", "value")
 
     def __init__(self, value: Array, *, decay: bool = True, name: str = "") -> None:
-        self.value = np.ascontiguousarray(value) if value.ndim else value
+        # a copy: flat views of it, by which optimizers write, need memory of its own in C order
+        self.value = np.array(value, order="C")
         self.grad = np.zeros_like(self.value)
         self.decay = decay
         self.name = name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 
 from handgrad.errors import ArgumentError
 from handgrad.kernels import Kernels
@@ -62,7 +62,6 @@ class SGD(Optimizer):
     """
 
     lr: float | Schedule = 0.01
-    _: KW_ONLY
     momentum: float = 0.0
     nesterov: bool = False
     dampening: float = 0.0

@@ -34,7 +34,8 @@ COMPLEX_STEP = 1e-30
 CENTRAL_STEP = 1e-6
 TOLERANCE = {"complex": 1e-10, "central": 1e-6}
 # A gradient that is short beside |u||y|, such as the zero one of a bias before a batch normalization, is
-# judged as if it were this part of it: rounding leaves 1e-16 of |u||y| in a complex step, 1e-10 in a difference.
+# judged as if it were this part of it: rounding leaves 1e-16 of |u||y| in a complex step, 1e-10 in a
+# difference.
 FLOOR = {"complex": 1e-4, "central": 1e-3}
 
 Arrays = dict[str, Array]

@@ -82,8 +82,15 @@ def check_layer(layer: Layer, shape: Any, *, batch: int = 4, empty_batch: bool =
     ]
     if empty_batch:
         checks.append(("an empty batch gives an empty output", _empty))
-    for _, check in checks:
-        check(case)
+    for what, check in checks:
+        try:
+            check(case)
+        except HandgradError:
+            raise
+        except ValueError as error:
+            got = "a write into one" if "read-only" in str(error) else f"ValueError: {error}"
+            expected = "inputs and gradients to be left as they are" if "read-only" in str(error) else what
+            raise ContractError(case.where, expected=expected, got=got) from error
     return [f"{type(layer).__name__}: {what}" for what, _ in checks]
 
 

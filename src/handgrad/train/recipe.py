@@ -159,7 +159,7 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "digits": Recipe("digits", epochs=40, augment={"class": "RandomCrop", "padding": 1}),
-    "mnist": Recipe("mnist", epochs=3, batch_size=128, augment={"class": "RandomCrop", "padding": 2}),
+    "mnist": Recipe("mnist", model_options={"width": 16}, epochs=3, batch_size=128, augment={"class": "RandomCrop", "padding": 2}),
     "fashion_mnist": Recipe("fashion_mnist", epochs=5, batch_size=128, augment={"class": "RandomFlip"}),
     "cifar10": Recipe("cifar10", epochs=10, batch_size=128),
 }

@@ -104,6 +104,7 @@ class Trainer:
         self.model = model
         self.loss = losses.get(loss)
         self.optimizer = optim.get(optimizer)
+        self.optimizer.check(model.parameters())
         self.metrics = get_metrics(metrics)
         self.rng = Stream((seed,)).child("train")
         self.kernels = kernels or default_kernels()

@@ -15,8 +15,10 @@ __all__ = ["binary_cross_entropy", "mean_squared_error", "softmax_cross_entropy"
 def softmax_cross_entropy(z: Array, labels: Array, *, smoothing: float = 0.0) -> tuple[Array, Array]:
     """Return the cross entropy between targets and softmax(z), mean over the rows, and its gradient.
 
-    L    = -1/n * sum_i sum_k t_ik log p_ik,    p = softmax(z),    log p = z - max - log(sum(exp(z - max)))
-    dz   = (p*sum_k(t) - t)/n,                  which is (p - t)/n where the targets of a row sum to 1
+    ::
+
+        L  = -1/n * sum_i sum_k t_ik log p_ik      p = softmax(z)      log p = z - max - log(sum(exp(z - max)))
+        dz = (p*sum_k(t) - t)/n                    which is (p - t)/n where the targets of a row sum to 1
 
     Parameters
     ----------
@@ -57,9 +59,11 @@ def softmax_cross_entropy(z: Array, labels: Array, *, smoothing: float = 0.0) ->
 def binary_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
     """Return the cross entropy between targets t and sigmoid(z), mean over all m elements, and its gradient.
 
-    L    = -1/m * sum(t log p + (1 - t) log(1 - p)),    p = 1/(1 + exp(-z))
-         = 1/m * sum(max(z, 0) - z*t + log(1 + exp(-|z|)))
-    dz   = (p - t)/m
+    ::
+
+        L  = -1/m * sum(t log p + (1 - t) log(1 - p))      p = 1/(1 + exp(-z))
+           = 1/m * sum(max(z, 0) - z*t + log(1 + exp(-|z|)))
+        dz = (p - t)/m
 
     Parameters
     ----------
@@ -91,8 +95,10 @@ def binary_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
 def mean_squared_error(z: Array, t: Array) -> tuple[Array, Array]:
     """Return the mean of (z - t)**2 over all m elements, and its gradient.
 
-    L    = 1/m * sum((z - t)**2)
-    dz   = 2*(z - t)/m
+    ::
+
+        L  = 1/m * sum((z - t)**2)
+        dz = 2*(z - t)/m
 
     Parameters
     ----------

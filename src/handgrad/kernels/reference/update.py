@@ -32,9 +32,11 @@ def sgd(
 ) -> None:
     """Gradient descent with heavy-ball momentum.
 
-    b <- g                                      at t = 1
-    b <- momentum*b + (1 - dampening)*g         after that
-    p <- p - lr*b,  or with nesterov  p <- p - lr*(g + momentum*b)
+    ::
+
+        b <- g                                      at t = 1
+        b <- momentum*b + (1 - dampening)*g         after that
+        p <- p - lr*b,  or with nesterov  p <- p - lr*(g + momentum*b)
 
     Parameters
     ----------
@@ -58,8 +60,10 @@ def sgd(
 def adagrad(p: Array, g: Array, s: Array, *, lr: float, epsilon: float, weight_decay: float = 0.0) -> None:
     """Scale each step by all gradients so far.
 
-    s <- s + g**2
-    p <- p - lr*g/(sqrt(s) + epsilon)
+    ::
+
+        s <- s + g**2
+        p <- p - lr*g/(sqrt(s) + epsilon)
 
     Parameters
     ----------
@@ -86,10 +90,12 @@ def adadelta(
 ) -> None:
     """Scale each step by recent gradients and recent steps.
 
-    v <- rho*v + (1 - rho)*g**2
-    d  = sqrt(u + epsilon)/sqrt(v + epsilon)*g
-    u <- rho*u + (1 - rho)*d**2
-    p <- p - lr*d
+    ::
+
+        v <- rho*v + (1 - rho)*g**2
+        d  = sqrt(u + epsilon)/sqrt(v + epsilon)*g
+        u <- rho*u + (1 - rho)*d**2
+        p <- p - lr*d
 
     Parameters
     ----------
@@ -122,11 +128,13 @@ def rmsprop(
 ) -> None:
     """Scale each step by recent gradients.
 
-    v <- rho*v + (1 - rho)*g**2
-    m <- rho*m + (1 - rho)*g                    if centered
-    d  = g/(sqrt(v - m**2) + epsilon)           with m = 0 unless centered
-    b <- momentum*b + d                         if there is momentum
-    p <- p - lr*b                               with b = d unless there is momentum
+    ::
+
+        v <- rho*v + (1 - rho)*g**2
+        m <- rho*m + (1 - rho)*g                    if centered
+        d  = g/(sqrt(v - m**2) + epsilon)           with m = 0 unless centered
+        b <- momentum*b + d                         if there is momentum
+        p <- p - lr*b                               with b = d unless there is momentum
 
     Parameters
     ----------
@@ -172,11 +180,15 @@ def adam(
 ) -> None:
     """Scale each step by running means of the gradient and its square, both corrected for their start at 0.
 
-    m <- beta_1*m + (1 - beta_1)*g
-    v <- beta_2*v + (1 - beta_2)*g**2
-    p <- p - lr*mhat/(sqrt(vhat) + epsilon),  mhat = m/(1 - beta_1**t),  vhat = v/(1 - beta_2**t)
+    ::
 
-    With `decoupled` (AdamW) the decay leaves the gradient alone: ``p <- p - lr*weight_decay*p`` comes first.
+        m <- beta_1*m + (1 - beta_1)*g
+        v <- beta_2*v + (1 - beta_2)*g**2
+        p <- p - lr*mhat/(sqrt(vhat) + epsilon),  mhat = m/(1 - beta_1**t),  vhat = v/(1 - beta_2**t)
+
+    ::
+
+        With `decoupled` (AdamW) the decay leaves the gradient alone: ``p <- p - lr*weight_decay*p`` comes first.
 
     Parameters
     ----------
