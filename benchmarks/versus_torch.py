@@ -4,8 +4,8 @@
     python -m benchmarks.versus_torch
 
 The same weights, the same batch and plain SGD; the losses of the first steps must agree before anything is
-timed. Steps of the two alternate; medians and their ratio are printed. PyTorch runs with both memory layouts, and
-the faster one counts.
+timed. Steps of the two alternate; medians and their ratio are printed. PyTorch runs with both memory layouts,
+and the faster one counts.
 """
 
 from __future__ import annotations

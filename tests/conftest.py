@@ -1,4 +1,4 @@
-"""What all tests share: modules of this folder can be imported, and hypothesis draws the same examples each time."""
+"""What all tests share: this folder can be imported from, and hypothesis draws the same examples always."""
 
 from __future__ import annotations
 

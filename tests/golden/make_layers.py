@@ -1,7 +1,7 @@
 """Make layers.npz: what PyTorch computes for the layers, for tests that run without it.
 
-Run ``python -m tests.golden.make_layers`` at the root of the repository, where torch 2.13 is installed. Tests also
-call its functions. Nothing of handgrad computes here: its layers only say what is to be computed.
+Run ``python -m tests.golden.make_layers`` at the root of the repository, where torch 2.13 is installed. Tests
+also call its functions. Nothing of handgrad computes here: its layers only say what is to be computed.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def modes(case):
 
 
 def torch_values(case, arrays, mode, dtype="float64"):
-    """Return y and all gradients as PyTorch computes them; for a normalization also the running statistics."""
+    """Return y and all gradients as PyTorch computes them; of a normalization also the running statistics."""
     import torch
 
     t = {name: torch.tensor(a.astype(dtype)) for name, a in arrays.items()}
@@ -211,6 +211,14 @@ def _inputs(t):
     return [t[f"x{i}"] for i in range(sum(name[0] == "x" for name in t))]
 
 
+def _global_average_pool(layer, t):
+    return t["x0"].mean(dim=(1, 2))
+
+
+def _add(layer, t):
+    return sum(_inputs(t))
+
+
 def _concatenate(layer, t):
     import torch
 
@@ -238,12 +246,12 @@ FUNCTIONS = {
     layers.BatchNormalization: _norm,
     layers.MaxPooling2D: _max_pool,
     layers.AveragePooling2D: _average_pool,
-    layers.GlobalAveragePooling2D: lambda layer, t: t["x0"].mean(dim=(1, 2)),
+    layers.GlobalAveragePooling2D: _global_average_pool,
     layers.SimpleRNN: _rnn,
     layers.UpSampling2D: _upsample,
     layers.ZeroPadding2D: _pad,
     layers.ConstantPadding2D: _pad,
-    layers.Add: lambda layer, t: sum(_inputs(t)),
+    layers.Add: _add,
     layers.Concatenate: _concatenate,
     **{
         getattr(layers, kind): _elementwise(name)
@@ -264,7 +272,7 @@ FUNCTIONS = {
 
 
 def save(arrays):
-    """Write arrays as two vectors and an index: hundreds of small files in an archive would be mostly headers."""
+    """Write arrays as two vectors and an index: hundreds of small files would be mostly headers."""
     parts = {"float32": [], "float64": []}
     for a in arrays.values():
         parts[a.dtype.name].append(a.ravel())

@@ -1,4 +1,4 @@
-"""A call of every kernel that computes, with small arguments: one list for all tests of what kernels have in common."""
+"""A call of every kernel that computes, with small arguments: one list for what they have in common."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Statistics(np.ndarray):
 
 @dataclass
 class Call:
-    """A kernel and its arguments in float64; `batched` are the numbers of those that have the batch axis first."""
+    """A kernel and its arguments in float64; `batched` numbers those that have the batch axis first."""
 
     kernel: str
     args: tuple[Any, ...]

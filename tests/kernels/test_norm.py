@@ -36,7 +36,7 @@ def test_statistics_are_float64():
 
 
 def test_backward_of_the_gradients_that_normalization_takes_away_is_zero():
-    """Adding a constant to a column, or scaling it, changes nothing in what comes out: dx has no such part."""
+    """Adding a constant to a column, or scaling it, changes nothing in the output: dx has no such part."""
     rng = np.random.default_rng(0)
     x, dy, gamma = rng.normal(size=(50, 3)), rng.normal(size=(50, 3)), rng.normal(size=3)
     mean, var = REFERENCE.batch_norm_statistics(x)

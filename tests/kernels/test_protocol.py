@@ -1,4 +1,4 @@
-"""What holds for every kernel: inputs are not modified, results are fresh, dtypes are kept, NaN and complex pass."""
+"""What holds for every kernel: inputs are not modified, results are fresh, dtypes are kept, NaN passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every layer, in every way it can be configured that its formulas tell apart: one list for all tests of layers."""
+"""Every layer, in every configuration that its formulas tell apart: one list for all tests of layers."""
 
 from __future__ import annotations
 

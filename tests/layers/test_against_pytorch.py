@@ -1,4 +1,4 @@
-"""Outputs, gradients and running statistics are PyTorch's: kept in golden/layers.npz, and live where it is installed."""
+"""Outputs, gradients and running statistics are PyTorch's: kept in golden/layers.npz, or live."""
 
 from __future__ import annotations
 

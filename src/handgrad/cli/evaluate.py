@@ -30,6 +30,8 @@ def evaluate(
         raise DataError(
             str(run), expected="a model that knows its data set", got="one that does not", do="use --dataset"
         )
+    if len(model.input_shape) != 3:
+        raise DataError(str(run), expected="a model of images", got=f"one of inputs {model.input_shape}")
     height, width, _ = model.input_shape
     _, test, classes = recipe_for(name, image_size=(height, width)).data()
     outputs: list[np.ndarray] = []

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+import handgrad
 from handgrad.cli import datasets, evaluate, gradcheck, info, predict, train
 from handgrad.errors import HandgradError
 
 app = typer.Typer(
     name="handgrad",
-    help="Convolutional networks with every gradient written by hand.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -24,6 +24,21 @@ app.command("predict")(predict.predict)
 app.command("gradcheck")(gradcheck.gradcheck)
 app.command("info")(info.info)
 app.add_typer(datasets.app, name="datasets")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"handgrad {handgrad.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Convolutional networks with every gradient written by hand."""
 
 
 def main() -> None:

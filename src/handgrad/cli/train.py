@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated
@@ -64,7 +65,7 @@ def train(
             got="several" if dataset or config or resume else "none",
             do="for a first try: handgrad train digits",
         )
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     if resume is not None:
         given = [name for name, value in changes.items() if value is not None] + (["out"] if out else [])
         if given:
@@ -94,15 +95,14 @@ def train(
     result = experiment.run([Progress(Console(stderr=True)), interrupt])
     if result is None:
         console.print(
-            f"\nstopped; the run is saved. Go on with: handgrad train --resume {folder}", soft_wrap=True
+            f"\nstopped; the run is saved. Go on with: handgrad train --resume {shlex.quote(str(folder))}"
         )
         raise typer.Exit(130)
     curves = _curves(folder, trainer.history, console)
     accuracy, seconds = result["test_accuracy"], time.perf_counter() - begun
     console.print(
         f"\ntest accuracy {accuracy:.2%}, loss {result['test_loss']:.4f}, in {seconds:.1f} s\n"
-        f"{folder}: model.safetensors, history.csv, history.json, config.json{curves}",
-        soft_wrap=True,
+        f"{folder}: model.safetensors, history.csv, history.json, config.json{curves}"
     )
 
 

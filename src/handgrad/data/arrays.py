@@ -9,6 +9,7 @@ import numpy as np
 
 from handgrad.data.dataset import Dataset
 from handgrad.errors import ArgumentError, DataError
+from handgrad.graph import to_float
 from handgrad.typing import Array, DTypeLike, Shape
 
 
@@ -67,7 +68,7 @@ class ArrayDataset:
 
     def batch(self, indices: Array) -> tuple[Array, Array]:
         """Return the samples and labels at `indices`."""
-        return to_float(self.x[indices], self.scale, self.dtype), to_labels(self.y[indices], self.dtype)
+        return scaled(self.x[indices], self.scale, self.dtype), to_labels(self.y[indices], self.dtype)
 
 
 def as_dataset(x: Any, y: Any = None, *, dtype: DTypeLike = np.float32) -> Dataset:
@@ -110,12 +111,9 @@ def as_dataset(x: Any, y: Any = None, *, dtype: DTypeLike = np.float32) -> Datas
     return ArrayDataset(x, y, dtype=dtype)
 
 
-def to_float(x: Array, scale: float | None, dtype: np.dtype[Any]) -> Array:
-    """Return ``scale*x`` in `dtype`; without a scale uint8 is divided by 255, so that 255 gives exactly 1."""
-    if scale is None and x.dtype == np.uint8:
-        return np.divide(x, 255, dtype=dtype)
-    x = x.astype(dtype, copy=False)
-    return x if scale is None else x * dtype.type(scale)
+def scaled(x: Array, scale: float | None, dtype: np.dtype[Any]) -> Array:
+    """Return ``scale*x`` in `dtype`; without a scale as `handgrad.graph.to_float` does, as models do."""
+    return to_float(x, dtype) if scale is None else x.astype(dtype, copy=False) * dtype.type(scale)
 
 
 def to_labels(y: Array, dtype: np.dtype[Any]) -> Array:

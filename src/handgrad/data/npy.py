@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.data.arrays import check_lengths, numeric, to_float, to_labels
+from handgrad.data.arrays import check_lengths, numeric, scaled, to_labels
 from handgrad.errors import DataError
 from handgrad.typing import Array, DTypeLike, Shape
 
@@ -68,7 +68,7 @@ class NpyDataset:
         order = np.argsort(indices, kind="stable")
         rows, back = indices[order], np.argsort(order)
         x, y = np.asarray(self.x[rows])[back], np.asarray(self.y[rows])[back]
-        return to_float(x, self.scale, self.dtype), to_labels(y, self.dtype)
+        return scaled(x, self.scale, self.dtype), to_labels(y, self.dtype)
 
 
 def _open(path: str | Path) -> Array:

@@ -112,6 +112,7 @@ class Graph:
             sources = tuple(self.nodes[i - 1].name if i else "the input" for i in node.inputs)
             shapes = tuple(self._shape(i) for i in node.inputs)
             init = Init(rng.child(node.name), self.dtype)
+            self._check_dtype(node)
             try:
                 node.layer.build(shapes if isinstance(node.layer, Merge) else shapes[0], init)
             except ShapeError as error:
@@ -119,6 +120,16 @@ class Graph:
         pack(self.parameters().values())
         for path, owned in self._owned(lambda layer: {**layer.parameters(), **layer.buffers()}):
             owned.name = path
+
+    def _check_dtype(self, node: Node) -> None:
+        for parameter in node.layer.parameters().values():
+            if parameter.value.dtype != self.dtype:
+                raise BuildError(
+                    node.layer.where,
+                    expected=f"parameters of the model's dtype, {self.dtype}",
+                    got=f"{parameter.value.dtype}, as they were built",
+                    do=f"give the model dtype={parameter.value.dtype.name!r}",
+                )
 
     def _shape(self, value: int) -> Shape:
         return self.nodes[value - 1].shape if value else self.input_shape
@@ -212,7 +223,7 @@ class Graph:
             layer.unfreeze()
 
     def check_input(self, x: Any) -> Array:
-        """Return `x` as an array of the model's dtype; complex numbers stay complex.
+        """Return `x` as an array of the model's dtype, bytes as 0..1; complex numbers stay complex.
 
         Raises
         ------
@@ -221,8 +232,7 @@ class Graph:
         """
         self._check_shape(np.shape(x))
         x = np.asarray(x)
-        batch: Array = x if np.iscomplexobj(x) else x.astype(self.dtype, copy=False)
-        return batch
+        return x if np.iscomplexobj(x) else to_float(x, self.dtype)
 
     def _check_shape(self, shape: Shape) -> None:
         if shape[1:] != self.input_shape or not shape:
@@ -305,6 +315,11 @@ class Graph:
     def summary(self) -> str:
         """Return a table of the layers, their output shapes and costs, and the totals."""
         return summary(self)
+
+
+def to_float(x: Array, dtype: np.dtype[Any]) -> Array:
+    """Return numbers in `dtype`; bytes (uint8) are pixels and divided by 255, so that 255 gives exactly 1."""
+    return np.divide(x, 255, dtype=dtype) if x.dtype == np.uint8 else x.astype(dtype, copy=False)
 
 
 def _order(inputs: Symbol, outputs: Symbol) -> Iterator[Node]:

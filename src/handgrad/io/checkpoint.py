@@ -57,7 +57,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         If there is no such file, it is damaged, or it is no checkpoint.
     """
     tensors, header = read_tensors(path)
-    if "progress" not in header:
+    if not {"model", "progress"} <= header.keys():
         raise CheckpointError(
             os.fspath(path), expected="a checkpoint", got="a model without the state of its training"
         )

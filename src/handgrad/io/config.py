@@ -38,7 +38,7 @@ def model_config(model: Graph) -> Config:
         "name": model.name,
         "input_shape": list(model.input_shape),
         "dtype": model.dtype.name,
-        "seed": model.seed,
+        "seed": int(model.seed),
         "nodes": nodes,
     }
 

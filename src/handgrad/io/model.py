@@ -54,10 +54,15 @@ def load(path: str | os.PathLike[str], custom_objects: Mapping[str, type[Layer]]
     Raises
     ------
     CheckpointError
-        If there is no such file, it is damaged, or it holds no model.
+        If there is no such file, it is damaged, or it holds no model that can be made.
     """
     tensors, header = _read(path)
-    model = model_from_config(header["model"], custom_objects)
+    try:
+        model = model_from_config(header["model"], custom_objects)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            os.fspath(path), expected="a model as handgrad describes it", got=f"another ({error!r})"
+        ) from error
     prefix = header.get("prefix", "")
     model.load_state({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
     return model
@@ -71,6 +76,6 @@ def load_about(path: str | os.PathLike[str]) -> Config:
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Config]:
     tensors, header = read_tensors(path)
-    if "model" not in header:
+    if not isinstance(header.get("model"), dict):
         raise CheckpointError(os.fspath(path), expected="a model", got="a file without one")
     return tensors, header

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handgrad.errors import CheckpointError
+from handgrad.errors import ArgumentError, CheckpointError
 from handgrad.typing import Array, Config
 
 HEADER = "handgrad"
@@ -27,12 +27,22 @@ def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Array], he
         Arrays in any memory order.
     header : dict
         What JSON can hold.
+
+    Raises
+    ------
+    ArgumentError
+        If JSON cannot hold the header; nothing is written then.
     """
     from safetensors.numpy import save
 
+    try:
+        text = json.dumps(header)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(os.fspath(path), expected="a header that JSON can hold", got=str(error)) from None
+
     # safetensors writes the memory of an array that is not C-contiguous, in the wrong order:
     contiguous = {name: np.array(a, order="C", copy=True) for name, a in tensors.items()}
-    replace_file(path, save(contiguous, metadata={HEADER: json.dumps(header)}))
+    replace_file(path, save(contiguous, metadata={HEADER: text}))
 
 
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Array], Config]:
@@ -50,21 +60,22 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Array], Config
         raise CheckpointError(str(path), expected="a safetensors file", got="no file there")
     try:
         with safe_open(path, framework="numpy") as file:
-            header = (file.metadata() or {}).get(HEADER)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except SafetensorError as error:
+            header = json.loads((file.metadata() or {}).get(HEADER, "null"))
+            # what others wrote may be of dtypes that NumPy does not have
+            names = file.keys() if isinstance(header, dict) else ()
+            tensors = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, json.JSONDecodeError) as error:
         raise CheckpointError(
             str(path), expected="a whole safetensors file", got=f"a damaged one ({error})"
         ) from None
-    if header is None:
+    if not isinstance(header, dict):
         raise CheckpointError(
             str(path),
             expected="a file written by handgrad",
             got="one without its header",
             do="use hg.save(model, path)",
         )
-    config: Config = json.loads(header)
-    return tensors, config
+    return tensors, header
 
 
 def replace_file(path: str | os.PathLike[str], content: bytes | str) -> None:

@@ -253,13 +253,13 @@ class BatchNormalization(Layer):
         return *(a for a in range(rank) if a not in kept), *kept
 
     def _rows(self, x: Array) -> Array:
-        """X -> (m, c), the kept axes flattened into columns."""
+        """Return x as (m, c), the kept axes flattened into columns."""
         order = self._order(x.ndim)
         c = math.prod(x.shape[a] for a in self._kept(x.ndim))
         return x.transpose(order).reshape(x.size // c, c)
 
     def _unrows(self, rows: Array, shape: Shape) -> Array:
-        """(m, c) -> shape: undoes `_rows`."""
+        """Return (m, c) in `shape` again, which undoes `_rows`."""
         order = self._order(len(shape))
         inverse = sorted(range(len(order)), key=order.__getitem__)
         return rows.reshape([shape[a] for a in order]).transpose(inverse)

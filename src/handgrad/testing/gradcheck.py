@@ -253,7 +253,8 @@ def _check(
                 if derivative is None:
                     kink = True
                     break
-                worst = max(worst, abs(derivative - float(np.sum(g * v))) / max(scale, abs(derivative)))
+                error = abs(derivative - float(np.sum(g * v))) / max(scale, abs(derivative))
+                worst = max(worst, np.inf if np.isnan(error) else error)
             errors[name] = worst
         subject.forward(subject.at)
         if not kink:

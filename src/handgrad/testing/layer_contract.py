@@ -88,8 +88,9 @@ def check_layer(layer: Layer, shape: Any, *, batch: int = 4, empty_batch: bool =
         except HandgradError:
             raise
         except ValueError as error:
-            got = "a write into one" if "read-only" in str(error) else f"ValueError: {error}"
-            expected = "inputs and gradients to be left as they are" if "read-only" in str(error) else what
+            written = "read-only" in str(error)  # all that a layer is given here is
+            expected = "inputs and upstream gradients to be left as they are" if written else what
+            got = "a write into one" if written else f"ValueError: {error}"
             raise ContractError(case.where, expected=expected, got=got) from error
     return [f"{type(layer).__name__}: {what}" for what, _ in checks]
 

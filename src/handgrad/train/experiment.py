@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import time
@@ -13,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from handgrad import data
 from handgrad.errors import CheckpointError
 from handgrad.io import load, load_about, replace_file, save
 from handgrad.train.callbacks import Callback, Checkpoint, HistoryWriter
@@ -121,7 +121,7 @@ class Experiment:
                 epochs=recipe.epochs,
                 batch_size=recipe.batch_size,
                 validation=self.test_data,
-                transform=data.from_config(recipe.augment) if recipe.augment else None,
+                transform=recipe.transform(),
                 callbacks=[*callbacks, HistoryWriter(self.folder), self.checkpoint],
                 initial_epoch=0,
             )
@@ -132,7 +132,8 @@ class Experiment:
         about = {"classes": list(self.class_names), "dataset": recipe.dataset, **result}
         save(self.trainer.model, self.model_path, about=about)
         seconds = round(time.perf_counter() - begun, 1)
-        replace_file(self.folder / "result.json", json.dumps({**result, "seconds": seconds}, indent=1))
+        finite = {name: value if math.isfinite(value) else None for name, value in result.items()}
+        replace_file(self.folder / "result.json", json.dumps({**finite, "seconds": seconds}, indent=1))
         return result
 
     def _config(self) -> Config:
@@ -154,6 +155,10 @@ def open_model(path: str | os.PathLike[str]) -> tuple[Any, Config]:
         If there is none; of a run that has not ended, says how to go on.
     """
     path = Path(path)
+    if not path.exists():
+        raise CheckpointError(
+            str(path), expected="a run's folder or a model file", got="nothing of that name"
+        )
     if path.is_dir():
         if (path / "config.json").is_file() and not (path / "model.safetensors").is_file():
             raise CheckpointError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -52,13 +53,13 @@ class History(dict[str, list[float]]):
         return out.getvalue()
 
     def to_json(self) -> str:
-        """Return an object with a list for each quantity; NaN is null, as JSON has no NaN."""
-        plain = {name: [v if v == v else None for v in values] for name, values in self.items()}
+        """Return an object with a list for each quantity; NaN and infinity are null, as JSON has neither."""
+        plain = {name: [v if math.isfinite(v) else None for v in values] for name, values in self.items()}
         return json.dumps(plain, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> History:
-        """Return the history that `to_json` wrote."""
+        """Return the history that `to_json` wrote, with NaN for null."""
         read: dict[str, list[Any]] = json.loads(text)
         return cls(
             {name: [float("nan") if v is None else v for v in values] for name, values in read.items()}

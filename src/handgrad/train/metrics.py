@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -24,9 +24,10 @@ class Accuracy:
     def __call__(self, z: Array, y: Array) -> Array:
         """Return 0 or 1 for every sample."""
         if z.ndim == 1 or z.shape[-1] == 1:
-            right: Array = (z.reshape(-1) > 0) == (y.reshape(-1) > 0.5)
-            return right
-        right = (np.argmax(z, axis=-1) == _classes(z, y)) & ~np.isnan(z).any(axis=-1)
+            logit = z.reshape(-1)
+            right: Array = ((logit > 0) == (y.reshape(-1) > 0.5)) & ~np.isnan(logit)
+        else:
+            right = (np.argmax(z, axis=-1) == _classes(z, y)) & ~np.isnan(z).any(axis=-1)
         return right
 
 
@@ -76,18 +77,30 @@ def get_metrics(metrics: Any) -> dict[str, Metric]:
     Raises
     ------
     ArgumentError
-        If there is none of a name.
+        If there is none of a name, or two have the same.
     """
     found: dict[str, Metric] = {}
-    for metric in [metrics] if isinstance(metrics, str) or callable(metrics) else metrics:
-        if isinstance(metric, str):
-            if metric not in METRICS:
-                names = ", ".join(METRICS)
-                raise ArgumentError("metrics", expected=f"one of {names} or a function", got=repr(metric))
-            found[metric] = METRICS[metric]
-        else:
-            found[getattr(metric, "name", None) or metric.__name__] = metric
+    several = isinstance(metrics, Iterable) and not isinstance(metrics, str)
+    for metric in metrics if several else [metrics]:
+        if not (callable(metric) or (isinstance(metric, str) and metric in METRICS)):
+            names = ", ".join(METRICS)
+            raise ArgumentError("metrics", expected=f"one of {names} or a function", got=repr(metric))
+        name = _name(metric)
+        if name in found or name == "loss":
+            raise ArgumentError(
+                "metrics",
+                expected="a name for each, other than loss",
+                got=f"{name} again",
+                do="give the function another name",
+            )
+        found[name] = metric if callable(metric) else METRICS[metric]
     return found
+
+
+def _name(metric: Any) -> str:
+    if isinstance(metric, str):
+        return metric
+    return str(getattr(metric, "name", None) or getattr(metric, "__name__", type(metric).__name__))
 
 
 def _classes(z: Array, y: Array) -> Array:

@@ -6,15 +6,20 @@ import json
 import math
 import os
 from dataclasses import asdict, dataclass, field, fields, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from handgrad import data, losses, models, optim
-from handgrad.data import Dataset, ImageFolder, as_dataset
+from handgrad.data import Dataset, ImageFolder, Transform, as_dataset
 from handgrad.errors import ArgumentError, CheckpointError, DataError
 from handgrad.graph import Graph
 from handgrad.train.trainer import Trainer
 from handgrad.typing import Config, Shape, is_integer
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -59,16 +64,34 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, kind in (("dataset", str), ("model", str), ("model_options", dict)):
+            if not isinstance(getattr(self, name), kind):
+                raise ArgumentError(name, expected=f"a {kind.__name__}", got=repr(getattr(self, name)))
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
             value = getattr(self, name)
             if not is_integer(value) or value < least:
                 raise ArgumentError(name, expected=f"an int, at least {least}", got=repr(value))
-        for name in ("lr", "weight_decay"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0) or (name == "lr" and value == 0):
-                raise ArgumentError(name, expected="a number above 0", got=repr(value))
-        if not 0 <= self.label_smoothing < 1:
+        if not (_is_number(self.lr) and 0 < self.lr < math.inf):
+            raise ArgumentError("lr", expected="a number above 0", got=repr(self.lr))
+        if not (_is_number(self.weight_decay) and 0 <= self.weight_decay < math.inf):
+            raise ArgumentError(
+                "weight_decay", expected="a number of at least 0", got=repr(self.weight_decay)
+            )
+        if not (_is_number(self.label_smoothing) and 0 <= self.label_smoothing < 1):
             raise ArgumentError("label_smoothing", expected="0 <= number < 1", got=repr(self.label_smoothing))
+        size = self.image_size
+        pair = isinstance(size, tuple) and len(size) == 2 and all(is_integer(n) and n > 0 for n in size)
+        if size is not None and not pair:
+            raise ArgumentError("image_size", expected="a height and a width, positive ints", got=repr(size))
+        self.transform()
+
+    def transform(self) -> Transform | None:
+        """Return the transform of the training images that `augment` describes."""
+        if self.augment is None:
+            return None
+        if not isinstance(self.augment, dict):
+            raise ArgumentError("augment", expected="a transform's configuration", got=repr(self.augment))
+        return data.from_config(self.augment)
 
     def data(self) -> tuple[Dataset, Dataset, tuple[str, ...]]:
         """Return the training set, the test set, and the names of the classes.
@@ -78,9 +101,10 @@ class Recipe:
         DataError, ArgumentError
             If there is no such set, or it cannot be used.
         """
-        if Path(self.dataset).is_dir():
+        name = _known_set(self.dataset)
+        if name is None:
             return self._folders()
-        images = data.load(self.dataset)
+        images = data.load(name)
         return (
             as_dataset(images.x_train, images.y_train),
             as_dataset(images.x_test, images.y_test),
@@ -99,8 +123,14 @@ class Recipe:
         return train, test, train.class_names
 
     def build(self, shape: Shape, classes: int) -> Graph:
-        """Return the model for images of `shape`."""
-        return models.get(self.model)(shape, classes, seed=self.seed, **self.model_options)
+        """Return the model for images of `shape`; raise ArgumentError if it has no such options."""
+        make = models.get(self.model)
+        options = [p.name for p in signature(make).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        options.remove("seed")
+        for name in self.model_options:
+            if name not in options:
+                raise ArgumentError("model_options", expected=f"some of {', '.join(options)}", got=repr(name))
+        return make(shape, classes, seed=self.seed, **self.model_options)
 
     def trainer(self, model: Graph, samples: int) -> Trainer:
         """Return the trainer of `model` for so many training images."""
@@ -129,14 +159,16 @@ class Recipe:
         Raises
         ------
         ArgumentError
-            If there is a field of another name.
+            If there is a field of another name, a value that means nothing, or no dataset.
         """
         known = [f.name for f in fields(cls)]
         for name in config:
             if name not in known:
                 raise ArgumentError(where, expected=f"fields among {', '.join(known)}", got=repr(name))
+        if "dataset" not in config:
+            raise ArgumentError(where, expected="a field dataset", got=", ".join(config) or "no fields")
         size = config.get("image_size")
-        return cls(**{**config, "image_size": tuple(size) if size else None})
+        return cls(**{**config, "image_size": tuple(size) if isinstance(size, list) else size})
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Recipe:
@@ -154,12 +186,21 @@ class Recipe:
             raise CheckpointError(str(path), expected="a recipe", got="no file there") from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise CheckpointError(str(path), expected="a recipe as JSON", got=str(error)) from None
-        return cls.from_json(config.get("recipe", config), str(path))
+        recipe = config.get("recipe", config) if isinstance(config, dict) else config
+        if not isinstance(recipe, dict):
+            raise CheckpointError(str(path), expected="a recipe, as an object", got=type(recipe).__name__)
+        return cls.from_json(recipe, str(path))
 
 
 RECIPES: dict[str, Recipe] = {
     "digits": Recipe("digits", epochs=40, augment={"class": "RandomCrop", "padding": 1}),
-    "mnist": Recipe("mnist", model_options={"width": 16}, epochs=3, batch_size=128, augment={"class": "RandomCrop", "padding": 2}),
+    "mnist": Recipe(
+        "mnist",
+        model_options={"width": 16},
+        epochs=3,
+        batch_size=128,
+        augment={"class": "RandomCrop", "padding": 2},
+    ),
     "fashion_mnist": Recipe("fashion_mnist", epochs=5, batch_size=128, augment={"class": "RandomFlip"}),
     "cifar10": Recipe("cifar10", epochs=10, batch_size=128),
 }
@@ -174,12 +215,20 @@ def recipe_for(dataset: str, **changes: Any) -> Recipe:
     ArgumentError
         If there is no such set and no such folder.
     """
+    name = _known_set(dataset)
+    base = RECIPES[name] if name else Recipe(dataset)
+    return base.changed(**changes)
+
+
+def _known_set(dataset: str) -> str | None:
+    """Return the name of a known set, or None for a folder; raise ArgumentError if it is neither."""
     name = dataset.replace("-", "_")
-    if name not in RECIPES and not Path(dataset).is_dir():
+    if name in RECIPES:
+        return name
+    if not Path(dataset).is_dir():
         raise ArgumentError(
             "dataset",
             expected=f"one of {', '.join(RECIPES)}, or a folder with train and test in it",
             got=repr(dataset),
         )
-    base = RECIPES.get(name) or Recipe(dataset)
-    return base.changed(**changes)
+    return None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from handgrad.errors import ShapeError
 from handgrad.train.metrics import Metric
 from handgrad.typing import Array, Config
 
@@ -30,11 +31,17 @@ class Totals:
         self.samples += n
         self.sums["loss"] += n * loss
         for name, metric in self.metrics.items():
-            self.sums[name] += float(np.sum(metric(z, y), dtype=np.float64))
+            each = np.asarray(metric(z, y))
+            if each.shape != (n,):
+                raise ShapeError(
+                    f"metric {name}", expected=f"a number for each of {n} samples", got=f"shape {each.shape}"
+                )
+            self.sums[name] += float(np.sum(each, dtype=np.float64))
 
     def means(self) -> dict[str, float]:
-        """Return the means; nothing before the first batch."""
-        return {name: total / self.samples for name, total in self.sums.items()} if self.samples else {}
+        """Return the means; NaN before the first batch."""
+        n = self.samples
+        return {name: total / n if n else float("nan") for name, total in self.sums.items()}
 
     def state(self) -> Config:
         """Return the sums."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from handgrad import losses, optim
-from handgrad.data import ArrayDataset, Dataset, Loader, Transform, as_dataset
+from handgrad.data import ArrayDataset, Dataset, ImageFolder, Loader, NpyDataset, Transform, as_dataset
 from handgrad.errors import ArgumentError, CheckpointError, NonFiniteError
 from handgrad.graph import Graph
 from handgrad.io import Checkpoint, load_checkpoint, model_config, save_checkpoint
@@ -76,6 +77,8 @@ class Trainer:
         The next batch.
     stop_training : bool
         Set it from a callback to end the fit after this step.
+    failed : bool
+        Whether the fit was ended by an error, perhaps in the middle of a step.
 
     Examples
     --------
@@ -106,11 +109,11 @@ class Trainer:
         self.optimizer = optim.get(optimizer)
         self.optimizer.check(model.parameters())
         self.metrics = get_metrics(metrics)
-        self.rng = Stream((seed,)).child("train")
+        self.rng = Stream((int(seed),)).child("train")
         self.kernels = kernels or default_kernels()
         self.history = History()
         self.progress = Where()
-        self.stop_training = False
+        self.stop_training = self.failed = False
         self._totals = Totals(self.metrics)
         self._callbacks: tuple[Callback, ...] = ()
         self._waiting: dict[str, Any] = {}
@@ -142,7 +145,7 @@ class Trainer:
         validation : (x, y) or Dataset, optional
             Is evaluated after every epoch; its results begin with ``val_``.
         callbacks : sequence of Callback
-            Are told what happens, in order.
+            Are told what happens, in order; of the end in the opposite one.
         shuffle : bool, default True
             Whether every epoch has an order of its own, from the seed.
         drop_last : bool, default False
@@ -151,7 +154,8 @@ class Trainer:
             Changes training batches, as the augmentations of `handgrad.data` do.
         initial_epoch : int, optional
             The epoch that `epochs` count from: by default the one the trainer is at, so that a second fit
-            goes on where the first ended. 0 after `load` ends where the broken run would have.
+            goes on where the first ended. 0 after `load` ends where the broken run would have. An epoch that
+            was broken off goes on at its next batch, or begins anew if it has another number of batches now.
 
         Returns
         -------
@@ -177,18 +181,26 @@ class Trainer:
         self._check(loader.dataset)
         if validation is not None:
             self._check(validation)
-        if not is_integer(epochs) or epochs < 1:
-            raise ArgumentError("fit epochs", expected="an int, at least 1", got=repr(epochs))
+        callbacks = _checked(callbacks)
+        for name, number, least in (("epochs", epochs, 1), ("initial_epoch", initial_epoch or 0, 0)):
+            if not is_integer(number) or number < least:
+                raise ArgumentError(f"fit {name}", expected=f"an int, at least {least}", got=repr(number))
         at = self.progress
-        at.last = (at.epoch if initial_epoch is None else initial_epoch) + epochs
+        if at.batch and at.batches != len(loader):
+            at.batch, self._totals = 0, Totals(self.metrics)
+        at.last = (at.epoch if initial_epoch is None else int(initial_epoch)) + int(epochs)
         at.batches = len(loader)
-        self._begin(tuple(callbacks))
-        try:
-            while at.epoch < at.last and not self.stop_training:
-                self._epoch(loader, validation)
-        finally:
-            for callback in self._callbacks:
-                callback.on_train_end()
+        self._begin(callbacks)
+        with ExitStack() as begun:
+            for callback in callbacks:
+                callback.on_train_begin()
+                begun.callback(callback.on_train_end)
+            try:
+                while at.epoch < at.last and not self.stop_training:
+                    self._epoch(loader, validation)
+            except BaseException:
+                self.failed = True
+                raise
         return self.history
 
     def _epoch(self, loader: Loader, validation: Dataset | None) -> None:
@@ -204,10 +216,10 @@ class Trainer:
                 handled = [callback.on_nonfinite(error) for callback in self._callbacks]
                 if not any(handled):
                     raise
-                at.batch += 1
+                at.batch, at.step = at.batch + 1, at.step + 1
             else:
                 self._totals.add(loss, z, yb)
-                at.batch += 1
+                at.batch, at.step = at.batch + 1, at.step + 1
                 logs = self._totals.means()
                 for callback in self._callbacks:
                     callback.on_train_batch_end(at.batch - 1, logs)
@@ -237,13 +249,14 @@ class Trainer:
         NonFiniteError
             If the loss or a gradient is not finite; nothing has been changed then.
         """
-        return self._step(self.model.check_input(x), np.asarray(y))[0]
+        loss, _ = self._step(self.model.check_input(x), np.asarray(y))
+        self.progress.step += 1
+        return loss
 
     def _step(self, x: Array, y: Array) -> tuple[float, Array]:
         """Do the step; return the loss and the outputs."""
         model, at = self.model, self.progress
         run = Run(training=True, kernels=self.kernels, rng=self.rng.child("step", at.step))
-        at.step += 1
         with np.errstate(
             over="ignore", invalid="ignore", divide="ignore"
         ):  # what is not finite is found below
@@ -255,7 +268,7 @@ class Trainer:
                 model.backward(dz, tape, run)
                 finite = finite_gradients(model)
             if not finite:
-                where = f"epoch {at.epoch + 1}, step {at.step}"
+                where = f"epoch {at.epoch + 1}, step {at.step + 1}"
                 raise diagnose(model, x, run, where, lambda z: self.loss(z, y, self.kernels))
             model.commit(tape)
             self.optimizer.step(model.trainable_parameters(), self.kernels)
@@ -282,18 +295,16 @@ class Trainer:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all that training goes on from: model, optimizer, where it is, history, callbacks."""
+        told = {key: (callback.state(), callback.arrays()) for key, callback in self._keyed(self._callbacks)}
+        told |= self._waiting
         progress = {
             "where": asdict(self.progress),
             "rng": list(self.rng.key),
             "totals": self._totals.state(),
             "history": dict(self.history),
-            "callbacks": {key: callback.state() for key, callback in self._keyed(self._callbacks)},
+            "callbacks": {key: state for key, (state, _) in told.items()},
         }
-        arrays = {
-            f"{key}/{name}": array
-            for key, callback in self._keyed(self._callbacks)
-            for name, array in callback.arrays().items()
-        }
+        arrays = {f"{key}/{name}": array for key, (_, own) in told.items() for name, array in own.items()}
         model, optimizer = self.model, self.optimizer.state()
         save_checkpoint(path, Checkpoint(model_config(model), model.state(), optimizer, arrays, progress))
 
@@ -313,10 +324,24 @@ class Trainer:
             If it is missing, damaged, or of another model, optimizer or seed; nothing has been changed then.
         """
         checkpoint = load_checkpoint(path)
-        progress = checkpoint.progress
-        if tuple(progress["rng"]) != self.rng.key:
-            seed, own = progress["rng"][0], self.rng.key[0]
-            raise CheckpointError(os.fspath(path), expected=f"a run of seed {own}", got=f"one of seed {seed}")
+        try:
+            progress = checkpoint.progress
+            key, at, history = (
+                tuple(progress["rng"]),
+                Where(**progress["where"]),
+                History(progress["history"]),
+            )
+            totals = Totals(self.metrics)
+            totals.load_state(progress["totals"])
+            told = {k: (state, _under(k, checkpoint.callbacks)) for k, state in progress["callbacks"].items()}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                os.fspath(path), expected="the state of a training run", got=f"another ({error!r})"
+            ) from error
+        if key != self.rng.key:
+            raise CheckpointError(
+                os.fspath(path), expected=f"a run of seed {self.rng.key[0]}", got=f"one of seed {key[0]}"
+            )
         before = self.model.state()
         self.model.load_state(checkpoint.state)
         try:
@@ -324,23 +349,17 @@ class Trainer:
         except CheckpointError:
             self.model.load_state(before)
             raise
-        self.progress = Where(**progress["where"])
-        self._totals.load_state(progress["totals"])
-        self.history = History(progress["history"])
-        self._waiting = {
-            key: (state, _under(key, checkpoint.callbacks)) for key, state in progress["callbacks"].items()
-        }
+        self.progress, self._totals, self.history = at, totals, history
+        self._callbacks, self._waiting = (), told
 
-    def _begin(self, callbacks: Sequence[Callback]) -> None:
-        self._callbacks = tuple(callbacks)
-        self.stop_training = False
+    def _begin(self, callbacks: tuple[Callback, ...]) -> None:
+        self._callbacks = callbacks
+        self.stop_training = self.failed = False
         for key, callback in self._keyed(callbacks):
             callback.set_trainer(self)
             if key in self._waiting:
                 callback.load_state(*self._waiting[key])
         self._waiting = {}
-        for callback in callbacks:
-            callback.on_train_begin()
 
     @staticmethod
     def _keyed(callbacks: Sequence[Callback]) -> list[tuple[str, Callback]]:
@@ -350,9 +369,24 @@ class Trainer:
 
     def _check(self, dataset: Dataset) -> None:
         """Raise before the first step what would be raised in one: samples and labels that do not fit."""
-        self.model.check_input(np.empty((0, *dataset.shape), np.float32))
-        if isinstance(dataset, ArrayDataset):
-            self.loss.check((len(dataset), *self.model.output_shape), dataset.y)
+        # of the right length and no memory, for the message
+        self.model.check_input(
+            np.broadcast_to(np.zeros((), self.model.dtype), (len(dataset), *dataset.shape))
+        )
+        if isinstance(dataset, ArrayDataset | NpyDataset | ImageFolder):
+            labels = dataset.labels if isinstance(dataset, ImageFolder) else dataset.y
+            self.loss.check((len(dataset), *self.model.output_shape), labels)
+
+
+def _checked(callbacks: Any) -> tuple[Callback, ...]:
+    several = tuple(callbacks) if isinstance(callbacks, Iterable) else (callbacks,)
+    for callback in several:
+        if not isinstance(callback, Callback):
+            got, do = repr(callback), ""
+            if isinstance(callback, type):
+                got, do = f"the class {callback.__name__}", f"create it: {callback.__name__}(...)"
+            raise ArgumentError("fit callbacks", expected="objects of a Callback class", got=got, do=do)
+    return several
 
 
 def _under(key: str, arrays: dict[str, Array]) -> dict[str, Array]:

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 
+from handgrad.errors import ArgumentError
 from handgrad.viz.figure import new_figure, write_figure
 
 COLOURS = {"train": "#4c72b0", "val": "#dd8452"}
@@ -27,15 +28,18 @@ def plot_history(
 
     Raises
     ------
+    ArgumentError
+        If there is no epoch in it.
     MissingExtraError
         Without matplotlib.
     """
     names = _quantities(history)
+    if not names:
+        raise ArgumentError("history", expected="at least one epoch", got="none")
     figure = new_figure(4.8 * len(names), 3.6)
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for key, label in ((name, "train"), (f"val_{name}", "val")):
-            if key in history:
-                values = history[key]
+            if values := history.get(key):
                 epochs = range(1, len(values) + 1)
                 style = {"marker": "o", "markersize": 3} if label == "val" else {}
                 last = f"{'training' if label == 'train' else 'validation'} ({values[-1]:.4g})"
@@ -76,11 +80,11 @@ def draw_history(history: Mapping[str, Sequence[float]], *, width: int = 64, hei
 
 
 def _quantities(history: Mapping[str, Sequence[float]]) -> list[str]:
-    return [name for name in history if not name.startswith("val_")]
+    return [name for name, values in history.items() if values and not name.startswith("val_")]
 
 
 def _panel(history: Mapping[str, Sequence[float]], name: str, width: int, height: int) -> str:
-    curves = {mark: history[key] for mark, key in (("·", name), ("o", f"val_{name}")) if key in history}
+    curves = {mark: history[key] for mark, key in (("·", name), ("o", f"val_{name}")) if history.get(key)}
     finite = [v for values in curves.values() for v in values if math.isfinite(v)]
     low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
     span = high - low or 1.0
@@ -95,7 +99,9 @@ def _panel(history: Mapping[str, Sequence[float]], name: str, width: int, height
     head = f"{name}  " + "  ".join(
         f"{mark} {label[mark]} {values[-1]:.4g}" for mark, values in curves.items()
     )
-    rows = [f"{high - span * i / (height - 1):7.4g} ┤{''.join(row)}".rstrip() for i, row in enumerate(grid)]
+    rows = [
+        f"{high - span * i / max(height - 1, 1):7.4g} ┤{''.join(row)}".rstrip() for i, row in enumerate(grid)
+    ]
     axis = f"        └{'─' * width}"
     scale = f"         1{str(epochs).rjust(width - 1)}  epoch"
     return "\n".join([head, *rows, axis, scale])

@@ -6,6 +6,7 @@ from typing import Any
 
 from handgrad import layers
 from handgrad.compat.mlfromscratch.layer import ImageLayer, view
+from handgrad.compat.mlfromscratch.parts import FanInUniform
 from handgrad.typing import Shape, is_integer
 
 
@@ -47,7 +48,15 @@ class Conv2D(ImageLayer):
 
     def make(self, shape: Shape) -> list[layers.Layer]:  # noqa: ARG002
         """Return the convolution."""
-        return [layers.Conv2D(self.n_filters, self.filter_shape, strides=self.stride, padding=self.padding)]
+        return [
+            layers.Conv2D(
+                self.n_filters,
+                self.filter_shape,
+                strides=self.stride,
+                padding=self.padding,
+                kernel_initializer=FanInUniform(),
+            )
+        ]
 
 
 class Pooling2D(ImageLayer):

@@ -17,6 +17,7 @@ from handgrad.compat.mlfromscratch.layer import Layer, view
 from handgrad.compat.mlfromscratch.parts import (
     TO_CHANNELS_FIRST,
     TO_CHANNELS_LAST,
+    FanInUniform,
     FeatureNormalization,
     Transpose,
 )
@@ -66,7 +67,7 @@ class Dense(Layer):
             raise ShapeError(
                 self.where, expected="inputs (features,)", got=f"shape {self.input_shape}", do=do
             )
-        return [layers.Dense(self.n_units)]
+        return [layers.Dense(self.n_units, kernel_initializer=FanInUniform())]
 
 
 class BatchNormalization(Layer):
@@ -226,9 +227,15 @@ class RNN(Layer):
                 self.where, expected="sequences (steps, features)", got=f"shape {self.input_shape}"
             )
         states = layers.SimpleRNN(
-            self.n_units, self.activation, return_sequences=True, truncate=self.bptt_trunc, use_bias=False
+            self.n_units,
+            self.activation,
+            return_sequences=True,
+            truncate=self.bptt_trunc,
+            use_bias=False,
+            kernel_initializer=FanInUniform(),
+            recurrent_initializer=FanInUniform(),
         )
-        return [states, layers.Dense(shape[-1], use_bias=False)]
+        return [states, layers.Dense(shape[-1], use_bias=False, kernel_initializer=FanInUniform())]
 
 
 def _to_channels_first(shape: Shape) -> list[layers.Layer]:

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from handgrad import layers
-from handgrad.layers import Layer, NothingSaved, Run
+from handgrad.layers import Initializer, Layer, NothingSaved, Run
 from handgrad.layers.norm import BatchNormSaved
+from handgrad.rng import Stream
 from handgrad.typing import Array, Shape
 
 TO_CHANNELS_LAST = (1, 2, 0)
 TO_CHANNELS_FIRST = (2, 0, 1)
+
+
+@dataclass(frozen=True)
+class FanInUniform(Initializer):
+    """Uniform on +-1/sqrt(fan_in), of variance ``1/(3*fan_in)``: ML-From-Scratch's rule for its dense layers.
+
+    Its convolutions left the input channels out of the fan-in; here they count.
+    """
+
+    def __call__(self, rng: Stream, shape: Shape, fans: tuple[int, int], dtype: np.dtype[Any]) -> Array:
+        """Return a uniform array."""
+        limit = 1 / math.sqrt(fans[0])
+        return rng.uniform(shape, -limit, limit, dtype)
 
 
 @dataclass(eq=False)

@@ -17,8 +17,8 @@ def softmax_cross_entropy(z: Array, labels: Array, *, smoothing: float = 0.0) ->
 
     ::
 
-        L  = -1/n * sum_i sum_k t_ik log p_ik      p = softmax(z)      log p = z - max - log(sum(exp(z - max)))
-        dz = (p*sum_k(t) - t)/n                    which is (p - t)/n where the targets of a row sum to 1
+        L  = -1/n * sum_i sum_k t_ik log p_ik      p = softmax(z), log p = z - max - log(sum(exp(z - max)))
+        dz = (p*sum_k(t) - t)/n                    (p - t)/n where the targets of a row sum to 1
 
     Parameters
     ----------

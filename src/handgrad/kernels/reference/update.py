@@ -186,9 +186,7 @@ def adam(
         v <- beta_2*v + (1 - beta_2)*g**2
         p <- p - lr*mhat/(sqrt(vhat) + epsilon),  mhat = m/(1 - beta_1**t),  vhat = v/(1 - beta_2**t)
 
-    ::
-
-        With `decoupled` (AdamW) the decay leaves the gradient alone: ``p <- p - lr*weight_decay*p`` comes first.
+    With `decoupled` (AdamW) the decay leaves the gradient alone: ``p <- p - lr*weight_decay*p`` comes first.
 
     Parameters
     ----------

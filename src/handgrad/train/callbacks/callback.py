@@ -16,8 +16,8 @@ Logs = dict[str, float]
 class Callback:
     """Is told where training is, and may stop it with ``self.trainer.stop_training = True``.
 
-    Every method does nothing here; they are called in the order of the list given to `Trainer.fit`. Epochs
-    and batches count from 0.
+    Every method does nothing here; they are called in the order of the list given to `Trainer.fit`,
+    `on_train_end` in the opposite one. Epochs and batches count from 0.
     """
 
     trainer: Trainer

@@ -17,8 +17,10 @@ class Checkpoint(Callback):
     """Keeps the last state of training and the best model in a folder.
 
     ``last.safetensors`` holds all that `Trainer.load` goes on from; it is written after every epoch, and when
-    training ends, be it in the middle of an epoch. ``best.safetensors`` holds the model of the best epoch,
-    for `handgrad.load`. Put it last among the callbacks, so that it sees what the others have become.
+    training is stopped in the middle of one (not when an error ends it). ``best.safetensors`` holds the model
+    of the best epoch, for `handgrad.load`. Put it last among the callbacks: after an epoch it then saves what
+    the others have become, and at the end, of which the last is told first, the parameters as they are before
+    `EarlyStopping` puts the best ones back.
 
     Parameters
     ----------
@@ -66,8 +68,8 @@ class Checkpoint(Callback):
         self.trainer.save(self.last_path)
 
     def on_train_end(self) -> None:
-        """Save the state if training ended within an epoch."""
-        if self.trainer.progress.batch:
+        """Save the state if training was stopped within an epoch."""
+        if self.trainer.progress.batch and not self.trainer.failed:
             self.trainer.save(self.last_path)
 
     def state(self) -> Config:

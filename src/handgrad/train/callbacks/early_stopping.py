@@ -46,6 +46,16 @@ class EarlyStopping(Callback):
         self.best_epoch: int | None = None
         self.waited = 0
         self._weights: dict[str, Array] | None = None
+        self._resumed: int | None = None
+
+    def on_train_begin(self) -> None:
+        """Wait anew if the fit before was stopped; if it is that fit that is resumed, it has ended."""
+        if self._long_enough():
+            if self._resumed == self.trainer.progress.last:
+                self.trainer.stop_training = True
+            else:
+                self.waited = 0
+        self._resumed = None
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Compare, and stop if it has been long enough."""
@@ -55,17 +65,18 @@ class EarlyStopping(Callback):
             self._weights = self.trainer.model.state() if self.restore else None
             return
         self.waited += 1
-        if self.waited >= self.patience:
+        if self._long_enough():
             self.trainer.stop_training = True
 
     def on_train_end(self) -> None:
         """Put the best weights back."""
-        if self._weights is not None and self.waited:
+        if self._weights is not None:
             self.trainer.model.load_state(self._weights)
 
     def state(self) -> Config:
         """Return the best value and how long ago it was."""
-        return {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited}
+        last = self.trainer.progress.last
+        return {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited, "last": last}
 
     def arrays(self) -> dict[str, Array]:
         """Return the best weights."""
@@ -74,4 +85,7 @@ class EarlyStopping(Callback):
     def load_state(self, state: Config, arrays: dict[str, Array]) -> None:
         """Go on from there."""
         self.best, self.best_epoch, self.waited = state["best"], state["best_epoch"], state["waited"]
-        self._weights = arrays or None
+        self._weights, self._resumed = arrays or None, state["last"]
+
+    def _long_enough(self) -> bool:
+        return self.waited >= max(self.patience, 1)

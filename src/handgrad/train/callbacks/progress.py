@@ -69,12 +69,11 @@ class Progress(Callback):
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:  # noqa: ARG002
         """Print the epoch's line."""
         assert self._console is not None
-        seconds = time.perf_counter() - self._epoch_begun
-        line = f"epoch {self._epoch_of(done=True)}  {_values(logs)}  {seconds:.1f} s"
-        left = self._left()
-        self._console.print(
-            line if left == "0 s" else f"{line}, {left} left", highlight=False, soft_wrap=True
-        )
+        line = f"epoch {self._epoch_of(done=True)}  {_values(logs)}"
+        if self._bar is None:  # which shows the time left, and the line fits into 80 columns
+            seconds, left = time.perf_counter() - self._epoch_begun, self._left()
+            line += f"  {seconds:.1f} s" + ("" if left == "0 s" else f", {left} left")
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def on_train_end(self) -> None:
         """Close the bar."""

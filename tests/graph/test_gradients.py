@@ -1,0 +1,260 @@
+"""Gradients of whole models: residual, branched, shared, nested; and who writes what on the way back."""
+
+# ruff: noqa: ARG002 (layers take what layers are given)
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import handgrad as hg
+from handgrad import layers
+from handgrad.errors import BuildError
+from handgrad.layers import Layer, Merge, NothingSaved, Run
+from tests.graph import models
+from tests.graph.models import data, gradients
+
+TRAINING = Run(training=True)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
+@pytest.mark.parametrize("make", models.MODELS.values(), ids=models.MODELS)
+def test_by_complex_step(make, training):
+    model = make(dtype=np.float64)
+    report = hg.testing.gradcheck(model, data(model), training=training, method="complex")
+    assert set(report.errors) == {"x", *model.parameters()}
+    assert max(report.errors.values()) <= 1e-10
+
+
+@pytest.mark.parametrize("make", [models.residual, models.shared, models.nested])
+def test_half_frozen(make):
+    model = make(dtype=np.float64)
+    for layer in model.layers[::2]:
+        layer.freeze()
+    report = hg.testing.gradcheck(model, data(model), method="complex")
+    assert set(report.errors) == {"x", *model.trainable_parameters()}
+
+
+def test_a_shared_layer_gets_the_sum_of_its_uses():
+    model = models.shared(dtype=np.float64)
+    x, dy = data(model), data(model, seed=1)
+    found, _ = gradients(model, x, dy, TRAINING)
+    dense = model.layers[0]
+    apart = [layers.Dense(4) for _ in range(3)]
+    i = hg.Input((4,))
+    h = layers.Tanh()(apart[0](i))
+    h = layers.Tanh()(apart[1](h))
+    other = hg.Graph(i, layers.Add()(apart[2](h), h, i), dtype=np.float64)
+    for layer in apart:
+        layer.weight.assign(dense.weight.value)
+    summed, _ = gradients(other, x, dy, TRAINING)
+    total = sum(summed[name] for name in summed if name.endswith("weight"))
+    np.testing.assert_allclose(found["dense.weight"], total, rtol=1e-13)
+
+
+def test_gradients_add_up_over_backwards():
+    model = models.residual(dtype=np.float64)
+    x, dy = data(model), np.ones((6, 3))
+    once, _ = gradients(model, x, dy, TRAINING)
+    _, tape = model.forward(x, TRAINING)
+    model.backward(dy, tape, TRAINING)
+    for name, p in model.parameters().items():
+        np.testing.assert_array_equal(p.grad, 2 * once[name])
+
+
+def test_two_forwards_can_be_in_flight():
+    model = models.residual(dtype=np.float64)
+    a, b, dy = data(model), data(model, seed=1), np.ones((6, 3))
+    alone, _ = gradients(model, a, dy, TRAINING)
+    model.zero_grad()
+    _, tape = model.forward(a, TRAINING)
+    model.forward(b, TRAINING)
+    model.backward(dy, tape, TRAINING)
+    for name, p in model.parameters().items():
+        np.testing.assert_array_equal(p.grad, alone[name])
+
+
+# --- who writes what ----------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Locked(Layer):
+    """The identity; what it returns can never be written again."""
+
+    def output_shape(self, shape):
+        return shape
+
+    def forward(self, x, run):
+        y = x.copy()
+        y.flags.writeable = False
+        return y, NothingSaved()
+
+    def backward(self, dy, saved, run, *, need_dx=True):
+        dx = 2 * dy
+        dx.flags.writeable = False
+        return dx
+
+
+@dataclass(eq=False)
+class LockedMerge(Merge):
+    """The sum; gives every input the same locked gradient."""
+
+    def output_shape(self, shape):
+        return shape[0]
+
+    def forward(self, x, run):
+        return sum(x), NothingSaved()
+
+    def backward(self, dy, saved, run, *, need_dx=True):
+        dy = dy.copy()
+        dy.flags.writeable = False
+        return (dy,) * 3
+
+
+def test_a_fan_out_adds_gradients_without_writing_what_a_layer_returned():
+    i = hg.Input((3,))
+    h = Locked()(i)
+    y = LockedMerge()(Locked()(h), Locked()(h), h)
+    model = hg.Graph(i, y, dtype=np.float64)
+    x, dy = np.ones((2, 3)), np.full((2, 3), 5.0)
+    for a in (x, dy):
+        a.flags.writeable = False
+    out, tape = model.forward(x, TRAINING)
+    np.testing.assert_array_equal(out, 3)
+    dx = model.backward(dy, tape, TRAINING, need_dx=True)
+    np.testing.assert_array_equal(dx, 2 * (2 + 2 + 1) * dy)
+
+
+def test_inputs_and_upstream_gradient_are_not_written():
+    for make in models.MODELS.values():
+        model = make(dtype=np.float64)
+        x = data(model)
+        y, tape = model.forward(x, TRAINING)
+        dy = np.ones_like(y)
+        kept = x.copy(), dy.copy()
+        for a in (x, dy):
+            a.flags.writeable = False
+        model.backward(dy, tape, TRAINING, need_dx=True)
+        np.testing.assert_array_equal(x, kept[0])
+        np.testing.assert_array_equal(dy, kept[1])
+
+
+# --- what is not computed -----------------------------------------------------------------------------
+
+
+def spying(*names):
+    """Return a table of kernels that writes down each call of some of them, and the list it writes to."""
+    kernels, calls = Run().kernels, []
+
+    def spy(name):
+        kernel = getattr(kernels, name)
+
+        def call(*args, **kwargs):
+            calls.append(name)
+            return kernel(*args, **kwargs)
+
+        return call
+
+    return dataclasses.replace(kernels, **{name: spy(name) for name in names}), calls
+
+
+def conv_chain(n=3, **options):
+    chain = [layers.Conv2D(2, 3, padding="same", name=f"conv{k}") for k in range(n)]
+    return hg.Sequential(chain, input_shape=(4, 4, 1), **options)
+
+
+CONV_BACKWARD = ("conv2d_backward_input", "conv2d_backward_weight")
+
+
+@pytest.mark.parametrize(
+    ("need_dx", "frozen", "inputs", "weights"),
+    [
+        (False, (), 2, 3),
+        (True, (), 3, 3),
+        (False, (0,), 1, 2),
+        (False, (0, 1), 0, 1),
+        (False, (1,), 2, 2),
+        (False, (2,), 2, 2),
+        (False, (0, 1, 2), 0, 0),
+        (True, (0, 1, 2), 3, 0),
+    ],
+)
+def test_backward_goes_no_further_than_it_is_needed(need_dx, frozen, inputs, weights):
+    model = conv_chain()
+    for k in frozen:
+        model[f"conv{k}"].freeze()
+    kernels, calls = spying(*CONV_BACKWARD)
+    run = Run(training=True, kernels=kernels)
+    y, tape = model.forward(data(model), run)
+    dx = model.backward(np.ones_like(y), tape, run, need_dx=need_dx)
+    assert (calls.count("conv2d_backward_input"), calls.count("conv2d_backward_weight")) == (inputs, weights)
+    assert (dx is not None) == need_dx
+
+
+def test_layers_below_the_first_trainable_one_are_not_run_backward():
+    model = models.residual()
+    model.commit(model.forward(data(model), TRAINING)[1])
+    *below, head = model.nodes
+    for node in below:
+        node.layer.freeze()
+    seen = []
+    y, tape = model.forward(data(model), TRAINING)
+    model.backward(np.ones_like(y), tape, TRAINING, watch=lambda node, _: seen.append(node.name))
+    assert seen == [head.name]
+
+
+def test_a_branch_without_parameters_is_not_run_backward():
+    i = hg.Input((4, 4, 2))
+    model = hg.Graph(i, layers.Add()(layers.MaxPooling2D(3, 1, 1)(i), layers.Conv2D(2, 1)(i)))
+    kernels, calls = spying("max_pool2d_backward", *CONV_BACKWARD)
+    run = Run(training=True, kernels=kernels)
+    y, tape = model.forward(data(model), run)
+    assert model.backward(np.ones_like(y), tape, run) is None
+    assert calls == ["conv2d_backward_weight"]
+
+
+def test_the_gradient_is_the_same_however_little_is_asked_for():
+    model = models.residual(dtype=np.float64)
+    x, dy = data(model), np.random.default_rng(1).normal(size=(6, 3))
+    short, _ = gradients(model, x, dy, TRAINING)
+    whole, _ = gradients(model, x, dy, TRAINING, need_dx=True)
+    for name in whole:
+        np.testing.assert_array_equal(short[name], whole[name])
+
+
+def test_watch_sees_every_node_and_its_gradient_last_first():
+    model = models.chain()
+    forward, backward = [], []
+    x = data(model)
+    y, tape = model.forward(x, TRAINING, watch=lambda node, y: forward.append((node.name, y.shape)))
+    model.backward(
+        np.ones_like(y), tape, TRAINING, watch=lambda node, dy: backward.append((node.name, dy.shape))
+    )
+    assert forward == [(node.name, (6, *node.shape)) for node in model.nodes]
+    assert backward == forward[::-1]
+
+
+def test_a_forward_that_keeps_nothing_says_so():
+    model = models.chain(name="net")
+    y, tape = model.forward(data(model), TRAINING, keep=False)
+    for what, call in (
+        ("backward", lambda: model.backward(y, tape, TRAINING)),
+        ("commit", lambda: model.commit(tape)),
+    ):
+        with pytest.raises(BuildError) as error:
+            call()
+        assert str(error.value) == (
+            f"net {what}: expected a tape with what every layer saved, got that of a forward with keep=False"
+        )
+
+
+def test_the_kernels_of_the_run_are_those_that_compute():
+    kernels, calls = spying("conv2d", "bias_backward")
+    run = Run(training=True, kernels=kernels)
+    model = conv_chain()
+    y, tape = model.forward(data(model), run)
+    model.backward(y, tape, run)
+    assert calls == ["conv2d"] * 3 + ["bias_backward"] * 3

@@ -1,0 +1,151 @@
+"""What layers say to input and arguments that do not fit: the whole text."""
+
+# ruff: noqa: E501 (whole messages)
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+import handgrad as hg
+from handgrad import layers
+from handgrad.errors import ArgumentError, BuildError, HandgradError, ShapeError
+
+# layer, shape to build with, kind of error, message
+BUILDS = [
+    (layers.Conv2D(4, 3), (28, 28), ShapeError, "Conv2D: expected images (height, width, channels), got shape (28, 28); "
+     "reshape to (height, width, channels); grey images have one channel"),
+    (layers.Conv2D(4, 3), (2, 5, 1), ShapeError, "Conv2D: expected an image of at least 3x3 (what the kernel covers), "
+     'got 2x5; use padding="same" or a smaller kernel'),
+    (layers.Conv2D(0, 3), (5, 5, 1), ArgumentError, "Conv2D filters: expected an int, at least 1, got 0"),
+    (layers.Conv2D(4, 0), (5, 5, 1), ArgumentError, "Conv2D kernel_size: expected an int or a pair of ints, at least 1, "
+     "got 0"),
+    (layers.Conv2D(4, 3, 0), (5, 5, 1), ArgumentError, "Conv2D strides: expected an int or a pair of ints, at least 1, "
+     "got 0"),
+    (layers.Conv2D(4, 3, dilation_rate=(1, 0)), (5, 5, 1), ArgumentError, "Conv2D dilation_rate: expected an int or a "
+     "pair of ints, at least 1, got (1, 0)"),
+    (layers.Conv2D(4, 3, padding="full"), (5, 5, 1), ArgumentError, 'Conv2D padding: expected padding "valid", "same", '
+     "an int, (rows, columns) or ((top, bottom), (left, right)), got 'full'"),
+    (layers.Conv2D(4, 3, groups=3), (5, 5, 3), ArgumentError, "Conv2D: expected filters that groups=3 divides, got "
+     "filters=4"),
+    (layers.Conv2D(4, 3, groups=2), (5, 5, 3), ShapeError, "Conv2D: expected input channels that groups=2 divides, "
+     "got 3"),
+    (layers.Conv2D(4, 3, groups=1.0), (5, 5, 3), ArgumentError, "Conv2D groups: expected an int, at least 1, got 1.0"),
+    (layers.Conv2D(4, 3, kernel_initializer="xavier"), (5, 5, 3), ArgumentError, "initializer: expected one of zeros, "
+     "ones, random_normal, he_normal, he_uniform, glorot_normal, glorot_uniform, orthogonal or an Initializer, "
+     "got 'xavier'"),
+    (layers.Dense(0), (5,), ArgumentError, "Dense units: expected an int, at least 1, got 0"),
+    (layers.Dense(True), (5,), ArgumentError, "Dense units: expected an int, at least 1, got True"),
+    (layers.Dense(3), (), ShapeError, "Dense: expected inputs with at least one axis, got single numbers"),
+    (layers.MaxPooling2D(3), (2, 2, 1), ShapeError, "MaxPooling2D: expected an image of at least 3x3 (what the kernel "
+     'covers), got 2x2; use padding="same" or a smaller kernel'),
+    (layers.MaxPooling2D(2, padding=2), (5, 5, 1), ArgumentError, "MaxPooling2D padding: expected less than "
+     "pool_size=(2, 2) on each side, got ((2, 2), (2, 2)); a window wholly on padding has no maximum and no mean"),
+    (layers.AveragePooling2D("2"), (5, 5, 1), ArgumentError, "AveragePooling2D pool_size: expected an int or a pair of "
+     "ints, at least 1, got '2'"),
+    (layers.GlobalAveragePooling2D(), (5,), ShapeError, "GlobalAveragePooling2D: expected images (height, width, "
+     "channels), got shape (5,); reshape to (height, width, channels); grey images have one channel"),
+    (layers.SimpleRNN(3), (5,), ShapeError, "SimpleRNN: expected sequences (steps, channels), at least one step, "
+     "got shape (5,)"),
+    (layers.SimpleRNN(3), (0, 5), ShapeError, "SimpleRNN: expected sequences (steps, channels), at least one step, "
+     "got shape (0, 5)"),
+    (layers.SimpleRNN(0), (5, 2), ArgumentError, "SimpleRNN units: expected an int, at least 1, got 0"),
+    (layers.SimpleRNN(3, "gelu"), (5, 2), ArgumentError, "SimpleRNN activation: expected one of tanh, relu, sigmoid, "
+     "got 'gelu'"),
+    (layers.SimpleRNN(3, truncate=-1), (5, 2), ArgumentError, "SimpleRNN truncate: expected a number of steps, at least "
+     "0, or None, got -1"),
+    (layers.Reshape((4, 4)), (3, 5), ShapeError, "Reshape: expected 16 numbers for (4, 4), got 15 (shape (3, 5))"),
+    (layers.Reshape((4, -1)), (3, 5), ShapeError, "Reshape: expected 4 numbers for (4, -1), got 15 (shape (3, 5))"),
+    (layers.Reshape((-1, -1)), (3, 5), ArgumentError, "Reshape target_shape: expected positive ints, at most one -1, "
+     "got (-1, -1)"),
+    (layers.Reshape((0, 15)), (3, 5), ArgumentError, "Reshape target_shape: expected positive ints, at most one -1, "
+     "got (0, 15)"),
+    (layers.ZeroPadding2D("same"), (3, 5, 1), ArgumentError, "ZeroPadding2D padding: expected a number of pixels, "
+     "got 'same'"),
+    (layers.ConstantPadding2D(-1), (3, 5, 1), ArgumentError, 'ConstantPadding2D padding: expected padding "valid", '
+     '"same", an int, (rows, columns) or ((top, bottom), (left, right)), got -1'),
+    (layers.UpSampling2D(0), (3, 5, 1), ArgumentError, "UpSampling2D size: expected an int or a pair of ints, at least "
+     "1, got 0"),
+    (layers.Add(), ((2, 3), (3, 2)), ShapeError, "Add: expected inputs of one shape, (2, 3), got (3, 2) as input 1"),
+    (layers.Concatenate(), ((2, 3), (4, 3)), ShapeError, "Concatenate: expected inputs that agree but for axis 2, as "
+     "(2, 3), got (4, 3) as input 1"),
+    (layers.Concatenate(1), ((2, 3), (2,)), ShapeError, "Concatenate: expected inputs that agree but for axis 1, as "
+     "(2, 3), got (2,) as input 1"),
+    (layers.Concatenate(0), ((2, 3), (2, 3)), ArgumentError, "Concatenate axis: expected an axis in 1..2, or negative, "
+     "got 0; axis 0 is the batch"),
+]  # fmt: skip
+
+
+def label(value):
+    return type(value).__name__ if isinstance(value, layers.Layer) else ""
+
+
+@pytest.mark.parametrize(("layer", "shape", "kind", "message"), BUILDS, ids=label)
+def test_at_build(layer, shape, kind, message):
+    with pytest.raises(HandgradError) as error:
+        layer.build(shape)
+    assert type(error.value) is kind
+    assert str(error.value) == message
+    assert not layer.built
+    assert not layer.parameters()
+
+
+# layer, shape it is built with, shape it then gets, message
+RUNS = [
+    (layers.Conv2D(4, 3, name="c1"), (5, 5, 3), (5, 5, 2), "c1 (Conv2D): expected 3 input channels, got 2"),
+    (layers.Conv2D(4, 3, groups=2, name="c1"), (5, 5, 4), (5, 5, 2), "c1 (Conv2D): expected 4 input channels, got 2"),
+    (layers.Dense(4), (12,), (11,), "Dense: expected 12 input features, got 11 (shape (11,))"),
+    (layers.Dense(4), (12,), (2, 3, 2), "Dense: expected 12 input features, got 2 (shape (2, 3, 2)); put a Flatten "
+     "before it"),
+    (layers.SimpleRNN(4), (5, 3), (5, 2), "SimpleRNN: expected 3 input channels, got 2"),
+    (layers.BatchNormalization(), (5, 5, 3), (5, 5, 2), "BatchNormalization: expected 3 channels, got 2 (shape "
+     "(5, 5, 2))"),
+    (layers.BatchNormalization((1, 2)), (5, 4, 3), (4, 5, 3), "BatchNormalization: expected 5 x 4 channels, got 4 x 5 "
+     "(shape (4, 5, 3))"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("layer", "shape", "other", "message"), RUNS, ids=label)
+def test_when_run_on_another_shape(layer, shape, other, message):
+    layer.build(shape)
+    with pytest.raises(ShapeError) as error:
+        layer.forward(np.zeros((2, *other), np.float32), hg.Run(training=True))
+    assert str(error.value) == message
+    with pytest.raises(ShapeError, match=re.escape(message)):
+        layer.build(other)
+
+
+def test_before_it_is_built():
+    with pytest.raises(BuildError) as error:
+        layers.Dense(3, name="head").forward(np.zeros((2, 3)), hg.Run())
+    assert str(error.value) == (
+        "head (Dense): expected a built layer, got one that has no parameters yet; call build(shape) with the input's "
+        "shape, or put it in a model"
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "got"),
+    [
+        (
+            lambda: layers.Dense(3)(np.zeros((2, 3))),
+            "Dense: expected a symbol, as handgrad.Input returns, got ndarray",
+        ),
+        (lambda: layers.Dense(3)(), "Dense: expected a symbol, as handgrad.Input returns, got nothing"),
+        (lambda: layers.Add()([1, 2]), "Add: expected a symbol, as handgrad.Input returns, got list"),
+        (lambda: layers.Add()(), "Add: expected a symbol, as handgrad.Input returns, got nothing"),
+        (
+            lambda: layers.Dense(3)(hg.Input((3,)), hg.Input((3,))),
+            "Dense: expected a symbol, as handgrad.Input returns, got Symbol, Symbol",
+        ),
+    ],
+    ids=["array", "nothing", "list", "merge of nothing", "two symbols"],
+)
+def test_called_on_what_is_no_symbol(call, got):
+    with pytest.raises(BuildError) as error:
+        call()
+    assert (
+        str(error.value) == f"{got}; to run it on an array call build(shape), then forward(x, handgrad.Run())"
+    )

@@ -1,0 +1,198 @@
+"""Kernels and rules broken on purpose, one line each, and the tests that must notice."""
+
+# ruff: noqa: E501 (a table)
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    """A change of source that must turn tests red.
+
+    Attributes
+    ----------
+    name : str
+        What is wrong with it.
+    file : str
+        Below ``src/handgrad``.
+    old, new : str
+        The text that stands exactly once in the file, and what takes its place.
+    tests : str
+        What is run, below ``tests``: files, separated by blanks.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+CONV = "kernels/reference/conv.py"
+WINDOWS = "kernels/reference/windows.py"
+NORM = "kernels/reference/norm.py"
+POOL = "kernels/reference/pool.py"
+ACTIVATION = "kernels/reference/activation.py"
+RECURRENT = "kernels/reference/recurrent.py"
+RESIZE = "kernels/reference/resize.py"
+LOSS = "kernels/reference/loss.py"
+UPDATE = "kernels/reference/update.py"
+BN = "layers/norm.py"
+EXECUTOR = "graph/executor.py"
+
+GRADIENTS = "layers/test_gradients.py"
+LOOPS = "kernels/test_brute_force.py"
+PROTOCOL = "kernels/test_protocol.py"
+BN_TESTS = "layers/test_batch_normalization.py"
+RULES = "kernels/test_update.py optim/test_rules.py"
+LOSSES = "kernels/test_loss.py losses/test_losses.py"
+
+MUTANTS = [
+    # convolution
+    Mutant("the last row of taps is dropped", CONV,
+           "for i in range(window.kernel[0]):", "for i in range(max(window.kernel[0] - 1, 1)):", LOOPS),
+    Mutant("the backward goes over the filter's columns in reverse", CONV,
+           "dP[tap(window, i, j, (oh, ow))]", "dP[tap(window, i, kw - 1 - j, (oh, ow))]", GRADIENTS),
+    Mutant("the gradient of the input overwrites where places overlap", CONV,
+           "+= row[:, :, :, j, :]", "= row[:, :, :, j, :]", GRADIENTS),
+    Mutant("the gradient of the input keeps the padding", CONV,
+           "return crop(dP, window)", "return dP[:, : shape[1], : shape[2], :]", GRADIENTS),
+    Mutant("channels are dealt out to groups in turn", CONV,
+           "xp.reshape(pixels, (n * oh * ow, kw, groups, c // groups))",
+           "xp.matrix_transpose(xp.reshape(pixels, (n * oh * ow, kw, c // groups, groups)))", LOOPS),
+    Mutant("stride is taken for one", WINDOWS,
+           "rows = slice(i * dh, i * dh + (oh - 1) * sh + 1, sh)",
+           "rows = slice(i * dh, i * dh + oh)", LOOPS),
+    Mutant("dilation is left out", WINDOWS,
+           "columns = slice(j * dw, j * dw + (ow - 1) * sw + 1, sw)",
+           "columns = slice(j, j + (ow - 1) * sw + 1, sw)", LOOPS),
+    Mutant("\"same\" puts the odd pixel first", "geometry.py",
+           "((t // 2, t - t // 2) for t in total)", "((t - t // 2, t // 2) for t in total)", "test_geometry.py"),
+    Mutant("one place too many", "geometry.py",
+           "return (h + sum(ph) - eh) // sh + 1,", "return -(-(h + sum(ph) - eh) // sh) + 1,", "test_geometry.py"),
+    Mutant("filters forget the input channels at first", "layers/conv.py",
+           "fans = kh * kw * cg,", "fans = kh * kw,", "layers/test_initializers.py"),
+    # batch normalization
+    Mutant("dx without the term through the mean", NORM,
+           "((dbeta + xhat * dgamma) / m, dy.dtype)", "((xhat * dgamma) / m, dy.dtype)", GRADIENTS),
+    Mutant("dx without the term through the variance", NORM,
+           "((dbeta + xhat * dgamma) / m, dy.dtype)", "((dbeta + 0 * xhat) / m, dy.dtype)", GRADIENTS),
+    Mutant("the batch is normalized by the unbiased variance", NORM,
+           "var = xp.sum(centred * centred, axis=0, dtype=wide) / m",
+           "var = xp.sum(centred * centred, axis=0, dtype=wide) / (m - 1)", BN_TESTS),
+    Mutant("dgamma by x instead of xhat", NORM,
+           "dgamma = xp.sum(dy * xhat, axis=0, dtype=wide)",
+           "dgamma = xp.sum(dy * (xhat + 1), axis=0, dtype=wide)", GRADIENTS),
+    Mutant("the mean is rounded to float32", NORM,
+           "return (x - high) - low", "return x - high", BN_TESTS),
+    Mutant("the variance as a difference of squares", NORM,
+           "centred = _centre(x, mean)\n", "centred = xp.sqrt(xp.abs(x * x - xp.astype(mean * mean, x.dtype)))\n", BN_TESTS),
+    Mutant("a frozen layer's backward uses the batch formula", BN,
+           "kernels.batch_norm_backward_constant if saved.constant else", "kernels.batch_norm_backward if False else",
+           GRADIENTS),
+    Mutant("the running variance is biased whatever was asked for", BN,
+           "saved.var * (m / (m - 1)) if", "saved.var if", BN_TESTS),
+    Mutant("inference moves the running statistics", BN,
+           "if saved.constant or m == 0:", "if m == 0:", BN_TESTS),
+    Mutant("momentum weighs the batch", BN,
+           "self.momentum * running.value + (1 - self.momentum) * batch",
+           "(1 - self.momentum) * running.value + self.momentum * batch", BN_TESTS),
+    Mutant("one value per channel is let through", BN,
+           "if m == 1:", "if m < 0:", BN_TESTS),
+    Mutant("what forward saved moves with a later commit", BN,
+           "return self.running_mean.value.flatten(),", "return self.running_mean.value.reshape(-1),", BN_TESTS),
+    # pooling
+    Mutant("of equal maxima the last takes the gradient", POOL,
+           "larger = (real(v) > real(y))", "larger = (real(v) >= real(y))", "kernels/test_pool.py"),
+    Mutant("the padding of max pooling is zero", POOL,
+           "P = pad(x, window, -np.inf)", "P = pad(x, window, 0.0)", LOOPS),
+    Mutant("NaN is not the maximum", POOL,
+           " | (xp.isnan(v) & ~xp.isnan(y))", "", PROTOCOL),
+    Mutant("padding always counts in the average", POOL,
+           "1.0 if count_padding else 0.0", "1.0", LOOPS),
+    Mutant("the backward of average pooling divides by nothing", POOL,
+           "share = dy / _counts(", "share = dy * 1 + 0 * _counts(", GRADIENTS),
+    # activations
+    Mutant("softmax backward is the diagonal alone", ACTIVATION,
+           "return y * (dy - xp.sum(dy * y, axis=-1, keepdims=True))", "return y * (1 - y) * dy", GRADIENTS),
+    Mutant("softmax without the shift by the maximum", ACTIVATION,
+           "e = xp.exp(x - xp.max(real(x), axis=-1, keepdims=True))", "e = xp.exp(x)", "kernels/test_activation.py"),
+    Mutant("ELU's derivative without alpha", ACTIVATION,
+           "dy * (alpha * xp.exp(_at_most_zero(x)))", "dy * xp.exp(_at_most_zero(x))", GRADIENTS),
+    Mutant("ReLU hides NaN", ACTIVATION,
+           "where(real(x) <= 0, _zero(x), x)", "where(real(x) > 0, x, _zero(x))", PROTOCOL),
+    Mutant("ReLU passes the gradient at 0", ACTIVATION,
+           "where(real(y) <= 0, _zero(dy), dy)", "where(real(y) < 0, _zero(dy), dy)", "kernels/test_activation.py"),
+    Mutant("softplus overflows", ACTIVATION,
+           "return xp.where(real(x) > 0, x, _zero(x)) + xp.log1p(xp.exp(-_magnitude(x)))",
+           "return xp.log1p(xp.exp(x))", "kernels/test_activation.py"),
+    Mutant("tanh's derivative forgets the square", ACTIVATION,
+           "return dy * (1 - y * y)", "return dy * (1 - y)", GRADIENTS),
+    Mutant("ELU's default alpha is 0.1", "layers/activation.py",
+           "alpha: float = 1.0", "alpha: float = 0.1", "layers/test_activations.py"),
+    # the other layers
+    Mutant("dropout does not rescale", "layers/dropout.py",
+           "x.dtype.type(1 / keep)", "x.dtype.type(1)", "layers/test_dropout.py"),
+    Mutant("dropout's backward forgets the mask", "layers/dropout.py",
+           "return dy if saved.mask is None else dy * saved.mask", "return dy", GRADIENTS),
+    Mutant("the gradient does not go back in time", RECURRENT,
+           "arrived = xp.matmul(D_t, xp.matrix_transpose(U))", "arrived = 0 * D_t", GRADIENTS),
+    Mutant("the gradient goes back through U instead of its transpose", RECURRENT,
+           "arrived = xp.matmul(D_t, xp.matrix_transpose(U))", "arrived = xp.matmul(D_t, U)", GRADIENTS),
+    Mutant("truncation lets one step more through", RECURRENT,
+           "slices = 1 if truncate is None else truncate + 1", "slices = 1 if truncate is None else truncate + 2",
+           GRADIENTS),
+    Mutant("upsampling takes one gradient of a block", RESIZE,
+           "return xp.sum(blocks, axis=(2, 4))", "return blocks[:, :, 0, :, 0, :]", GRADIENTS),
+    Mutant("a bias takes the mean of the gradients", "kernels/reference/dense.py",
+           "return column_sum(array_namespace(dy).reshape(dy, (rows, k)))",
+           "return column_sum(array_namespace(dy).reshape(dy, (rows, k))) / rows", GRADIENTS),
+    Mutant("gradients do not add up", "layers/parameter.py",
+           "self.grad += gradient", "self.grad[...] = gradient", "layers/test_contract.py"),
+    # graphs
+    Mutant("a fan-out keeps the last gradient", EXECUTOR,
+           "grads[i] = dx_i if grads[i] is None else grads[i] + dx_i", "grads[i] = dx_i", "graph/test_gradients.py"),
+    Mutant("a fan-out adds into what a layer returned", EXECUTOR,
+           "grads[i] = dx_i if grads[i] is None else grads[i] + dx_i",
+           "grads[i] = dx_i if grads[i] is None else grads[i].__iadd__(dx_i)", "graph/test_gradients.py"),
+    Mutant("every gradient is computed whether needed or not", EXECUTOR,
+           "into = any(needed[i] for i in node.inputs)", "into = True", "graph/test_gradients.py"),
+    Mutant("all dropouts drop alike", EXECUTOR,
+           "rng=run.rng.child(node.name)", "rng=run.rng", "layers/test_dropout.py"),
+    Mutant("a state that does not fit is loaded in part", "graph/graph.py",
+           "if missing or unknown or wrong or kinds:", "if missing or unknown or kinds:", "graph/test_state.py"),
+    Mutant("gradcheck with an upstream gradient of ones", "testing/gradcheck.py",
+           'u = rng.child("upstream").normal(y.shape, dtype=np.float64)\n        grads',
+           "u = np.ones(y.shape)\n        grads", "testing/test_gradcheck.py"),
+    Mutant("gradcheck takes NaN for right", "testing/gradcheck.py",
+           "np.inf if np.isnan(error) else error", "error", "testing/test_gradcheck.py"),
+    # losses
+    Mutant("the gradient of cross entropy is a sum", LOSS,
+           "dz = (e / s * xp.sum(t, axis=1, keepdims=True) - t) / n",
+           "dz = e / s * xp.sum(t, axis=1, keepdims=True) - t", LOSSES),
+    Mutant("cross entropy without the shift by the maximum", LOSS,
+           "z = z - xp.max(real(z), axis=1, keepdims=True)\n", "z = z - 0\n", LOSSES),
+    Mutant("label smoothing spreads over the wrong classes alone", LOSS,
+           "t = (1 - smoothing) * t + smoothing / k", "t = (1 - smoothing) * t + smoothing * (1 - t) / (k - 1)", LOSSES),
+    Mutant("mean squared error with half its gradient", LOSS,
+           "2 * d / _size(z)", "d / _size(z)", LOSSES),
+    # optimizers
+    Mutant("Adam without bias correction", UPDATE,
+           "p -= lr / (1 - beta_1**t) * (m / (np.sqrt(v) / math.sqrt(1 - beta_2**t) + epsilon))",
+           "p -= lr * (m / (np.sqrt(v) + epsilon))", RULES),
+    Mutant("Adam corrects by its beta, not by the step", UPDATE,
+           "lr / (1 - beta_1**t)", "lr / (1 - beta_1)", RULES),
+    Mutant("momentum damps the gradient", UPDATE,
+           "b += (1 - dampening) * g", "b += (1 - momentum) * g", RULES),
+    Mutant("Nesterov does not look ahead", UPDATE,
+           "(g + momentum * b if nesterov else b)", "b", RULES),
+    Mutant("the decay of AdamW is part of the gradient", UPDATE,
+           "    if decoupled:\n", "    if False:\n", RULES),
+    Mutant("weight decay takes biases and normalizations, too", "optim/optimizer.py",
+           "return float(self.weight_decay) if span.decay else 0.0", "return float(self.weight_decay)",
+           "optim/test_step.py"),
+    Mutant("clipping never scales down", "optim/optimizer.py",
+           "return min(1.0, float(self.global_clipnorm)", "return max(1.0, float(self.global_clipnorm)",
+           "optim/test_step.py"),
+]  # fmt: skip
