@@ -8,7 +8,9 @@ import handgrad
 import pytest
 
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-MODULES = [m.name for m in pkgutil.walk_packages(handgrad.__path__, "handgrad.") if m.name != "handgrad.__main__"]
+MODULES = [
+    m.name for m in pkgutil.walk_packages(handgrad.__path__, "handgrad.") if m.name != "handgrad.__main__"
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

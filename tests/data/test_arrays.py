@@ -64,6 +64,18 @@ def test_all_kinds_keep_the_protocol(tmp_path):
     assert not isinstance(np.zeros(3), Dataset)
 
 
+def test_all_labels_are_at_hand(tmp_path):
+    x, y = np.zeros((3, 2)), [2, 0, 1]
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    for data in (
+        ArrayDataset(x, y),
+        NpyDataset(tmp_path / "x.npy", y),
+        NpyDataset(tmp_path / "x.npy", tmp_path / "y.npy"),
+    ):
+        assert data.labels.tolist() == y
+
+
 def test_class_names_are_kept():
     assert ArrayDataset(np.zeros((1, 2)), [0], class_names=["a", "b"]).class_names == ("a", "b")
     assert ArrayDataset(np.zeros((1, 2)), [0]).class_names is None

@@ -50,6 +50,12 @@ def test_images_are_read_only_when_asked_for(folder):
     )
 
 
+def test_images_are_32_by_32_in_colour_unless_said_otherwise(folder):
+    data = ImageFolder(folder)
+    assert data.shape == (32, 32, 3)
+    assert data.batch(np.arange(3))[0].shape == (3, 32, 32, 3)
+
+
 @pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("RGBA", 4)])
 def test_the_mode_sets_the_channels(folder, mode, channels):
     data = ImageFolder(folder, 6, mode=mode)

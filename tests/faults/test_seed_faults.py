@@ -123,6 +123,11 @@ def test_04_the_first_batch_counts_once_and_the_variance_kept_is_chosen():
     rejects(check, counted_twice)
     _, biased = right(x, 0.9, running_variance="biased")
     np.testing.assert_allclose(biased, 0.9 + 0.1 * x.var(axis=0), rtol=1e-12)
+    bn = built(layers.BatchNormalization(momentum=0.9, debias=True), (3,))
+    bn.commit(bn.forward(x, TRAINING)[1])
+    y, _ = bn.forward(x, Run())
+    np.testing.assert_allclose(y.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(y.var(axis=0, ddof=1), 1, rtol=1e-4)
 
 
 def test_05_one_sample_per_feature_is_an_error_not_an_output_of_beta():

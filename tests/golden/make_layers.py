@@ -204,7 +204,7 @@ def _pad(layer, t):
     from torch.nn import functional as F  # noqa: N812
 
     pads = _pads(layer.padding, (1, 1), (1, 1), (1, 1), (1, 1))
-    return _nhwc(F.pad(_nchw(t["x0"]), pads, value=layer.value))
+    return _nhwc(F.pad(_nchw(t["x0"]), pads, value=getattr(layer, "value", 0.0)))
 
 
 def _inputs(t):

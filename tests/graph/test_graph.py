@@ -50,10 +50,17 @@ def test_names_are_numbered_and_given_names_kept():
     assert model["head"].weight.name == "head.weight"
 
 
-def test_a_given_name_that_another_layer_was_numbered_to_is_an_error():
+def test_numbers_leave_out_names_that_were_given():
+    chain = [layers.Dense(3), layers.Dense(3), layers.Dense(3, name="dense_1")]
+    model = hg.Sequential(chain, input_shape=(3,))
+    assert [node.name for node in model.nodes] == ["dense", "dense_2", "dense_1"]
+
+
+@pytest.mark.parametrize("seed", [None, -1, 1.5, True], ids=str)
+def test_seeds_that_mean_nothing(seed):
     with pytest.raises(ArgumentError) as error:
-        hg.Sequential([layers.Dense(3), layers.Dense(3), layers.Dense(3, name="dense_1")], input_shape=(3,))
-    assert str(error.value) == "Graph: expected layers of different names, got two named 'dense_1'"
+        hg.Sequential([layers.Dense(3)], input_shape=(3,), seed=seed)
+    assert str(error.value) == f"Graph seed: expected an int, at least 0, got {seed!r}"
 
 
 def test_an_unknown_name_is_an_error_with_all_names():

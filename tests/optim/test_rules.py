@@ -182,6 +182,7 @@ def test_all_but_the_learning_rate_is_by_keyword(rule):
         rule(0.5, 0.9)
 
 
-def test_sgd_takes_momentum_nesterov_and_dampening_by_position():
-    sgd = SGD(0.5, 0.9, False, 0.1)
-    assert (sgd.learning_rate, sgd.momentum, sgd.nesterov, sgd.dampening) == (0.5, 0.9, False, 0.1)
+def test_sgd_takes_momentum_by_position_and_flags_by_keyword():
+    assert (SGD(0.5, 0.9).learning_rate, SGD(0.5, 0.9).momentum) == (0.5, 0.9)
+    with pytest.raises(TypeError, match="positional"):
+        SGD(0.5, 0.9, True)

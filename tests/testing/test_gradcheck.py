@@ -251,3 +251,44 @@ def test_a_report_prints_a_line_for_every_array():
 def test_a_gradient_that_is_not_finite_is_wrong(method, error):
     with np.errstate(invalid="ignore"), pytest.raises(GradientError, match="got a relative error of inf"):
         gradcheck(Function(error=error), X, method=method)
+
+
+class SumOverTheBatch(layers.Dense):
+    def backward(self, dy, saved, run, *, need_dx=True):
+        return super().backward(dy, saved, run).sum(axis=0, keepdims=True)
+
+
+class NoGradient(layers.Dense):
+    def backward(self, dy, saved, run, *, need_dx=True):
+        super().backward(dy, saved, run)
+
+
+@pytest.mark.parametrize(("kind", "got"), [(SumOverTheBatch, "shape (1, 3)"), (NoGradient, "None")])
+def test_a_gradient_of_another_shape_is_wrong(kind, got):
+    with pytest.raises(GradientError) as error:
+        gradcheck(kind(2), normal(4, 3))
+    assert str(error.value) == (
+        f"{kind.__name__} in training: expected dL/dx of x's shape (4, 3), got {got}; "
+        "backward returns a gradient for every number of its input"
+    )
+
+
+class SlightlyOff(layers.Dense):
+    def backward(self, dy, saved, run, *, need_dx=True):
+        return super().backward(dy, saved, run) * (1 + 1e-8)
+
+
+def test_an_error_in_the_eighth_digit_is_found():
+    with pytest.raises(GradientError):
+        gradcheck(SlightlyOff(2), normal(4, 3))
+
+
+def test_a_frozen_normalization_is_checked_with_statistics_that_are_not_those_it_began_with():
+    class WithoutS(layers.BatchNormalization):
+        def backward(self, dy, saved, run, *, need_dx=True):
+            return super().backward(dy, saved._replace(s=np.ones_like(saved.s)), run)
+
+    bn = WithoutS(epsilon=1e-12)
+    bn.freeze()
+    with pytest.raises(GradientError):
+        gradcheck(bn, normal(4, 3))

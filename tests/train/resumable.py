@@ -28,7 +28,7 @@ def fit(trainer, folder, first=(), last=()):
     """Train with augmentation until the early stop, which puts the first epoch's weights back."""
     x, y = images(120)
     early = EarlyStopping("loss", mode="max", patience=STOPS_AFTER - 1, restore_best_weights=True)
-    kept = [early, HistoryWriter(folder), Checkpoint(folder, "val_loss")]
+    kept = [early, HistoryWriter(folder), Checkpoint(folder, "loss")]
     trainer.fit(
         x[:88],
         y[:88],
@@ -55,7 +55,7 @@ class Slow(Callback):
 
 
 def main(folder, how, number):
-    """Train and be killed: after so many steps, or when so many files have been written but not yet renamed."""
+    """Train and be killed after so many steps, or when so many files written and the next not renamed."""
     if how == "step":
         fit(new_trainer(), folder, first=[At(number, kill)])
     elif how == "write":

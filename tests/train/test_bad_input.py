@@ -24,8 +24,16 @@ FITS = {
         {},
         "Sequential: expected a batch of shape (n, 4), got shape (4,); add the batch axis with x[None]",
     ),
-    "labels too large": ((X, Y + 5), {}, "CrossEntropy: expected labels in 0..2, got 7; the model has 3 outputs"),
-    "labels below 0": ((X, Y - 1), {}, "CrossEntropy: expected labels in 0..2, got -1; the model has 3 outputs"),
+    "labels too large": (
+        (X, Y + 5),
+        {},
+        "CrossEntropy: expected labels in 0..2, got 7; the model has 3 outputs",
+    ),
+    "labels below 0": (
+        (X, Y - 1),
+        {},
+        "CrossEntropy: expected labels in 0..2, got -1; the model has 3 outputs",
+    ),
     "labels that are no integers": (
         (X, Y + 0.5),
         {},
@@ -34,7 +42,8 @@ FITS = {
     "one-hot labels of other classes": (
         (X, np.eye(4)[Y]),
         {},
-        "CrossEntropy: expected labels of shape (12,), or (12, 3) for one-hot labels or probabilities, got (12, 4); "
+        "CrossEntropy: expected labels of shape (12,), or (12, 3) for one-hot labels or probabilities, "
+        "got (12, 4); "
         "the model has 3 outputs",
     ),
     "too few labels": ((X, Y[:5]), {}, "data: expected a label for each of 12 images, got 5 labels"),
@@ -207,7 +216,8 @@ NAMES = {
     ),
     "optimizer": (
         {"optimizer": "adamax"},
-        "optimizer: expected one of SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW or an Optimizer, got 'adamax'",
+        "optimizer: expected one of SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW or an Optimizer, got "
+        "'adamax'",
     ),
     "metric": (
         {"metrics": ["acc"]},
@@ -223,11 +233,13 @@ NAMES = {
     ),
     "list of lists": (
         {"metrics": [["accuracy"]]},
-        "metrics: expected one of accuracy, top5_accuracy, mean_absolute_error or a function, got ['accuracy']",
+        "metrics: expected one of accuracy, top5_accuracy, mean_absolute_error or a function, got "
+        "['accuracy']",
     ),
     "one name twice": (
         {"metrics": [second, second]},
-        "metrics: expected a name for each, other than loss, got second again; give the function another name",
+        "metrics: expected a name for each, other than loss, got second again; give the function "
+        "another name",
     ),
     "group": (
         {"optimizer": optim.SGD(groups=[optim.Group("conv.*")])},
@@ -284,5 +296,6 @@ def test_images_need_their_channel_axis():
     with pytest.raises(ShapeError) as error:
         hg.Trainer(model, "cross_entropy").fit(x[..., 0], y)
     assert str(error.value) == (
-        "Sequential: expected a batch of shape (n, 8, 8, 1), got shape (4, 8, 8); add the channel axis with x[..., None]"
+        "Sequential: expected a batch of shape (n, 8, 8, 1), got shape (4, 8, 8); add the channel axis "
+        "with x[..., None]"
     )

@@ -4,7 +4,7 @@ import pytest
 
 import handgrad as hg
 from handgrad.errors import NonFiniteError
-from handgrad.train import Callback, HistoryWriter, History
+from handgrad.train import Callback, History, HistoryWriter
 from tests.train.parts import At, Recorder, dense, points
 
 X, Y = points(8)
@@ -34,7 +34,13 @@ def test_the_first_is_told_first_and_of_the_end_last():
     order = [(name, call) for name, call, *_ in calls]
     pairs = ["train_begin", "epoch_begin", "batch_begin", "batch_end", "epoch_end"]
     told = [(name, call) for call in pairs for name in ("1", "2")]
-    assert order == [("1", "set_trainer"), ("2", "set_trainer"), *told, ("2", "train_end"), ("1", "train_end")]
+    assert order == [
+        ("1", "set_trainer"),
+        ("2", "set_trainer"),
+        *told,
+        ("2", "train_end"),
+        ("1", "train_end"),
+    ]
 
 
 def test_a_callback_that_does_nothing_changes_nothing():
@@ -46,7 +52,9 @@ def test_a_callback_that_does_nothing_changes_nothing():
 
 def test_training_can_be_stopped_after_a_step():
     trainer, recorder = hg.Trainer(dense(), "cross_entropy"), Recorder()
-    trainer.fit(X, Y, epochs=3, batch_size=2, callbacks=[At(6, lambda t: setattr(t, "stop_training", True)), recorder])
+    trainer.fit(
+        X, Y, epochs=3, batch_size=2, callbacks=[At(6, lambda t: setattr(t, "stop_training", True)), recorder]
+    )
     assert recorder.names().count("batch_end") == 6
     assert recorder.names()[-1] == "train_end"
     assert (trainer.progress.epoch, trainer.progress.batch) == (1, 2)

@@ -33,7 +33,9 @@ def test_the_best_model_is_kept(tmp_path):
     x, y = images(32)
     weights, checkpoint = Weights(), Checkpoint(tmp_path, "score", "max", about={"classes": ["0", "1"]})
     trainer = hg.Trainer(cnn(), "cross_entropy", "adam")
-    trainer.fit(x, y, epochs=5, batch_size=16, callbacks=[Script([1, 3, float("nan"), 2, 3]), weights, checkpoint])
+    trainer.fit(
+        x, y, epochs=5, batch_size=16, callbacks=[Script([1, 3, float("nan"), 2, 3]), weights, checkpoint]
+    )
     assert (checkpoint.best, checkpoint.best_epoch) == (3, 1)
     best = hg.load(checkpoint.best_path)
     for name, value in best.state().items():

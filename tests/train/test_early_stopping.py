@@ -7,7 +7,7 @@ import handgrad as hg
 from handgrad import optim
 from handgrad.errors import ArgumentError
 from handgrad.train import Callback, EarlyStopping
-from tests.train.parts import Recorder, Script, cnn, dense, images, points
+from tests.train.parts import At, Recorder, Script, cnn, dense, images, points
 
 NAN = float("nan")
 
@@ -44,7 +44,9 @@ def test_when_it_stops(values, options, epochs, best):
     assert early.best == (None if best is None else values[best])
 
 
-@pytest.mark.parametrize(("name", "epochs"), [("val_accuracy", 2), ("accuracy", 2), ("val_loss", 3), ("score", 3)])
+@pytest.mark.parametrize(
+    ("name", "epochs"), [("val_accuracy", 2), ("accuracy", 2), ("val_loss", 3), ("score", 3)]
+)
 def test_more_of_an_accuracy_is_better_and_less_of_all_else(name, epochs):
     class Falling(Callback):
         def on_epoch_end(self, epoch, logs):
@@ -90,7 +92,9 @@ def test_the_best_weights_and_statistics_are_put_back(values, best):
 
 def test_without_it_the_last_weights_stay():
     trainer, weights = hg.Trainer(dense(), "cross_entropy"), Weights()
-    trainer.fit(*points(), epochs=3, callbacks=[Script([1, 2, 3]), weights, EarlyStopping("score", patience=2)])
+    trainer.fit(
+        *points(), epochs=3, callbacks=[Script([1, 2, 3]), weights, EarlyStopping("score", patience=2)]
+    )
     for name, value in trainer.model.state().items():
         np.testing.assert_array_equal(value, weights.states[-1][name])
 
@@ -122,11 +126,25 @@ def test_a_fit_after_one_that_ended_goes_on_waiting():
     assert trainer.history.epochs == 4
 
 
+def test_a_fit_that_is_resumed_before_it_was_to_stop_is_not_stopped(tmp_path):
+    early = EarlyStopping("score")
+    trainer = hg.Trainer(dense(), "cross_entropy")
+    stop = At(2, lambda t: setattr(t, "stop_training", True))
+    trainer.fit(*points(), epochs=3, callbacks=[stop, Script([2, 1, 3]), early])
+    trainer.save(tmp_path / "c")
+    again = hg.Trainer(dense(), "cross_entropy")
+    again.load(tmp_path / "c")
+    again.fit(*points(), epochs=3, initial_epoch=0, callbacks=[Script([2, 1, 3]), EarlyStopping("score")])
+    assert again.history.epochs == 3
+
+
 def test_a_quantity_that_is_not_there_is_an_error():
     trainer = hg.Trainer(dense(), "cross_entropy", metrics=["accuracy"])
     with pytest.raises(ArgumentError) as error:
         trainer.fit(*points(), callbacks=[EarlyStopping()])
-    assert str(error.value) == "monitor: expected one of loss, accuracy, got 'val_loss'; pass validation= to fit"
+    assert (
+        str(error.value) == "monitor: expected one of loss, accuracy, got 'val_loss'; pass validation= to fit"
+    )
     with pytest.raises(ArgumentError) as error:
         trainer.fit(*points(), callbacks=[EarlyStopping("acc")])
     assert str(error.value) == "monitor: expected one of loss, accuracy, got 'acc'"
@@ -135,7 +153,7 @@ def test_a_quantity_that_is_not_there_is_an_error():
 def test_another_mode_is_refused():
     with pytest.raises(ArgumentError) as error:
         EarlyStopping(mode="most")
-    assert str(error.value) == "mode: expected \"auto\", \"min\" or \"max\", got 'most'"
+    assert str(error.value) == 'mode: expected "auto", "min" or "max", got \'most\''
 
 
 def test_others_are_told_of_the_last_epoch():

@@ -91,7 +91,9 @@ def test_dropout_is_off(trainer):
 
 def test_a_normalization_that_was_never_trained_is_told_of():
     trainer = hg.Trainer(cnn(), "cross_entropy")
-    with pytest.warns(UserWarning, match="^bn \\(BatchNormalization\\): the running statistics are still mean 0"):
+    with pytest.warns(
+        UserWarning, match="^bn \\(BatchNormalization\\): the running statistics are still mean 0"
+    ):
         trainer.evaluate(*images(10))
 
 
@@ -108,4 +110,7 @@ def test_values_that_are_not_finite_show_in_the_result_without_warnings():
 def test_it_can_be_had_without_a_trainer():
     x, y = points()
     result = evaluate(dense(), CrossEntropy(), {"right": Accuracy()}, x, y)
-    assert result["right"] == hg.Trainer(dense(), "cross_entropy", metrics=["accuracy"]).evaluate(x, y)["accuracy"]
+    assert (
+        result["right"]
+        == hg.Trainer(dense(), "cross_entropy", metrics=["accuracy"]).evaluate(x, y)["accuracy"]
+    )

@@ -28,7 +28,9 @@ def handler():
 
 def test_the_step_that_runs_is_finished(tmp_path):
     trainer, stop, recorder = hg.Trainer(dense(), "cross_entropy"), StopOnInterrupt(), Recorder()
-    trainer.fit(X, Y, epochs=3, batch_size=4, callbacks=[stop, At(4, interrupt), recorder, Checkpoint(tmp_path)])
+    trainer.fit(
+        X, Y, epochs=3, batch_size=4, callbacks=[stop, At(4, interrupt), recorder, Checkpoint(tmp_path)]
+    )
     assert stop.interrupted
     assert recorder.names().count("batch_end") == 4
     where = load_checkpoint(tmp_path / "last.safetensors").progress["where"]

@@ -50,7 +50,9 @@ def test_a_bar_moves_in_a_terminal(monkeypatch):
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
     assert re.search(r"epoch 1/2 .*\d/3 loss \d\.\d{4}  accuracy \d\.\d{4} .* left", plain)
     for i in range(2):
-        assert f"epoch {i + 1}/2  loss {history['loss'][i]:.4f}  accuracy {history['accuracy'][i]:.4f}" in plain
+        assert (
+            f"epoch {i + 1}/2  loss {history['loss'][i]:.4f}  accuracy {history['accuracy'][i]:.4f}" in plain
+        )
     assert text.endswith("\x1b[2K")  # the bar is gone
 
 
@@ -91,7 +93,15 @@ def test_standard_error_is_the_default(capsys):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (0.4, "0 s"), (59.4, "59 s"), (59.6, "1:00 min"), (185, "3:05 min"), (3599.7, "1:00 h"), (3720, "1:02 h")],
+    [
+        (0, "0 s"),
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1:00 min"),
+        (185, "3:05 min"),
+        (3599.7, "1:00 h"),
+        (3720, "1:02 h"),
+    ],
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text

@@ -44,13 +44,16 @@ def test_the_loop_runs_in_its_order():
             calls.append("end")
 
     model = dense()
-    for name in ("forward", "zero_grad", "backward", "commit"):
 
-        def spy(*args, name=name, method=getattr(model, name), **options):
+    def spied(name, method):
+        def spy(*args, **options):
             calls.append(name)
             return method(*args, **options)
 
-        setattr(model, name, spy)
+        return spy
+
+    for name in ("forward", "zero_grad", "backward", "commit"):
+        setattr(model, name, spied(name, getattr(model, name)))
     hg.Trainer(model, Loss(), Optimizer(0.1)).fit(*points(8), batch_size=4, callbacks=[Told()])
     step = ["begin", "forward", "loss", "zero_grad", "backward", "commit", "step", "end"]
     assert calls == 2 * step
@@ -141,8 +144,10 @@ class TestTheLastBatch:
         with pytest.raises(ShapeError) as error:
             self.trainer().fit(*points(9), batch_size=4)
         assert str(error.value) == (
-            "bn (BatchNormalization): expected at least 2 values per channel in training, got 1; its variance is 0 "
-            "and the output would not depend on the input: use larger batches or drop_last=True, freeze() the "
+            "bn (BatchNormalization): expected at least 2 values per channel in training, got 1; its "
+            "variance is 0 "
+            "and the output would not depend on the input: use larger batches or drop_last=True, "
+            "freeze() the "
             "layer, or normalize over fewer axes"
         )
 
@@ -236,7 +241,9 @@ class TestDatasets:
         x, y = images(20)
         for i, (image, label) in enumerate(zip(x, y, strict=True)):
             (tmp_path / str(label)).mkdir(exist_ok=True)
-            Image.fromarray(np.rint(image[..., 0] * 255).astype(np.uint8)).save(tmp_path / str(label) / f"{i}.png")
+            Image.fromarray(np.rint(image[..., 0] * 255).astype(np.uint8)).save(
+                tmp_path / str(label) / f"{i}.png"
+            )
         folder = ImageFolder(tmp_path, 8, mode="L")
         trainer = trained(model=cnn(), x=folder, batch_size=8, validation=folder)
         read, labels = folder.batch(np.arange(20))
@@ -256,7 +263,9 @@ class TestDatasets:
             def batch(self, indices):
                 return x[indices], y[indices]
 
-        assert_same(everything(trained(x=Own(), validation=Own())), everything(trained(x=x, y=y, validation=(x, y))))
+        assert_same(
+            everything(trained(x=Own(), validation=Own())), everything(trained(x=x, y=y, validation=(x, y)))
+        )
 
 
 def test_a_transform_changes_training_batches_and_no_others():
@@ -301,7 +310,7 @@ def test_a_group_may_wait_for_frozen_layers():
 
 
 def test_a_model_that_is_frozen_or_has_no_parameters_is_left_alone():
-    x, y = points()
+    x, _ = points()
     model = dense()
     model.freeze()
     before = model.state()

@@ -45,7 +45,7 @@ def main() -> None:
     """Run the command line; what goes wrong is one line on standard error and exit code 1."""
     warnings.showwarning = _show_warning
     try:
-        app()
+        app(prog_name="handgrad")
     except (HandgradError, OSError) as error:
         print(f"handgrad: {error}", file=sys.stderr)
         sys.exit(1)

@@ -11,7 +11,9 @@ from handgrad.data.datasets.mnist import mnist
 from handgrad.data.image_folder import ImageFolder
 from handgrad.data.images import read_image
 from handgrad.data.loader import Loader
+from handgrad.data.mapped import MappedDataset
 from handgrad.data.npy import NpyDataset
+from handgrad.data.transform_config import from_config, to_config
 from handgrad.data.transforms import (
     Compose,
     Cutout,
@@ -19,8 +21,6 @@ from handgrad.data.transforms import (
     RandomCrop,
     RandomFlip,
     Transform,
-    from_config,
-    to_config,
 )
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "ImageFolder",
     "ImageSet",
     "Loader",
+    "MappedDataset",
     "Normalize",
     "NpyDataset",
     "RandomCrop",

@@ -1,4 +1,4 @@
-"""Data sets from arrays in memory, and how arrays of any kind become batches."""
+"""Data sets from arrays in memory."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from handgrad.data.dataset import Dataset
+from handgrad.data.samples import check_lengths, numeric, to_labels, to_samples
 from handgrad.errors import ArgumentError, DataError
-from handgrad.graph import to_float
 from handgrad.typing import Array, DTypeLike, Shape
 
 
@@ -28,6 +28,12 @@ class ArrayDataset:
         Names of the classes.
     dtype : dtype, default float32
         Floating-point type of the batches.
+
+    Attributes
+    ----------
+    x, labels : array
+        `x` and `y`, as arrays.
+    class_names : tuple of str or None
 
     Raises
     ------
@@ -52,8 +58,8 @@ class ArrayDataset:
         class_names: Sequence[str] | None = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        self.x, self.y = numeric(x, "images"), numeric(y, "labels")
-        check_lengths(self.x, self.y, "data")
+        self.x, self.labels = numeric(x, "images"), numeric(y, "labels")
+        check_lengths(self.x, self.labels, "data")
         self.scale, self.dtype = scale, np.dtype(dtype)
         self.class_names = None if class_names is None else tuple(class_names)
 
@@ -68,7 +74,8 @@ class ArrayDataset:
 
     def batch(self, indices: Array) -> tuple[Array, Array]:
         """Return the samples and labels at `indices`."""
-        return scaled(self.x[indices], self.scale, self.dtype), to_labels(self.y[indices], self.dtype)
+        x, y = self.x[indices], self.labels[indices]
+        return to_samples(x, self.scale, self.dtype), to_labels(y, self.dtype)
 
 
 def as_dataset(x: Any, y: Any = None, *, dtype: DTypeLike = np.float32) -> Dataset:
@@ -109,37 +116,3 @@ def as_dataset(x: Any, y: Any = None, *, dtype: DTypeLike = np.float32) -> Datas
             do="give y as well",
         )
     return ArrayDataset(x, y, dtype=dtype)
-
-
-def scaled(x: Array, scale: float | None, dtype: np.dtype[Any]) -> Array:
-    """Return ``scale*x`` in `dtype`; without a scale as `handgrad.graph.to_float` does, as models do."""
-    return to_float(x, dtype) if scale is None else x.astype(dtype, copy=False) * dtype.type(scale)
-
-
-def to_labels(y: Array, dtype: np.dtype[Any]) -> Array:
-    """Return integers as int64 and other targets in `dtype`."""
-    return y.astype(dtype if y.dtype.kind == "f" else np.int64, copy=False)
-
-
-def numeric(values: Any, what: str) -> Array:
-    """Return `values` as an array, or raise DataError if they are no real numbers."""
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        got = f"a {type(values).__name__} of rows of different shapes"
-    else:
-        if array.dtype.kind in "buif":
-            return array
-        got = f"dtype {array.dtype}"
-    raise DataError("data", expected=f"{what} as an array of numbers", got=got)
-
-
-def check_lengths(x: Array, y: Array, where: str) -> None:
-    """Raise DataError unless `x` and `y` are as many, and some."""
-    if x.ndim == 0 or y.ndim == 0:
-        what = "images" if x.ndim == 0 else "labels"
-        raise DataError(where, expected=f"an array of {what}", got="a single number")
-    if len(x) != len(y):
-        raise DataError(where, expected=f"a label for each of {len(x)} images", got=f"{len(y)} labels")
-    if len(x) == 0:
-        raise DataError(where, expected="at least one image", got="none")

@@ -11,8 +11,11 @@ from handgrad.typing import Array, Shape
 class Dataset(Protocol):
     """Samples with labels, asked for by index.
 
-    Any object with these three members is one; no base class is needed. Where the classes have names, a
-    member ``class_names`` (tuple of str) says them.
+    Any object with these three members is one; no base class is needed. Two more may be there, or be None:
+
+    - ``labels``, an array of all the labels, at hand without reading a sample: a trainer checks them before
+      its first step;
+    - ``class_names``, a tuple of str, where the classes have names.
     """
 
     def __len__(self) -> int:

@@ -25,7 +25,7 @@ class ImageFolder:
         ``path/CLASS/.../IMAGE``: each directory in it is a class, and every image below that one of its.
         Classes are numbered in the order of their names. Hidden files and directories (``.name``) are passed
         over, and so are files without the ending of an image.
-    size : int or (height, width)
+    size : int or (height, width), default (32, 32)
         Of every image; see `read_image` for how it is brought to it.
     mode : "L", "RGB" or "RGBA", default "RGB"
         Channels: 1, 3 or 4.
@@ -44,7 +44,7 @@ class ImageFolder:
         be read.
     """
 
-    def __init__(self, path: str | Path, size: int | Pair, *, mode: str = "RGB") -> None:
+    def __init__(self, path: str | Path, size: int | Pair = (32, 32), *, mode: str = "RGB") -> None:
         check_mode(mode)
         self.size, self.mode = pair(size, "ImageFolder size"), mode
         classes = _classes(Path(path))

@@ -9,6 +9,7 @@ import numpy as np
 
 from handgrad.errors import ArgumentError, DataError
 from handgrad.geometry import Pair
+from handgrad.pixels import to_float
 from handgrad.typing import Array
 
 if TYPE_CHECKING:
@@ -58,8 +59,7 @@ def read_image(path: str | Path, size: Pair | None = None, *, mode: str = "RGB")
     if size is not None:
         image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.BILINEAR)
     pixels = np.asarray(image)
-    scaled: Array = np.divide(pixels.reshape(*pixels.shape[:2], CHANNELS[mode]), 255, dtype=np.float32)
-    return scaled
+    return to_float(pixels.reshape(*pixels.shape[:2], CHANNELS[mode]), np.float32)
 
 
 def check_mode(mode: str) -> None:

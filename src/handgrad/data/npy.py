@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.data.arrays import check_lengths, numeric, scaled, to_labels
+from handgrad.data.samples import check_lengths, numeric, to_labels, to_samples
 from handgrad.errors import DataError
 from handgrad.typing import Array, DTypeLike, Shape
 
@@ -27,6 +27,12 @@ class NpyDataset:
     scale, class_names, dtype : optional
         As for `ArrayDataset`: uint8 is divided by 255 by default.
 
+    Attributes
+    ----------
+    x, labels : array
+        Both memory-mapped where they are in files.
+    class_names : tuple of str or None
+
     Raises
     ------
     DataError
@@ -44,12 +50,12 @@ class NpyDataset:
         dtype: DTypeLike = np.float32,
     ) -> None:
         self.x = _open(x_path)
-        self.y = (
+        self.labels = (
             _open(y_path_or_array)
             if isinstance(y_path_or_array, str | Path)
             else numeric(y_path_or_array, "labels")
         )
-        check_lengths(self.x, self.y, str(x_path))
+        check_lengths(self.x, self.labels, str(x_path))
         self.scale, self.dtype = scale, np.dtype(dtype)
         self.class_names = None if class_names is None else tuple(class_names)
 
@@ -67,8 +73,8 @@ class NpyDataset:
         indices = np.asarray(indices)
         order = np.argsort(indices, kind="stable")
         rows, back = indices[order], np.argsort(order)
-        x, y = np.asarray(self.x[rows])[back], np.asarray(self.y[rows])[back]
-        return scaled(x, self.scale, self.dtype), to_labels(y, self.dtype)
+        x, y = np.asarray(self.x[rows])[back], np.asarray(self.labels[rows])[back]
+        return to_samples(x, self.scale, self.dtype), to_labels(y, self.dtype)
 
 
 def _open(path: str | Path) -> Array:

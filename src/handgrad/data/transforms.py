@@ -7,7 +7,9 @@ configuration.
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
+import math
+from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -16,7 +18,7 @@ from handgrad.data.arrays import ArrayDataset
 from handgrad.data.dataset import Dataset
 from handgrad.errors import ArgumentError, DataError, ShapeError
 from handgrad.rng import Stream
-from handgrad.typing import Array, Config, is_integer
+from handgrad.typing import Array, is_integer
 
 
 class Transform(Protocol):
@@ -38,7 +40,11 @@ class Normalize:
     Raises
     ------
     ArgumentError
-        If they are not as many, or a `std` is not above 0.
+        If they are no finite numbers or not as many, or a `std` is not above 0.
+
+    Notes
+    -----
+    Training and test images need the same: see `MappedDataset`.
 
     Examples
     --------
@@ -54,7 +60,7 @@ class Normalize:
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        mean, std = (tuple(map(float, np.atleast_1d(v))) for v in (self.mean, self.std))
+        mean, std = _per_channel(self.mean, "mean"), _per_channel(self.std, "std")
         if len(mean) != len(std):
             raise ArgumentError(
                 "Normalize", expected=f"a std for each of {len(mean)} means", got=f"{len(std)}"
@@ -122,7 +128,7 @@ class RandomFlip:
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1:
+        if not _is_number(self.probability) or not 0 <= self.probability <= 1:
             raise ArgumentError(
                 "RandomFlip", expected="a probability from 0 to 1", got=repr(self.probability)
             )
@@ -195,6 +201,8 @@ class Cutout:
     def __post_init__(self) -> None:
         if not is_integer(self.size) or self.size < 1:
             raise ArgumentError("Cutout", expected="a size of at least 1", got=repr(self.size))
+        if not _is_number(self.fill):
+            raise ArgumentError("Cutout", expected="a fill that is a finite number", got=repr(self.fill))
 
     def __call__(self, x: Array, rng: Stream) -> Array:
         """Return the images, each with a square covered."""
@@ -214,6 +222,9 @@ class Compose:
     transforms: tuple[Transform, ...]
 
     def __post_init__(self) -> None:
+        several = isinstance(self.transforms, list | tuple)
+        if not several or not all(callable(transform) for transform in self.transforms):
+            raise ArgumentError("Compose", expected="a list of transforms", got=repr(self.transforms))
         object.__setattr__(self, "transforms", tuple(self.transforms))
 
     def __call__(self, x: Array, rng: Stream) -> Array:
@@ -223,61 +234,25 @@ class Compose:
         return x
 
 
-BY_NAME = {kind.__name__: kind for kind in (Normalize, RandomFlip, RandomCrop, Cutout, Compose)}
-
-
-def to_config(transform: Transform) -> Config:
-    """Return what JSON can hold of a transform, for `from_config`.
-
-    Raises
-    ------
-    ArgumentError
-        If it is none of this module's.
-
-    Examples
-    --------
-    >>> to_config(RandomCrop(2, mode="edge"))
-    {'class': 'RandomCrop', 'padding': 2, 'mode': 'edge'}
-    """
-    if isinstance(transform, Compose):
-        return {"class": "Compose", "transforms": [to_config(t) for t in transform.transforms]}
-    if isinstance(transform, Normalize | RandomFlip | RandomCrop | Cutout):
-        values = {f.name: getattr(transform, f.name) for f in fields(transform)}
-        plain = {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
-        return {"class": type(transform).__name__, **plain}
-    raise ArgumentError(
-        "transform",
-        expected=f"one of {', '.join(BY_NAME)}, which a configuration can name",
-        got=type(transform).__name__,
-    )
-
-
-def from_config(config: Config) -> Transform:
-    """Return the transform that `to_config` described.
-
-    Raises
-    ------
-    ArgumentError
-        If its class or one of its fields is unknown, a field is missing, or a value means nothing.
-    """
-    values: dict[str, Any] = dict(config)
-    name = values.pop("class", None)
-    if name not in BY_NAME:
-        raise ArgumentError("transform", expected=f"a class of {', '.join(BY_NAME)}", got=repr(name))
-    known = [f.name for f in fields(BY_NAME[name])]
-    if unknown := [field for field in values if field not in known]:
-        raise ArgumentError(name, expected=f"fields of {', '.join(known)}", got=", ".join(unknown))
-    required = [f.name for f in fields(BY_NAME[name]) if f.default is MISSING]
-    if missing := [field for field in required if field not in values]:
-        raise ArgumentError(name, expected=f"a value for {', '.join(missing)}", got="none")
-    if name == "Compose":
-        values["transforms"] = [from_config(c) for c in values["transforms"]]
-    transform: Transform = BY_NAME[name](**values)
-    return transform
-
-
 def _images(x: Array, where: str) -> Array:
     """Return `x`, or raise ShapeError if it is no batch of images."""
     if x.ndim != 4:
         raise ShapeError(where, expected="images (n, height, width, channels)", got=f"shape {x.shape}")
     return x
+
+
+def _is_number(value: Any) -> bool:
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    return real and bool(-math.inf < value < math.inf)
+
+
+def _per_channel(values: Any, what: str) -> tuple[float, ...]:
+    """Return one number or several as a tuple, or raise ArgumentError if they are none."""
+    try:
+        numbers = np.atleast_1d(values)
+    except ValueError:  # rows of different lengths
+        numbers = np.empty(0)
+    if numbers.dtype.kind in "iuf" and numbers.ndim == 1 and numbers.size and np.isfinite(numbers).all():
+        return tuple(map(float, numbers))
+    expected = f"{what} as one finite number per channel"
+    raise ArgumentError("Normalize", expected=expected, got=repr(values))

@@ -15,8 +15,9 @@ from handgrad.graph.summary import summary
 from handgrad.graph.symbol import Symbol, name_source
 from handgrad.layers import Buffer, Init, Layer, Merge, Parameter, Run
 from handgrad.layers.parameter import pack
+from handgrad.pixels import to_float
 from handgrad.rng import Stream
-from handgrad.typing import Array, DTypeLike, Shape
+from handgrad.typing import Array, DTypeLike, Shape, is_integer
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +97,10 @@ class Graph:
                 raise BuildError(
                     f"Graph {what}", expected="one symbol", got=got, do="begin with handgrad.Input(shape)"
                 )
+        if not is_integer(seed) or seed < 0:
+            raise ArgumentError("Graph seed", expected="an int, at least 0", got=repr(seed))
         self.name = name
-        self.seed = seed
+        self.seed = int(seed)
         self.dtype = np.dtype(dtype)
         self.input_shape = inputs.shape
         self.output_shape = outputs.shape
@@ -299,7 +302,7 @@ class Graph:
         run : Run, optional
             How the layers run.
         """
-        if batch_size < 1:
+        if not is_integer(batch_size) or batch_size < 1:
             raise ArgumentError("predict batch_size", expected="an int, at least 1", got=repr(batch_size))
         run = run or Run()
         self._check_shape(np.shape(x))
@@ -309,17 +312,12 @@ class Graph:
     def intermediates(self, x: Array, run: Run | None = None) -> dict[str, Array]:
         """Return the output of every node for one batch, by name: a way to look inside."""
         outputs: dict[str, Array] = {}
-        self.forward(x, run or Run(), keep=False, watch=lambda node, y: outputs.update({node.name: y}))
+        self.forward(x, run or Run(), keep=False, watch=lambda node, y: outputs.update({node.name: y.copy()}))
         return outputs
 
     def summary(self) -> str:
         """Return a table of the layers, their output shapes and costs, and the totals."""
         return summary(self)
-
-
-def to_float(x: Array, dtype: np.dtype[Any]) -> Array:
-    """Return numbers in `dtype`; bytes (uint8) are pixels and divided by 255, so that 255 gives exactly 1."""
-    return np.divide(x, 255, dtype=dtype) if x.dtype == np.uint8 else x.astype(dtype, copy=False)
 
 
 def _order(inputs: Symbol, outputs: Symbol) -> Iterator[Node]:
@@ -354,6 +352,7 @@ def _order(inputs: Symbol, outputs: Symbol) -> Iterator[Node]:
 def _names(order: list[Symbol]) -> list[str]:
     """Return a unique name for every symbol; two layers that were given the same one are a mistake."""
     owners: dict[str, Layer | None] = {}
+    given = {symbol.layer.name for symbol in order if symbol.layer and not symbol.label}
     names = []
     for symbol in order:
         layer = symbol.layer
@@ -362,7 +361,7 @@ def _names(order: list[Symbol]) -> list[str]:
         if name in owners and layer.name == name and owners[name] is not layer:
             raise ArgumentError("Graph", expected="layers of different names", got=f"two named {name!r}")
         number = 0
-        while name in owners:
+        while name in owners or (name in given and layer.name != name and not symbol.label):
             number += 1
             name = f"{wanted}_{number}"
         owners[name] = layer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from handgrad import layers
 from handgrad.errors import CheckpointError
@@ -31,7 +32,10 @@ def model_config(model: Graph) -> Config:
             entry["shares"] = first[id(node.layer)]
         else:
             first[id(node.layer)] = node.name
-            entry |= {"class": type(node.layer).__name__, "config": node.layer.config()}
+            kind = type(node.layer)
+            entry |= {"class": kind.__name__, "config": node.layer.config()}
+            if getattr(layers, kind.__name__, None) is not kind:
+                entry["module"] = kind.__module__
         nodes.append(entry)
     return {
         "version": VERSION,
@@ -43,7 +47,7 @@ def model_config(model: Graph) -> Config:
     }
 
 
-def model_from_config(config: Config, custom_objects: Mapping[str, type[Layer]] | None = None) -> Graph:
+def model_from_config(config: Config, custom_objects: Mapping[str, type] | None = None) -> Graph:
     """Return a new model.
 
     Parameters
@@ -51,7 +55,7 @@ def model_from_config(config: Config, custom_objects: Mapping[str, type[Layer]] 
     config : dict
         From `model_config`.
     custom_objects : mapping of str to class, optional
-        Layers that are not of handgrad, by the names of their classes.
+        Layers and initializers that are not of handgrad, by the names of their classes.
 
     Raises
     ------
@@ -76,13 +80,23 @@ def model_from_config(config: Config, custom_objects: Mapping[str, type[Layer]] 
     return Graph(inputs, values[-1], seed=config["seed"], dtype=config["dtype"], name=config["name"])
 
 
-def _layer(entry: Config, custom_objects: Mapping[str, type[Layer]]) -> Layer:
-    kind = custom_objects.get(entry["class"]) or getattr(layers, entry["class"], None)
+def _layer(entry: Config, custom_objects: Mapping[str, type]) -> Layer:
+    name = entry["class"]
+    kind = custom_objects.get(name, None if "module" in entry else getattr(layers, name, None))
     if not (isinstance(kind, type) and issubclass(kind, Layer)):
         raise CheckpointError(
             entry["name"],
             expected="a layer of handgrad",
-            got=f"class {entry['class']}",
-            do=f'pass custom_objects={{"{entry["class"]}": {entry["class"]}}}',
+            got=f"class {name}{' of ' + entry['module'] if 'module' in entry else ''}",
+            do=f'pass custom_objects={{"{name}": {name}}}',
         )
-    return kind.from_config(entry["config"])
+    return kind.from_config({k: _custom(v, custom_objects) for k, v in entry["config"].items()})
+
+
+def _custom(value: Any, custom_objects: Mapping[str, type]) -> Any:
+    """Return the user's own initializer where `value` is the configuration of one."""
+    if not isinstance(value, dict) or value.get("class") not in custom_objects:
+        return value
+    fields = dict(value)
+    initializer: Any = custom_objects[fields.pop("class")](**fields)
+    return initializer

@@ -6,11 +6,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from handgrad.errors import CheckpointError
+from handgrad.errors import ArgumentError, CheckpointError
 from handgrad.graph import Graph
 from handgrad.io.config import model_config, model_from_config
 from handgrad.io.tensors import read_tensors, write_tensors
-from handgrad.layers import Layer
 from handgrad.typing import Config
 
 
@@ -41,7 +40,7 @@ def save(model: Graph, path: str | os.PathLike[str], *, about: Mapping[str, Any]
     write_tensors(path, model.state(), {"model": model_config(model), "about": dict(about or {})})
 
 
-def load(path: str | os.PathLike[str], custom_objects: Mapping[str, type[Layer]] | None = None) -> Graph:
+def load(path: str | os.PathLike[str], custom_objects: Mapping[str, type] | None = None) -> Graph:
     """Return the model in a file from `save`, or the one in a checkpoint.
 
     Parameters
@@ -49,7 +48,7 @@ def load(path: str | os.PathLike[str], custom_objects: Mapping[str, type[Layer]]
     path : path
         Of the file.
     custom_objects : mapping of str to class, optional
-        Layers that are not of handgrad, by the names of their classes.
+        Layers and initializers that are not of handgrad, by the names of their classes.
 
     Raises
     ------
@@ -59,9 +58,10 @@ def load(path: str | os.PathLike[str], custom_objects: Mapping[str, type[Layer]]
     tensors, header = _read(path)
     try:
         model = model_from_config(header["model"], custom_objects)
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
+    except (ArgumentError, AttributeError, IndexError, KeyError, TypeError) as error:
+        reason = error if isinstance(error, ArgumentError) else repr(error)
         raise CheckpointError(
-            os.fspath(path), expected="a model as handgrad describes it", got=f"another ({error!r})"
+            os.fspath(path), expected="a model as handgrad describes it", got=f"another ({reason})"
         ) from error
     prefix = header.get("prefix", "")
     model.load_state({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})

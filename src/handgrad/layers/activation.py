@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple
 
+from handgrad.arguments import check_number
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.kernels.protocol import Kernels
 from handgrad.layers.layer import Layer, Run
@@ -94,6 +96,11 @@ class LeakyReLU(Elementwise):
 
     negative_slope: float = 0.01
 
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return `shape`."""
+        check_number(self.where, "negative_slope", self.negative_slope, least=-math.inf)
+        return shape
+
     def _function(self, kernels: Kernels) -> Callable[[Array], Array]:
         return lambda x: kernels.leaky_relu(x, self.negative_slope)
 
@@ -120,6 +127,11 @@ class ELU(Elementwise):
     """
 
     alpha: float = 1.0
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return `shape`."""
+        check_number(self.where, "alpha", self.alpha, least=-math.inf)
+        return shape
 
     def _function(self, kernels: Kernels) -> Callable[[Array], Array]:
         return lambda x: kernels.elu(x, self.alpha)

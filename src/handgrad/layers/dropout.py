@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from handgrad.errors import ArgumentError
+from handgrad.arguments import check_number
 from handgrad.layers.layer import Layer, Run
 from handgrad.typing import Array, Shape
 
@@ -44,10 +44,7 @@ class Dropout(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return `shape`."""
-        if not 0 <= self.rate < 1:
-            raise ArgumentError(
-                f"{self.where} rate", expected="the share that is dropped, 0 <= rate < 1", got=repr(self.rate)
-            )
+        check_number(self.where, "rate", self.rate, below=1.0)
         return shape
 
     def forward(self, x: Array, run: Run) -> tuple[Array, DropoutSaved]:

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from handgrad.errors import BuildError, ShapeError
+from handgrad.arguments import class_arguments
+from handgrad.errors import ArgumentError, BuildError, DataError, ShapeError
 from handgrad.kernels.protocol import Kernels
 from handgrad.kernels.select import default_kernels
 from handgrad.layers.initializers import Initializer, initializer_config
 from handgrad.layers.parameter import Buffer, Init, Parameter
 from handgrad.rng import Stream
-from handgrad.typing import Array, Config, Shape
+from handgrad.typing import Array, Config, Shape, is_integer
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,10 @@ class Layer:
         """Create parameters and buffers for an input of `shape`, with ``init.parameter``."""
 
     def forward(self, x: Any, run: Run) -> tuple[Array, Any]:
-        """Return the output and what `backward` needs, as a NamedTuple."""
+        """Return the output and what `backward` needs, as a NamedTuple.
+
+        Output and saved may share memory with the input and with each other: none of them is to be written.
+        """
         raise NotImplementedError
 
     def backward(self, dy: Array, saved: Any, run: Run, *, need_dx: bool = True) -> Any:
@@ -110,12 +114,22 @@ class Layer:
         init : Init, optional
             Random stream and dtype; seed 0 and float32 by default.
         """
-        shape = _plain(shape)
+        shape = self._plain(shape)
         out = self.output_shape(shape)
         if not self.built:
             self.create(shape, init or Init())
             self.input_shape = shape
         return out
+
+    def _plain(self, shape: Any) -> Any:
+        """Return a shape, or a tuple of shapes, with Python ints."""
+        if not isinstance(shape, tuple | list) or not all(
+            isinstance(n, tuple | list) or is_integer(n) for n in shape
+        ):
+            raise ArgumentError(
+                f"{self.where} shape", expected="a tuple of ints without the batch axis", got=repr(shape)
+            )
+        return tuple(self._plain(n) if isinstance(n, tuple | list) else int(n) for n in shape)
 
     @property
     def built(self) -> bool:
@@ -150,8 +164,9 @@ class Layer:
 
     @classmethod
     def from_config(cls, config: Config) -> Layer:
-        """Return a new layer, not built, from `config`."""
-        return cls(**{name: _tuples(value) for name, value in config.items()})
+        """Return a new layer, not built, from `config`; raise ArgumentError for an argument it has not."""
+        arguments = class_arguments(cls.__name__, [f.name for f in fields(cls) if f.init], config)
+        return cls(**{name: _tuples(value) for name, value in arguments.items()})
 
     def check_input(self, x: Any) -> None:
         """Raise BuildError before `build`, ShapeError if the array `x` does not fit."""
@@ -168,6 +183,14 @@ class Layer:
             )
         if any(np.ndim(x) == 0 for x in batches):
             raise ShapeError(self.where, expected="a batch of inputs", got="a single number")
+        for x in batches:
+            if x.dtype.kind in "biu":
+                raise DataError(
+                    self.where,
+                    expected="floating-point inputs",
+                    got=f"dtype {x.dtype}",
+                    do="convert them: x.astype(np.float32)",
+                )
 
     def __call__(self, *inputs: Any) -> Any:
         """Record this layer on a symbol from `handgrad.Input`; return the symbol of its output."""
@@ -200,11 +223,6 @@ class Merge(Layer):
         if not inputs or not all(hasattr(i, "apply") for i in inputs):
             raise self._not_a_symbol(inputs)
         return inputs[0].apply(self, inputs)
-
-
-def _plain(shape: Any) -> Any:
-    """Return a shape, or a tuple of shapes, with Python ints."""
-    return tuple(_plain(n) if isinstance(n, tuple | list) else int(n) for n in shape)
 
 
 def _plain_config(value: Any) -> Any:

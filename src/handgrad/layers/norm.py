@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from handgrad.arguments import check_number
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.layers.layer import Layer, Run, owned
 from handgrad.layers.parameter import Buffer, Init, Parameter
@@ -46,6 +47,9 @@ class BatchNormalization(Layer):
     running_variance : "unbiased" or "biased", default "unbiased"
         Which estimate of the variance is kept for inference: ``sum((x - mean)^2)/(m - 1)``, as PyTorch, or
         ``/m``, as Keras. The batch itself is always normalized by ``/m``.
+    debias : bool, default False
+        Whether inference leaves out what the running statistics still hold of the mean 0 and variance 1 that
+        they began with, a share of ``momentum**updates``: they are then right from the first batch on.
 
     Attributes
     ----------
@@ -141,6 +145,7 @@ class BatchNormalization(Layer):
     center: bool = True
     scale: bool = True
     running_variance: str = "unbiased"
+    debias: bool = False
 
     gamma: Parameter | None = owned()
     beta: Parameter | None = owned()
@@ -229,7 +234,11 @@ class BatchNormalization(Layer):
                 stacklevel=4,
             )
         # copies: what forward saved must not move with a commit that comes before backward
-        return self.running_mean.value.flatten(), self.running_var.value.flatten()
+        mean, var = self.running_mean.value.flatten(), self.running_var.value.flatten()
+        left = self.momentum ** int(self.updates.value)
+        if not self.debias or left == 1:
+            return mean, var
+        return mean / (1 - left), (var - left) / (1 - left)
 
     def _kept(self, rank: int) -> tuple[int, ...]:
         """Return the kept axes of an array with batch axis, in order, all positive."""
@@ -266,10 +275,8 @@ class BatchNormalization(Layer):
 
     def _check_arguments(self) -> None:
         where = self.where
-        if not 0 <= self.momentum <= 1:
-            raise ArgumentError(f"{where} momentum", expected="a number in 0..1", got=repr(self.momentum))
-        if not self.epsilon > 0:
-            raise ArgumentError(f"{where} epsilon", expected="a number above 0", got=repr(self.epsilon))
+        check_number(where, "momentum", self.momentum, most=1.0)
+        check_number(where, "epsilon", self.epsilon, positive=True)
         if self.running_variance not in ("unbiased", "biased"):
             raise ArgumentError(
                 f"{where} running_variance",

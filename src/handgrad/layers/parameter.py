@@ -55,8 +55,8 @@ class Parameter:
         return self.value.size
 
     def accumulate(self, gradient: Array) -> None:
-        """Add `gradient` to ``grad``."""
-        self.grad += gradient
+        """Add `gradient`, of the same shape, to ``grad``."""
+        self.grad += _same_shape(f"{self.name} gradient", self.shape, gradient)
 
     def zero_grad(self) -> None:
         """Set ``grad`` to zero."""

@@ -116,7 +116,7 @@ class SimpleRNN(Layer):
         self.check_input(x)
         b = self.bias.value if self.bias is not None else None
         h = run.kernels.simple_rnn(x, self.weight.value, self.recurrent_weight.value, b, self.activation)
-        return h if self.return_sequences else h[:, -1, :], SimpleRNNSaved(x, h)
+        return h if self.return_sequences else h[:, -1, :].copy(), SimpleRNNSaved(x, h)
 
     def backward(self, dy: Array, saved: SimpleRNNSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Accumulate dW, dU and db; return dx."""

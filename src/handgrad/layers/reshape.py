@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from handgrad.arguments import check_number
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.geometry import Padding, Pads, check_padding, image_shape, pair, resolve_padding
 from handgrad.layers.layer import Layer, NothingSaved, Run
@@ -79,7 +80,43 @@ class Reshape(Layer):
 
 
 @dataclass(eq=False)
-class ConstantPadding2D(Layer):
+class Padding2D(Layer):
+    """What the padding layers share: pixels around each image."""
+
+    padding: Padding = 1
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape with the padding."""
+        h, w, c = image_shape(shape, self.where)
+        (top, bottom), (left, right) = self._pads()
+        return h + top + bottom, w + left + right, c
+
+    def forward(self, x: Array, run: Run) -> tuple[Array, NothingSaved]:
+        """Return the padded images."""
+        self.check_input(x)
+        return run.kernels.pad2d(x, self._pads(), self._value()), NothingSaved()
+
+    def backward(self, dy: Array, saved: NothingSaved, run: Run, *, need_dx: bool = True) -> Array | None:  # noqa: ARG002
+        """Return the part of dy on the image."""
+        if not need_dx:
+            return None
+        dx: Array = run.kernels.pad2d_backward(dy, self._pads())
+        return dx
+
+    def _value(self) -> float:
+        """Return the value of the pixels added."""
+        return 0.0
+
+    def _pads(self) -> Pads:
+        where = f"{self.where} padding"
+        check_padding(self.padding, where)
+        if isinstance(self.padding, str):
+            raise ArgumentError(where, expected="a number of pixels", got=repr(self.padding))
+        return resolve_padding(self.padding, (1, 1), (1, 1), (1, 1), (1, 1))
+
+
+@dataclass(eq=False)
+class ConstantPadding2D(Padding2D):
     r"""Pixels of one value around each image.
 
     Parameters
@@ -95,38 +132,26 @@ class ConstantPadding2D(Layer):
     :math:`\dot x` is the part of :math:`\dot y` that lies on the image.
     """
 
-    padding: Padding = 1
     value: float = 0.0
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the shape with the padding."""
-        h, w, c = image_shape(shape, self.where)
-        (top, bottom), (left, right) = self._pads()
-        return h + top + bottom, w + left + right, c
+        check_number(self.where, "value", self.value, least=-math.inf)
+        return super().output_shape(shape)
 
-    def forward(self, x: Array, run: Run) -> tuple[Array, NothingSaved]:
-        """Return the padded images."""
-        self.check_input(x)
-        return run.kernels.pad2d(x, self._pads(), self.value), NothingSaved()
-
-    def backward(self, dy: Array, saved: NothingSaved, run: Run, *, need_dx: bool = True) -> Array | None:  # noqa: ARG002
-        """Return the part of dy on the image."""
-        if not need_dx:
-            return None
-        dx: Array = run.kernels.pad2d_backward(dy, self._pads())
-        return dx
-
-    def _pads(self) -> Pads:
-        where = f"{self.where} padding"
-        check_padding(self.padding, where)
-        if isinstance(self.padding, str):
-            raise ArgumentError(where, expected="a number of pixels", got=repr(self.padding))
-        return resolve_padding(self.padding, (1, 1), (1, 1), (1, 1), (1, 1))
+    def _value(self) -> float:
+        return float(self.value)
 
 
 @dataclass(eq=False)
-class ZeroPadding2D(ConstantPadding2D):
-    """Zeros around each image: `ConstantPadding2D` of value 0."""
+class ZeroPadding2D(Padding2D):
+    """Zeros around each image: `ConstantPadding2D` of value 0.
+
+    Parameters
+    ----------
+    padding : int, (int, int) or ((int, int), (int, int)), default 1
+        On every side; on top and bottom, left and right; on each side.
+    """
 
 
 @dataclass(eq=False)

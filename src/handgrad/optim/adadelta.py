@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 
+from handgrad.arguments import check_number
 from handgrad.kernels import Kernels
-from handgrad.optim.arguments import check_number
 from handgrad.optim.optimizer import Optimizer
 from handgrad.optim.schedules import Schedule
 from handgrad.typing import Array

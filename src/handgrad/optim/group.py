@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import KW_ONLY, asdict, dataclass
 from fnmatch import fnmatchcase
 
+from handgrad.arguments import check_number, class_arguments
 from handgrad.errors import ArgumentError
-from handgrad.optim.arguments import check_number, class_arguments
 from handgrad.typing import Config
 
 

@@ -9,11 +9,11 @@ from typing import Any, Self
 
 import numpy as np
 
+from handgrad.arguments import check_number, class_arguments, plain
 from handgrad.errors import ArgumentError, CheckpointError
 from handgrad.kernels import Kernels, default_kernels
 from handgrad.layers.parameter import Parameter
 from handgrad.optim import schedules
-from handgrad.optim.arguments import check_number, class_arguments, plain
 from handgrad.optim.group import Group, check_groups
 from handgrad.optim.schedules import Schedule
 from handgrad.optim.state import Span, State, count

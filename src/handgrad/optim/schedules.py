@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+from handgrad.arguments import check_count, check_number, class_arguments, plain
 from handgrad.errors import ArgumentError
-from handgrad.optim.arguments import check_count, check_number, class_arguments, plain
 from handgrad.typing import Config
 
 

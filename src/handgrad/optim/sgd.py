@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
+from handgrad.arguments import check_number
 from handgrad.errors import ArgumentError
 from handgrad.kernels import Kernels
-from handgrad.optim.arguments import check_number
 from handgrad.optim.optimizer import Optimizer
 from handgrad.optim.schedules import Schedule
 from handgrad.typing import Array
@@ -63,6 +63,7 @@ class SGD(Optimizer):
 
     lr: float | Schedule = 0.01
     momentum: float = 0.0
+    _: KW_ONLY
     nesterov: bool = False
     dampening: float = 0.0
 

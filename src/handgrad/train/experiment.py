@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import shlex
 import time
 from collections.abc import Sequence
 from importlib import metadata
@@ -165,7 +166,7 @@ def open_model(path: str | os.PathLike[str]) -> tuple[Any, Config]:
                 str(path),
                 expected="a run that has ended",
                 got="one without its model",
-                do=f"go on with: handgrad train --resume {path}",
+                do=f"go on with: handgrad train --resume {shlex.quote(str(path))}",
             )
         path = path / "model.safetensors"
     return load(path), load_about(path)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from handgrad import losses, optim
-from handgrad.data import ArrayDataset, Dataset, ImageFolder, Loader, NpyDataset, Transform, as_dataset
+from handgrad.data import Dataset, Loader, Transform, as_dataset
 from handgrad.errors import ArgumentError, CheckpointError, NonFiniteError
 from handgrad.graph import Graph
 from handgrad.io import Checkpoint, load_checkpoint, model_config, save_checkpoint
@@ -373,8 +373,8 @@ class Trainer:
         self.model.check_input(
             np.broadcast_to(np.zeros((), self.model.dtype), (len(dataset), *dataset.shape))
         )
-        if isinstance(dataset, ArrayDataset | NpyDataset | ImageFolder):
-            labels = dataset.labels if isinstance(dataset, ImageFolder) else dataset.y
+        labels = getattr(dataset, "labels", None)
+        if labels is not None:
             self.loss.check((len(dataset), *self.model.output_shape), labels)
 
 

@@ -103,5 +103,5 @@ def _panel(history: Mapping[str, Sequence[float]], name: str, width: int, height
         f"{high - span * i / max(height - 1, 1):7.4g} ┤{''.join(row)}".rstrip() for i, row in enumerate(grid)
     ]
     axis = f"        └{'─' * width}"
-    scale = f"         1{str(epochs).rjust(width - 1)}  epoch"
+    scale = f"         1{(str(epochs) if epochs > 1 else '').rjust(width - 1)}  epoch"
     return "\n".join([head, *rows, axis, scale])

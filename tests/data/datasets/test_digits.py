@@ -6,7 +6,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from handgrad.data import digits
+from handgrad.data import ArrayDataset, digits
 from handgrad.data.datasets import digits as module
 from handgrad.errors import ArgumentError, DataError
 from handgrad.rng import Stream
@@ -24,16 +24,30 @@ def test_shapes_types_and_range():
     assert d.class_names == ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 
 
-def test_stored_bytes_are_sixteenths():
-    stored, scaled = digits(dtype=np.uint8), digits(dtype=np.float64)
-    assert (stored.x_train.dtype, stored.x_train.max()) == (np.uint8, 16)
-    np.testing.assert_array_equal(scaled.x_test, stored.x_test / 16)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_pixels_are_exactly_sixteenths(dtype):
+    k = digits(dtype=dtype).x_train * 16
+    assert k.dtype == dtype
+    assert np.unique(k).tolist() == list(range(17))
+
+
+def test_bytes_go_from_0_to_255_as_of_every_other_set():
+    stored, x = digits(dtype=np.uint8), digits(dtype=np.float64)
+    assert (stored.x_train.dtype, stored.x_train.min(), stored.x_train.max()) == (np.uint8, 0, 255)
+    np.testing.assert_array_equal(stored.x_test, np.rint(x.x_test * 255))
+    np.testing.assert_array_equal(stored.x_train, np.rint(x.x_train * 255))
+
+
+def test_bytes_mean_to_a_data_set_what_numbers_do():
+    stored, x = digits(dtype=np.uint8), digits()
+    from_bytes, _ = ArrayDataset(stored.x_test, stored.y_test).batch(np.arange(360))
+    np.testing.assert_allclose(from_bytes, x.x_test, rtol=0, atol=0.5 / 255 + 1e-6)
 
 
 def test_the_default_division_never_changes():
-    d = digits(dtype=np.uint8)
+    d = digits()
     assert d.y_test[:12].tolist() == [5, 4, 5, 0, 9, 2, 3, 6, 2, 2, 1, 1]
-    assert int(d.x_test.astype(np.int64).sum()) == 112_355
+    assert (d.x_test * 16).sum(dtype=np.float64) == 112_355
 
 
 def test_every_class_gives_its_share():
@@ -114,6 +128,6 @@ def test_its_source_is_named_beside_it():
 def test_it_is_the_set_that_scikit_learn_ships():
     load_digits = pytest.importorskip("sklearn.datasets").load_digits
     theirs = load_digits()
-    d = digits(dtype=np.uint8)
+    d = digits(dtype=np.float64)
     ours = pieces(d.x_train, d.y_train) | pieces(d.x_test, d.y_test)
-    assert ours == pieces(theirs.images.astype(np.uint8), theirs.target)
+    assert ours == pieces(theirs.images / 16, theirs.target)

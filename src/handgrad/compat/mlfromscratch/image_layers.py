@@ -27,10 +27,8 @@ class Conv2D(ImageLayer):
         Pixels from one place of the filter to the next.
     """
 
-    W = view(
-        "(n_filters, channels, rows, columns).", lambda parts: parts[0].weight.value.transpose(3, 2, 0, 1)
-    )
-    w0 = view("The bias, (n_filters, 1).", lambda parts: parts[0].bias.value[:, None])
+    W = view("(n_filters, channels, rows, columns).", lambda made: made[0].weight.value.transpose(3, 2, 0, 1))
+    w0 = view("The bias, (n_filters, 1).", lambda made: made[0].bias.value[:, None])
 
     def __init__(
         self,

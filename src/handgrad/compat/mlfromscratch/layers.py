@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from handgrad import layers
+from handgrad.compat.mlfromscratch import parts
 from handgrad.compat.mlfromscratch.image_layers import (
     AveragePooling2D,
     ConstantPadding2D,
@@ -18,7 +19,6 @@ from handgrad.compat.mlfromscratch.parts import (
     TO_CHANNELS_FIRST,
     TO_CHANNELS_LAST,
     FanInUniform,
-    FeatureNormalization,
     Transpose,
 )
 from handgrad.errors import ShapeError
@@ -53,8 +53,8 @@ class Dense(Layer):
         Needed in the first layer of a network.
     """
 
-    W = view("The weight, (features, n_units).", lambda parts: parts[0].weight.value)
-    w0 = view("The bias, (1, n_units).", lambda parts: parts[0].bias.value[None, :])
+    W = view("The weight, (features, n_units).", lambda made: made[0].weight.value)
+    w0 = view("The bias, (1, n_units).", lambda made: made[0].bias.value[None, :])
 
     def __init__(self, n_units: int, input_shape: Any = None) -> None:
         super().__init__(input_shape)
@@ -86,10 +86,10 @@ class BatchNormalization(Layer):
     ``running = momentum*running + (1 - momentum)*batch``; inference never moves them.
     """
 
-    gamma = view("Scale, of the input's shape.", lambda parts: _planes(parts[0].gamma.value))
-    beta = view("Shift, of the input's shape.", lambda parts: _planes(parts[0].beta.value))
-    running_mean = view("Of the input's shape.", lambda parts: _planes(parts[0].running_mean.value))
-    running_var = view("Of the input's shape.", lambda parts: _planes(parts[0].running_var.value))
+    gamma = view("Scale, of the input's shape.", lambda made: _planes(made[0].gamma.value))
+    beta = view("Shift, of the input's shape.", lambda made: _planes(made[0].beta.value))
+    running_mean = view("Of the input's shape.", lambda made: _planes(made[0].running_mean.value))
+    running_var = view("Of the input's shape.", lambda made: _planes(made[0].running_var.value))
 
     def __init__(self, momentum: float = 0.99) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class BatchNormalization(Layer):
     def make(self, shape: Shape) -> list[layers.Layer]:
         """Return the normalization over the batch axis."""
         axis = tuple(range(1, len(shape) + 1))
-        return [FeatureNormalization(axis, self.momentum, self.eps, running_variance="biased")]
+        return [parts.BatchNormalization(axis, self.momentum, self.eps, running_variance="biased")]
 
 
 class Flatten(Layer):
@@ -206,11 +206,9 @@ class RNN(Layer):
     `handgrad.layers.Dense`, both without bias. Gradients reach ``x_t`` through later states, too.
     """
 
-    U = view("Weight of the input, (n_units, features).", lambda parts: parts[0].weight.value.T)
-    W = view(
-        "Weight of the state before, (n_units, n_units).", lambda parts: parts[0].recurrent_weight.value.T
-    )
-    V = view("Weight of the output, (features, n_units).", lambda parts: parts[1].weight.value.T)
+    U = view("Weight of the input, (n_units, features).", lambda made: made[0].weight.value.T)
+    W = view("Weight of the state before, (n_units, n_units).", lambda made: made[0].recurrent_weight.value.T)
+    V = view("Weight of the output, (features, n_units).", lambda made: made[1].weight.value.T)
 
     def __init__(
         self, n_units: int, activation: str = "tanh", bptt_trunc: int | None = 5, input_shape: Any = None

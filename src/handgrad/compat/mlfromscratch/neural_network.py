@@ -16,7 +16,7 @@ from handgrad.errors import ArgumentError, BuildError
 from handgrad.graph import Graph
 from handgrad.layers import Init
 from handgrad.rng import Stream
-from handgrad.train import Accuracy, Progress, Trainer
+from handgrad.train import Accuracy, Progress, Trainer, Where
 from handgrad.typing import Array, DTypeLike, is_integer
 
 
@@ -238,13 +238,18 @@ class NeuralNetwork:
 
     def _trainer(self) -> Trainer:
         models = self._current()
-        if models.trainer is None:
+        old = models.trainer
+        if old is None:
             last = self.layers[-1]
             name = last.activation_name if isinstance(last, Activation) else None
             loss, fused = self.loss_function.after(name)
             model = chain(self.layers[:-1], self.dtype, self.layers[0].input_shape) if fused else models.whole
             metrics = [accuracy] if isinstance(self.loss_function, CrossEntropy) else []
             models.trainer = Trainer(model, loss, self.optimizer.rule(), metrics, seed=self.seed)
+        elif old.progress.batch:  # a fit was broken off: the next one begins with a whole epoch
+            models.trainer = Trainer(old.model, old.loss, old.optimizer, old.metrics.values(), seed=self.seed)
+            models.trainer.progress = Where(epoch=old.progress.epoch + 1, step=old.progress.step)
+        assert models.trainer is not None
         return models.trainer
 
 

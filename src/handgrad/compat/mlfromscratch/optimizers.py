@@ -68,6 +68,9 @@ class StochasticGradientDescent(Optimizer):
 
     With :math:`v = (1 - \mu)\,b` this is the heavy ball :math:`b_t = \mu\,b_{t-1} + g_t` at the learning rate
     :math:`(1 - \mu)\,\mathrm{lr}`, which is how it is computed.
+
+    The gradients are those of means. A learning rate that was chosen for a sum over the batch is to be
+    multiplied by the number of samples in it (with `SquareLoss`: by the number of outputs).
     """
 
     learning_rate: float = 0.01

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from handgrad import layers
+from handgrad.errors import ShapeError
 from handgrad.layers import Initializer, Layer, NothingSaved, Run
 from handgrad.layers.norm import BatchNormSaved
 from handgrad.rng import Stream
@@ -50,6 +51,8 @@ class Transpose(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return `shape` in the new order."""
+        if len(shape) != len(self.axes):
+            raise ShapeError(self.where, expected=f"inputs of {len(self.axes)} axes", got=f"shape {shape}")
         return tuple(shape[a] for a in self.axes)
 
     def forward(self, x: Array, run: Run) -> tuple[Array, NothingSaved]:  # noqa: ARG002
@@ -64,7 +67,7 @@ class Transpose(Layer):
 
 
 @dataclass(eq=False)
-class FeatureNormalization(layers.BatchNormalization):
+class BatchNormalization(layers.BatchNormalization):
     """Batch normalization whose running statistics begin as those of the first batch.
 
     ``running = momentum*running + (1 - momentum)*batch`` from the second batch on, so that inference is right
@@ -73,7 +76,7 @@ class FeatureNormalization(layers.BatchNormalization):
 
     def commit(self, saved: BatchNormSaved) -> None:
         """Move the running statistics; the first ones are taken as they are."""
-        if saved.constant or self.updates.value:
+        if saved.constant or self.updates.value or saved.x.size == 0:
             super().commit(saved)
             return
         self.running_mean.assign(saved.mean.reshape(self.running_mean.shape))

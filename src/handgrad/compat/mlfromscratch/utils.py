@@ -45,6 +45,7 @@ def to_categorical(x: Any, n_col: int | None = None) -> Array:
         raise DataError(
             "to_categorical", expected="integers (n,)", got=got, do="convert them with x.astype(int)"
         )
+    x = x.astype(np.int64)
     columns = n_col or int(x.max(initial=-1)) + 1
     if x.size and not 0 <= x.min() <= x.max() < columns:
         raise DataError(

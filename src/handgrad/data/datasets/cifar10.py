@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from handgrad.data.datasets.cache import Archive, File, Source, read
-from handgrad.data.datasets.image_set import ImageSet, check_dtype, scaled
+from handgrad.data.datasets.image_set import ImageSet, check_dtype, pixels
 from handgrad.typing import Array, DTypeLike
 
 BATCH = 30_730_000  # 10,000 records
@@ -77,9 +77,7 @@ def load_cifar(source: Source, *, dtype: DTypeLike = np.float32, folder: Path | 
     contents = read(source, folder)
     x_test, y_test = decode_records(contents.pop("test_batch.bin"))
     x_train, y_train = decode_records(b"".join(contents[name] for name in sorted(contents)))
-    return ImageSet(
-        source.name, scaled(x_train, 255, dtype), y_train, scaled(x_test, 255, dtype), y_test, CLASS_NAMES
-    )
+    return ImageSet(source.name, pixels(x_train, dtype), y_train, pixels(x_test, dtype), y_test, CLASS_NAMES)
 
 
 def decode_records(contents: bytes) -> tuple[Array, Array]:

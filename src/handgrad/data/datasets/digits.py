@@ -11,7 +11,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from handgrad.data.datasets.image_set import ImageSet, check_dtype, scaled
+from handgrad.data.datasets.image_set import ImageSet, check_dtype
 from handgrad.errors import ArgumentError, DataError
 from handgrad.rng import Stream
 from handgrad.typing import Array, DTypeLike, is_integer
@@ -32,7 +32,8 @@ def digits(*, test_size: int = 360, seed: int = 0, dtype: DTypeLike = np.float32
         Chooses them: of each class those that come first in the order
         ``Stream((seed,)).child("digits", label)`` gives it. Both parts stay in the order of the file.
     dtype : dtype, default float32
-        Pixels in [0, 1]; with ``np.uint8`` the stored 0, ..., 16.
+        Pixels in [0, 1], the stored k = 0, ..., 16 as exactly k/16; with ``np.uint8`` in 0, ..., 255, as
+        everywhere, k as 255 k/16 rounded.
 
     Returns
     -------
@@ -56,7 +57,7 @@ def digits(*, test_size: int = 360, seed: int = 0, dtype: DTypeLike = np.float32
     if not is_integer(test_size) or not 1 <= test_size < len(labels):
         raise ArgumentError("digits", expected=f"test_size from 1 to {len(labels) - 1}", got=repr(test_size))
     test = stratified(labels, test_size, Stream((seed,)).child("digits"))
-    x, y = scaled(images[..., None], 16, dtype), labels.astype(np.int64)  # (n, h, w) -> (n, h, w, 1)
+    x, y = _sixteenths(images[..., None], dtype), labels.astype(np.int64)  # (n, h, w) -> (n, h, w, 1)
     return ImageSet("digits", x[~test], y[~test], x[test], y[test], tuple("0123456789"))
 
 
@@ -73,6 +74,12 @@ def stratified(labels: Array, size: int, rng: Stream) -> Array:
         members = np.flatnonzero(labels == label)
         mask[members[rng.child(label).permutation(len(members))[:count]]] = True
     return mask
+
+
+def _sixteenths(k: Array, dtype: DTypeLike) -> Array:
+    if np.dtype(dtype) == np.uint8:
+        return np.rint(k * (255 / 16)).astype(np.uint8)
+    return np.divide(k, 16, dtype=dtype)
 
 
 def _embedded() -> tuple[Array, Array]:

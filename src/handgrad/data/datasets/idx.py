@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from handgrad.data.datasets.cache import Archive, File, Source, read
-from handgrad.data.datasets.image_set import ImageSet, check_dtype, scaled
+from handgrad.data.datasets.image_set import ImageSet, check_dtype, pixels
 from handgrad.errors import DataError
 from handgrad.typing import Array, DTypeLike
 
@@ -58,9 +58,9 @@ def load_idx(
     x_train, y_train, x_test, y_test = (decode_idx(contents[name], name) for name in NAMES)
     return ImageSet(
         source.name,
-        scaled(x_train[..., None], 255, dtype),  # (n, h, w) -> (n, h, w, 1)
+        pixels(x_train[..., None], dtype),  # (n, h, w) -> (n, h, w, 1)
         y_train.astype(np.int64),
-        scaled(x_test[..., None], 255, dtype),
+        pixels(x_test[..., None], dtype),
         y_test.astype(np.int64),
         class_names,
     )

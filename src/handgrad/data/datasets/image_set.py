@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from handgrad.errors import ArgumentError
+from handgrad.pixels import to_float
 from handgrad.typing import Array, DTypeLike
 
 
@@ -18,7 +19,7 @@ class ImageSet:
     ----------
     name : str
     x_train, x_test : (n, height, width, channels) array
-        float32 in [0, 1], unless asked for otherwise.
+        float32 in [0, 1], unless asked for otherwise; uint8 in 0, ..., 255.
     y_train, y_test : (n,) int64 array
         Class numbers.
     class_names : tuple of str
@@ -44,6 +45,6 @@ def check_dtype(dtype: DTypeLike, where: str) -> None:
         raise ArgumentError(where, expected="dtype uint8 or a floating-point type", got=str(np.dtype(dtype)))
 
 
-def scaled(x: Array, white: int, dtype: DTypeLike) -> Array:
-    """Return stored bytes 0, ..., `white` as they are if `dtype` is uint8, else as numbers in [0, 1]."""
-    return x if np.dtype(dtype) == np.uint8 else np.divide(x, white, dtype=dtype)
+def pixels(x: Array, dtype: DTypeLike) -> Array:
+    """Return stored bytes as they are if `dtype` is uint8, else as numbers in [0, 1]."""
+    return x if np.dtype(dtype) == np.uint8 else to_float(x, dtype)

@@ -1,13 +1,13 @@
 r"""Convolution as a sum of shifted matrix products.
 
-With P the padded input, a filter tap (i, j) meets, over all places (a, b) of the window, the pixels
-``P[a*s + i*d, b*s + j*d]``. Written as rows of a matrix that is one product per tap::
+With P the padded input, the taps (i, j) of filter row i meet at place (p, q) the pixels
+``P[p*sh + i*dh, q*sw + j*dw]``. Written as a matrix P_i, a row for each of the ``m = n*oh*ow`` places and
+``kw*c`` columns for the taps of the row, convolution is one product for each filter row::
 
-    y  = sum_ij  P_ij @ w_ij              (m, c) @ (c, k)       m = n*oh*ow places
-    dP_ij   +=   dy @ w_ij^T              (m, k) @ (k, c)
-    dw_ij    =   P_ij^T @ dy              (c, m) @ (m, k)
+    y     =  sum_i  P_i @ w_i          (m, kw*c) @ (kw*c, k)
+    dP_i  =  dy @ w_i^T                (m, k) @ (k, kw*c)          added up where places overlap
+    dw_i  =  P_i^T @ dy                (kw*c, m) @ (m, k)
 
-The taps of one filter row are taken together, ``kw*c`` columns at once: longer products, fewer passes over y.
 No matrix of all ``kh*kw*c`` columns ever exists. Groups are the leading axis of a batched product.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from handgrad.geometry import Window
 from handgrad.kernels.reference.namespace import array_namespace
-from handgrad.kernels.reference.windows import crop, pad, padded_shape, tap
+from handgrad.kernels.reference.windows import crop, pad, padded_shape, pixels_met
 from handgrad.typing import Array, Shape
 
 __all__ = ["conv2d", "conv2d_backward_input", "conv2d_backward_weight"]
@@ -26,7 +26,7 @@ __all__ = ["conv2d", "conv2d_backward_input", "conv2d_backward_weight"]
 def conv2d(x: Array, w: Array, b: Array | None, window: Window, groups: int = 1) -> Array:
     """Return the convolution of images with filters.
 
-    ``y[n, a, b, k] = sum_ijc P[n, a*sh + i*dh, b*sw + j*dw, c] * w[i, j, c, k] + b[k]``
+    ``y[n, p, q, k] = sum_ijc P[n, p*sh + i*dh, q*sw + j*dw, c] * w[i, j, c, k] + b[k]``
 
     Parameters
     ----------
@@ -51,13 +51,14 @@ def conv2d(x: Array, w: Array, b: Array | None, window: Window, groups: int = 1)
     P = pad(x, window)
     y: Any = 0
     for i in range(window.kernel[0]):
-        y = y + xp.matmul(_filter_row(P, window, i, (oh, ow), groups), _weight_row(w, i, groups))
+        P_i, w_i = _pixels(P, window, i, (oh, ow), groups), _filter_row(w, i, groups)
+        y = y + xp.matmul(P_i, w_i)
     y = _ungroup(y, (n, oh, ow, k))  # (g, m, k/g) -> (n, oh, ow, k)
     return y if b is None else y + b
 
 
 def conv2d_backward_input(dy: Array, w: Array, shape: Shape, window: Window, groups: int = 1) -> Array:
-    """Return the gradient of the images: ``dP_ij += dy @ w_ij^T``, then the padding is cut off.
+    """Return the gradient of the images: ``dP_i = dy @ w_i^T`` added up, then the padding is cut off.
 
     Parameters
     ----------
@@ -80,15 +81,15 @@ def conv2d_backward_input(dy: Array, w: Array, shape: Shape, window: Window, gro
     dy = _group(dy, groups)
     dP = xp.zeros(padded_shape(shape, window), dtype=dy.dtype)
     for i in range(kh):
-        row = xp.matmul(dy, xp.matrix_transpose(_weight_row(w, i, groups)))  # (g, m, kw*c/g)
-        row = _ungroup(xp.reshape(row, (groups, n * oh * ow * kw, c // groups)), (n, oh, ow, kw, c))
+        dP_i = xp.matmul(dy, xp.matrix_transpose(_filter_row(w, i, groups)))  # (g, m, kw*c/g)
+        dP_i = _ungroup(xp.reshape(dP_i, (groups, n * oh * ow * kw, c // groups)), (n, oh, ow, kw, c))
         for j in range(kw):
-            dP[tap(window, i, j, (oh, ow))] += row[:, :, :, j, :]
+            dP[pixels_met(window, i, j, (oh, ow))] += dP_i[:, :, :, j, :]
     return crop(dP, window)
 
 
 def conv2d_backward_weight(dy: Array, x: Array, shape: Shape, window: Window, groups: int = 1) -> Array:
-    """Return the gradient of the filters: ``dw_ij = P_ij^T @ dy``.
+    """Return the gradient of the filters: ``dw_i = P_i^T @ dy``.
 
     Parameters
     ----------
@@ -112,30 +113,30 @@ def conv2d_backward_weight(dy: Array, x: Array, shape: Shape, window: Window, gr
     dy = _group(dy, groups)
     dw = []
     for i in range(kh):
-        row = xp.matrix_transpose(_filter_row(P, window, i, size, groups))
-        dw_i = xp.reshape(xp.matmul(row, dy), (groups, kw * cg, k // groups))
-        dw.append(xp.reshape(xp.permute_dims(dw_i, (1, 0, 2)), (kw, cg, k)))
+        P_i = _pixels(P, window, i, size, groups)
+        dw_i = xp.reshape(xp.matmul(xp.matrix_transpose(P_i), dy), (groups, kw * cg, k // groups))
+        dw.append(xp.reshape(xp.permute_dims(dw_i, (1, 0, 2)), (kw, cg, k)))  # (g, kw*cg, k/g) -> (kw, cg, k)
     return xp.stack(dw)
 
 
-def _filter_row(P: Array, window: Window, i: int, size: tuple[int, int], groups: int) -> Array:
-    """Return the pixels that the taps of filter row i meet, as (groups, m, kw*c/groups)."""
+def _pixels(P: Array, window: Window, i: int, size: tuple[int, int], groups: int) -> Array:
+    """Return P_i, the pixels that the taps of filter row i meet, as (groups, m, kw*c/groups)."""
     xp = array_namespace(P)
-    pixels = xp.stack([P[tap(window, i, j, size)] for j in range(window.kernel[1])], axis=3)
-    n, oh, ow, kw, c = pixels.shape
+    P_i = xp.stack([P[pixels_met(window, i, j, size)] for j in range(window.kernel[1])], axis=3)
+    n, oh, ow, kw, c = P_i.shape
     if groups == 1:
-        return xp.reshape(pixels, (1, n * oh * ow, kw * c))
-    pixels = xp.reshape(pixels, (n * oh * ow, kw, groups, c // groups))
-    pixels = xp.permute_dims(pixels, (2, 0, 1, 3))
-    return xp.reshape(pixels, (groups, n * oh * ow, kw * (c // groups)))
+        return xp.reshape(P_i, (1, n * oh * ow, kw * c))
+    P_i = xp.reshape(P_i, (n * oh * ow, kw, groups, c // groups))
+    P_i = xp.permute_dims(P_i, (2, 0, 1, 3))
+    return xp.reshape(P_i, (groups, n * oh * ow, kw * (c // groups)))
 
 
-def _weight_row(w: Array, i: int, groups: int) -> Array:
-    """Return filter row i as (groups, kw*c/groups, k/groups)."""
+def _filter_row(w: Array, i: int, groups: int) -> Array:
+    """Return w_i, filter row i, as (groups, kw*c/groups, k/groups)."""
     xp = array_namespace(w)
     _, kw, cg, k = w.shape
-    row = xp.reshape(w[i, ...], (kw * cg, groups, k // groups))
-    return xp.permute_dims(row, (1, 0, 2))
+    w_i = xp.reshape(w[i, ...], (kw * cg, groups, k // groups))
+    return xp.permute_dims(w_i, (1, 0, 2))
 
 
 def _group(y: Array, groups: int) -> Array:

@@ -25,7 +25,7 @@ covariate shift", ICML 2015.
 
 from __future__ import annotations
 
-from handgrad.kernels.reference.namespace import accumulator, array_namespace
+from handgrad.kernels.reference.namespace import accumulator, array_namespace, column_sum
 from handgrad.typing import Array
 
 __all__ = ["batch_norm", "batch_norm_backward", "batch_norm_backward_constant", "batch_norm_statistics"]
@@ -34,20 +34,21 @@ __all__ = ["batch_norm", "batch_norm_backward", "batch_norm_backward_constant", 
 def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     """Return the mean and the (biased) variance of each column of (m, c), in float64.
 
-    Two passes: sums of squares of raw values lose everything when the mean is large. The first pass is taken
-    over ``x - x[0]``, which is exact or nearly so for values close together, and accumulated in float64.
+    ``sum(x^2)/m - mean^2`` loses everything when the mean is large. Two passes do not: the mean, then the
+    squares of what is left without it; and what is left has a mean d of its own, which is the first pass'
+    rounding error (T. F. Chan, G. H. Golub and R. J. LeVeque, Am. Stat. 37 (1983), 242-247, eq. 1.7).
     """
     xp = array_namespace(x)
     m, wide = x.shape[0], accumulator(x)
-    x0 = x[:1, :]
-    mean = xp.astype(x0[0, :], wide) + xp.sum(x - x0, axis=0, dtype=wide) / m
+    mean = xp.sum(x, axis=0, dtype=wide) / m
     centred = _centre(x, mean)
-    var = xp.sum(centred * centred, axis=0, dtype=wide) / m
-    return mean, var
+    d = xp.sum(centred, axis=0, dtype=wide) / m
+    var = xp.sum(centred * centred, axis=0, dtype=wide) / m - d * d
+    return mean + d, var
 
 
 def batch_norm(x: Array, mean: Array, s: Array, gamma: Array | None, beta: Array | None) -> Array:
-    """Return ``y = gamma*(x - mean)*s + beta``.
+    """Return ``y = gamma*s*(x - mean) + beta``.
 
     Parameters
     ----------
@@ -58,8 +59,7 @@ def batch_norm(x: Array, mean: Array, s: Array, gamma: Array | None, beta: Array
     gamma, beta : (c,) or None
         Scale and shift; 1 and 0 where None.
     """
-    a = _scale(x, s, gamma)
-    y = _centre(x, mean) * a
+    y = _gamma_s(gamma, s, x) * _centre(x, mean)
     return y if beta is None else y + beta
 
 
@@ -82,11 +82,10 @@ def batch_norm_backward(
     dx : (m, c)
     dgamma, dbeta : (c,)
     """
-    xp = array_namespace(dy, x)
     m = x.shape[0]
     xhat = _xhat(x, mean, s)
-    dgamma, dbeta = _sums(dy, xhat)
-    dx = _scale(dy, s, gamma) * (dy - xp.astype((dbeta + xhat * dgamma) / m, dy.dtype))
+    dgamma, dbeta = column_sum(dy * xhat), column_sum(dy)
+    dx = _gamma_s(gamma, s, dy) * (dy - (dbeta + xhat * dgamma) / m)
     return dx, dgamma, dbeta
 
 
@@ -97,35 +96,30 @@ def batch_norm_backward_constant(
 
     Parameters and results as in `batch_norm_backward`.
     """
-    dgamma, dbeta = _sums(dy, _xhat(x, mean, s))
-    return _scale(dy, s, gamma) * dy, dgamma, dbeta
+    xhat = _xhat(x, mean, s)
+    dgamma, dbeta = column_sum(dy * xhat), column_sum(dy)
+    return _gamma_s(gamma, s, dy) * dy, dgamma, dbeta
 
 
 def _centre(x: Array, mean: Array) -> Array:
     """Return x - mean, the mean as two numbers of x's precision: at 1e6 one float32 would be 0.03 off."""
-    xp = array_namespace(x)
-    high = xp.astype(mean, x.dtype)
-    low = xp.astype(mean - high, x.dtype)
+    high = _cast(mean, x)
+    low = _cast(mean - high, x)
     return (x - high) - low
 
 
 def _xhat(x: Array, mean: Array, s: Array) -> Array:
-    """Return xhat = (x - mean)*s."""
-    return _centre(x, mean) * array_namespace(x).astype(s, x.dtype)
+    """Return ``xhat = (x - mean)*s``."""
+    return _centre(x, mean) * _cast(s, x)
 
 
-def _scale(x: Array, s: Array, gamma: Array | None) -> Array:
-    """Return gamma*s in the dtype of x; complex where gamma is."""
-    xp = array_namespace(x)
-    a = s if gamma is None else gamma * s
-    real_x = xp.isdtype(x.dtype, "real floating")
-    return a if real_x and xp.isdtype(a.dtype, "complex floating") else xp.astype(a, x.dtype)
+def _gamma_s(gamma: Array | None, s: Array, like: Array) -> Array:
+    """Return ``gamma*s``, multiplied in float64, in the dtype of `like`."""
+    return _cast(s if gamma is None else gamma * s, like)
 
 
-def _sums(dy: Array, xhat: Array) -> tuple[Array, Array]:
-    """Return dgamma = sum(dy*xhat) and dbeta = sum(dy), accumulated in float64, in the dtype of dy."""
-    xp = array_namespace(dy)
-    wide = accumulator(dy)
-    dgamma = xp.sum(dy * xhat, axis=0, dtype=wide)
-    dbeta = xp.sum(dy, axis=0, dtype=wide)
-    return xp.astype(dgamma, dy.dtype), xp.astype(dbeta, dy.dtype)
+def _cast(a: Array, like: Array) -> Array:
+    """Return `a` in the dtype of `like`, but with its imaginary part: gamma may carry a complex step."""
+    xp = array_namespace(a, like)
+    drops = xp.isdtype(a.dtype, "complex floating") and xp.isdtype(like.dtype, "real floating")
+    return a if drops else xp.astype(a, like.dtype)

@@ -24,6 +24,8 @@ __all__ = [
 def max_pool2d(x: Array, window: Window) -> tuple[Array, Array]:
     """Return ``y[a, b] = max_ij P[a*s + i, b*s + j]`` and which tap it was, the padding being -inf.
 
+    Where an image holds nothing but -inf beside padding, the tap may be one on the padding.
+
     Parameters
     ----------
     x : (n, h, w, c)

@@ -84,22 +84,38 @@ def simple_rnn_backward(
     """
     xp = array_namespace(dh, x)
     n, steps, k = h.shape
-    slices = 1 if truncate is None else truncate + 1
-    arrived = xp.zeros(
-        (slices, n, k), dtype=dh.dtype
-    )  # [j]: what came back j steps (all of them, untruncated)
-    D = []
-    for t in range(steps - 1, -1, -1):
-        if truncate is None:
-            arrived = arrived + dh[None, :, t, :]
-        else:
-            arrived = xp.concat([dh[None, :, t, :], arrived[:-1, ...]])
-        D_t = _DERIVATIVES[f](arrived, h[None, :, t, :])
-        D.append(xp.sum(D_t, axis=0))
-        arrived = xp.matmul(D_t, xp.matrix_transpose(U))
-    D = xp.flip(xp.stack(D, axis=1), axis=1)
+    if truncate is None or truncate >= steps - 1:
+        D = _back(dh, h, U, f)
+    else:
+        D = _back_truncated(dh, h, U, f, truncate)
     before = xp.concat([xp.zeros((n, 1, k), dtype=h.dtype), h[:, :-1, :]], axis=1)
     dx = xp.matmul(D, xp.matrix_transpose(W))
     dW = xp.sum(xp.matmul(xp.matrix_transpose(x), D), axis=0)
     dU = xp.sum(xp.matmul(xp.matrix_transpose(before), D), axis=0)
     return dx, dW, dU, bias_backward(D)
+
+
+def _back(dh: Array, h: Array, U: Array, f: str) -> Array:
+    """Return all D_t, as (n, t, k): ``D_t = f'(a_t) * (dh_t + D_{t+1} @ U^T)``."""
+    xp = array_namespace(dh)
+    n, steps, k = h.shape
+    D_t = xp.zeros((n, k), dtype=dh.dtype)
+    D = []
+    for t in range(steps - 1, -1, -1):
+        D_t = _DERIVATIVES[f](dh[:, t, :] + xp.matmul(D_t, xp.matrix_transpose(U)), h[:, t, :])
+        D.append(D_t)
+    return xp.flip(xp.stack(D, axis=1), axis=1)
+
+
+def _back_truncated(dh: Array, h: Array, U: Array, f: str, K: int) -> Array:
+    """Return all D_t where a gradient goes back K steps: what came back j of them is ``came[j]``."""
+    xp = array_namespace(dh)
+    n, steps, k = h.shape
+    came = xp.zeros((K + 1, n, k), dtype=dh.dtype)
+    D = []
+    for t in range(steps - 1, -1, -1):
+        came = xp.concat([dh[None, :, t, :], came[:-1, ...]])
+        D_t = _DERIVATIVES[f](came, h[None, :, t, :])
+        D.append(xp.sum(D_t, axis=0))
+        came = xp.matmul(D_t, xp.matrix_transpose(U))
+    return xp.flip(xp.stack(D, axis=1), axis=1)

@@ -33,7 +33,7 @@ def padded_shape(shape: Shape, window: Window) -> Shape:
     return n, h + sum(window.pads[0]), w + sum(window.pads[1]), c
 
 
-def tap(window: Window, i: int, j: int, size: tuple[int, int]) -> tuple[slice, ...]:
+def pixels_met(window: Window, i: int, j: int, size: tuple[int, int]) -> tuple[slice, ...]:
     """Return the index of the padded pixels that tap (i, j) meets over all `size` places of the window."""
     (sh, sw), (dh, dw), (oh, ow) = window.strides, window.dilation, size
     rows = slice(i * dh, i * dh + (oh - 1) * sh + 1, sh)
@@ -45,4 +45,4 @@ def taps(window: Window, size: tuple[int, int]) -> Iterator[tuple[int, tuple[sli
     """Yield (number, index) of every tap, row by row."""
     kh, kw = window.kernel
     for t in range(kh * kw):
-        yield t, tap(window, t // kw, t % kw, size)
+        yield t, pixels_met(window, t // kw, t % kw, size)

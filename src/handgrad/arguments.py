@@ -14,14 +14,22 @@ from handgrad.typing import Config, is_integer
 
 
 def check_number(
-    where: str, name: str, value: Any, *, least: float = 0.0, below: float = math.inf, positive: bool = False
+    where: str,
+    name: str,
+    value: Any,
+    *,
+    least: float = 0.0,
+    most: float = math.inf,
+    below: float = math.inf,
+    positive: bool = False,
 ) -> None:
-    """Raise ArgumentError unless `value` is a number in least <= value < below, or in 0 < value < below."""
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    # written so that NaN does not pass
-    if not (number and (value > 0 if positive else least <= value) and value < below):
-        limit = "" if math.isinf(below) else f" and less than {below:g}"
-        relation = "greater than 0" if positive else f"of at least {least:g}"
+    """Raise ArgumentError unless `value` is a finite number within the limits; `positive` leaves out 0."""
+    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not (number and (value > 0 if positive else least <= value) and value <= most and value < below):
+        limit = "" if math.isinf(most) else f" and at most {most:g}"
+        limit = limit if math.isinf(below) else f" and less than {below:g}"
+        relation = "to be a number" if math.isinf(least) else f"of at least {least:g}"
+        relation = "greater than 0" if positive else relation
         raise ArgumentError(where, expected=f"{name} {relation}{limit}", got=repr(value))
 
 

@@ -1,0 +1,45 @@
+"""How arrays of any kind become samples and labels of a batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from handgrad.errors import DataError
+from handgrad.pixels import to_float
+from handgrad.typing import Array
+
+
+def to_samples(x: Array, scale: float | None, dtype: np.dtype[Any]) -> Array:
+    """Return ``scale*x`` in `dtype`; without a scale as models convert it, with bytes as 0, ..., 1."""
+    return to_float(x, dtype) if scale is None else x.astype(dtype, copy=False) * dtype.type(scale)
+
+
+def to_labels(y: Array, dtype: np.dtype[Any]) -> Array:
+    """Return integers as int64 and other targets in `dtype`."""
+    return y.astype(dtype if y.dtype.kind == "f" else np.int64, copy=False)
+
+
+def numeric(values: Any, what: str) -> Array:
+    """Return `values` as an array, or raise DataError if they are no real numbers."""
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        got = f"a {type(values).__name__} of rows of different shapes"
+    else:
+        if array.dtype.kind in "buif":
+            return array
+        got = f"dtype {array.dtype}"
+    raise DataError("data", expected=f"{what} as an array of numbers", got=got)
+
+
+def check_lengths(x: Array, y: Array, where: str) -> None:
+    """Raise DataError unless `x` and `y` are as many, and some."""
+    if x.ndim == 0 or y.ndim == 0:
+        what = "images" if x.ndim == 0 else "labels"
+        raise DataError(where, expected=f"an array of {what}", got="a single number")
+    if len(x) != len(y):
+        raise DataError(where, expected=f"a label for each of {len(x)} images", got=f"{len(y)} labels")
+    if len(x) == 0:
+        raise DataError(where, expected="at least one image", got="none")

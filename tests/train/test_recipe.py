@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from handgrad.data import ImageFolder, RandomCrop
+from handgrad.errors import ArgumentError, CheckpointError, DataError, HandgradError
+from handgrad.train import RECIPES, Recipe, recipe_for
+
+OPTIONS = "expected some of width, dropout, dtype, got"
+FIELDS = (
+    "dataset, model, model_options, epochs, batch_size, lr, weight_decay, label_smoothing, augment, "
+    "image_size, seed"
+)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_are_json_and_back(name):
+    recipe = RECIPES[name]
+    assert recipe.dataset == name
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+    assert recipe.build((32, 32, 3), 10).output_shape == (10,)
+
+
+def test_the_trainer_is_what_the_recipe_says():
+    recipe = Recipe("digits", epochs=3, batch_size=8, lr=0.5, weight_decay=0.25, label_smoothing=0.2, seed=7)
+    model = recipe.build((8, 8, 1), 10)
+    trainer = recipe.trainer(model, 20)
+    assert trainer.loss.config() == {"class": "CrossEntropy", "label_smoothing": 0.2}
+    config = trainer.optimizer.config()
+    assert (config["class"], config["weight_decay"]) == ("AdamW", 0.25)
+    assert (config["lr"]["max_lr"], config["lr"]["steps"]) == (0.5, 3 * 3)
+    assert (model.seed, trainer.rng.key[0]) == (7, 7)
+    assert list(trainer.metrics) == ["accuracy"]
+
+
+def test_known_sets_have_their_recipe():
+    assert recipe_for("digits") == RECIPES["digits"]
+    assert recipe_for("fashion-mnist") == RECIPES["fashion_mnist"]
+    changed = recipe_for("digits", epochs=2, lr=None, seed=5)
+    assert (changed.epochs, changed.lr, changed.seed) == (2, RECIPES["digits"].lr, 5)
+    assert changed.augment == RECIPES["digits"].augment
+
+
+def test_data_of_a_known_set():
+    train, test, classes = recipe_for("digits").data()
+    assert (len(train), len(test), train.shape, classes) == (1437, 360, (8, 8, 1), tuple("0123456789"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for part in ("train", "test"):
+        for name in ("cat", "dog"):
+            (tmp_path / "pets" / part / name).mkdir(parents=True)
+            Image.fromarray(np.zeros((6, 6, 3), np.uint8)).save(tmp_path / "pets" / part / name / "0.png")
+    return tmp_path / "pets"
+
+
+def test_data_of_a_folder(folder):
+    train, test, classes = recipe_for(str(folder), image_size=(5, 4)).data()
+    assert isinstance(train, ImageFolder)
+    assert (train.shape, test.shape, classes) == ((5, 4, 3), (5, 4, 3), ("cat", "dog"))
+    assert recipe_for(str(folder)).data()[0].shape == (32, 32, 3)
+
+
+def test_train_and_test_need_the_same_classes(folder):
+    (folder / "test/dog").rename(folder / "test/wolf")
+    with pytest.raises(DataError) as error:
+        Recipe(str(folder)).data()
+    assert str(error.value) == f"{folder}: expected the classes of train in test, cat, dog, got cat, wolf"
+
+
+def test_a_folder_without_its_parts_is_refused(folder):
+    with pytest.raises(DataError, match="/pets/train/train: expected a folder with one directory per class"):
+        Recipe(str(folder / "train")).data()
+
+
+def test_a_folder_named_like_a_known_set_does_not_stand_in_for_it(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    folder.rename(folder.parent / "digits")
+    assert len(recipe_for("digits").data()[0]) == 1437
+    assert len(recipe_for("./digits").data()[0]) == 2
+
+
+UNKNOWN = (
+    "dataset: expected one of digits, mnist, fashion_mnist, cifar10, or a folder with train and test "
+    "in it, got 'no'"
+)
+
+
+@pytest.mark.parametrize("use", [recipe_for, lambda name: Recipe(name).data()])
+def test_a_set_that_is_neither_is_refused(use):
+    with pytest.raises(ArgumentError) as error:
+        use("no")
+    assert str(error.value) == UNKNOWN
+
+
+WRONG = {
+    "dataset": (5, "dataset: expected a str, got 5"),
+    "model": (None, "model: expected a str, got None"),
+    "model_options": ([], "model_options: expected a dict, got []"),
+    "epochs": (0, "epochs: expected an int, at least 1, got 0"),
+    "batch_size": (2.5, "batch_size: expected an int, at least 1, got 2.5"),
+    "seed": (-1, "seed: expected an int, at least 0, got -1"),
+    "lr": (0, "lr: expected a number above 0, got 0"),
+    "weight_decay": (-0.1, "weight_decay: expected a number of at least 0, got -0.1"),
+    "label_smoothing": (1, "label_smoothing: expected 0 <= number < 1, got 1"),
+    "augment": ("flip", "augment: expected a transform's configuration, got 'flip'"),
+    "image_size": ((5, 0), "image_size: expected a height and a width, positive ints, got (5, 0)"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_values_that_mean_nothing_are_refused(name):
+    value, message = WRONG[name]
+    with pytest.raises(ArgumentError) as error:
+        Recipe(**{"dataset": "digits", name: value})
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("name", ["lr", "weight_decay", "label_smoothing"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, "1", True, None])
+def test_numbers_are_numbers(name, value):
+    with pytest.raises(ArgumentError, match=f"^{name}: expected .*got {value!r}$"):
+        Recipe("digits", **{name: value})
+
+
+@pytest.mark.parametrize("size", [5, [5, 5], (5,), (5, 5, 3), (5.0, 5)])
+def test_a_size_is_a_pair(size):
+    with pytest.raises(ArgumentError, match=r"^image_size: "):
+        Recipe("digits", image_size=size)
+
+
+def test_an_unknown_augmentation_is_refused_at_once():
+    with pytest.raises(ArgumentError) as error:
+        Recipe("digits", augment={"class": "Rotate"})
+    assert str(error.value) == (
+        "transform: expected a class of Normalize, RandomFlip, RandomCrop, Cutout, Compose, got 'Rotate'"
+    )
+    assert Recipe("digits").transform() is None
+    assert Recipe("digits", augment={"class": "RandomCrop", "padding": 2}).transform() == RandomCrop(2)
+
+
+@pytest.mark.parametrize(
+    ("options", "got"),
+    [({"depth": 3}, "'depth'"), ({"seed": 1}, "'seed'"), ({"input_shape": 1}, "'input_shape'")],
+)
+def test_options_that_the_model_does_not_have_are_refused(options, got):
+    with pytest.raises(ArgumentError) as error:
+        Recipe("digits", model_options=options).build((8, 8, 1), 10)
+    assert str(error.value) == f"model_options: {OPTIONS} {got}"
+
+
+def test_an_unknown_model_is_refused():
+    with pytest.raises(ArgumentError) as error:
+        Recipe("digits", model="big").build((8, 8, 1), 10)
+    assert str(error.value) == "model: expected one of small_cnn, got 'big'"
+
+
+class TestRead:
+    def test_a_recipe_by_itself_or_in_a_config(self, tmp_path):
+        recipe = Recipe("digits", image_size=(9, 8), model_options={"width": 3})
+        (tmp_path / "a.json").write_text(json.dumps(recipe.to_json()))
+        (tmp_path / "b.json").write_text(json.dumps({"recipe": recipe.to_json(), "numpy": "2"}))
+        assert Recipe.read(tmp_path / "a.json") == Recipe.read(tmp_path / "b.json") == recipe
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("[1]", "expected a recipe, as an object, got list"),
+            ('{"recipe": 5}', "expected a recipe, as an object, got int"),
+            (
+                "{",
+                "expected a recipe as JSON, got Expecting property name enclosed in double quotes: "
+                "line 1 column 2 (char 1)",
+            ),
+            ('{"epochs": 3}', "expected a field dataset, got epochs"),
+            ("{}", "expected a field dataset, got no fields"),
+            ('{"dataset": "digits", "epoch": 3}', f"expected fields among {FIELDS}, got 'epoch'"),
+        ],
+    )
+    def test_what_is_no_recipe_is_refused(self, tmp_path, text, message):
+        (tmp_path / "r.json").write_text(text)
+        with pytest.raises(HandgradError) as error:
+            Recipe.read(tmp_path / "r.json")
+        assert str(error.value) == f"{tmp_path / 'r.json'}: {message}"
+
+    def test_a_missing_or_binary_file_is_refused(self, tmp_path):
+        with pytest.raises(CheckpointError) as error:
+            Recipe.read(tmp_path / "r.json")
+        assert str(error.value) == f"{tmp_path / 'r.json'}: expected a recipe, got no file there"
+        (tmp_path / "r.json").write_bytes(b"\xff\xfe\x00")
+        with pytest.raises(CheckpointError, match="expected a recipe as JSON, got "):
+            Recipe.read(tmp_path / "r.json")
