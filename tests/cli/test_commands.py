@@ -34,6 +34,15 @@ class TestMain:
         assert result.code == 0
         assert "Usage: handgrad " + command in result.out
 
+    @pytest.mark.parametrize(
+        ("command", "default"),
+        [("train", "runs/DATASET-DATE-TIME"), ("evaluate", "the run's"), ("gradcheck", "every layer")],
+    )
+    def test_help_shows_defaults(self, command, default):
+        """In square brackets they would be taken for markup and left out."""
+        text = re.sub(r"[\s│]+", " ", call(command, "--help").out)
+        assert f"(default: {default})" in text
+
     def test_version(self):
         assert call("--version") == (0, f"handgrad {hg.__version__}\n", "")
 

@@ -52,8 +52,8 @@ def test_more_of_an_accuracy_is_better_and_less_of_all_else(name, epochs):
         def on_epoch_end(self, epoch, logs):
             logs[name] = -float(epoch)
 
-    trainer = hg.Trainer(dense(), "cross_entropy")
-    trainer.fit(*points(), epochs=3, callbacks=[Falling(), EarlyStopping(name)])
+    trainer = hg.Trainer(dense(), "cross_entropy", metrics=["accuracy"])
+    trainer.fit(*points(), epochs=3, validation=points(), callbacks=[Falling(), EarlyStopping(name)])
     assert trainer.history.epochs == epochs
 
 

@@ -55,7 +55,8 @@ def test_the_result_is_that_of_the_model_on_the_test_images(ended):
     digits = hg.data.digits()
     measured = trainer.evaluate(digits.x_test, digits.y_test)
     assert result == {"test_loss": measured["loss"], "test_accuracy": measured["accuracy"]}
-    assert about == {"classes": list("0123456789"), "dataset": "digits", **result}
+    loss = {"class": "CrossEntropy", "label_smoothing": 0.1}
+    assert about == {"classes": list("0123456789"), "dataset": "digits", "loss": loss, **result}
     assert load_about(experiment.model_path) == about
     assert experiment.trainer.history["val_loss"][-1] == result["test_loss"]
 

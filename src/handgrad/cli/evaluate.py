@@ -11,15 +11,15 @@ import typer
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run's folder, or a model file.")],
     dataset: Annotated[
-        str | None, typer.Option(help="Another set, or a folder with test/CLASS/ [default: the run's].")
+        str | None, typer.Option(help="Another set, or a folder with test/CLASS/ (default: the run's).")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Images at once.", min=1)] = 256,
 ) -> None:
     """Measure loss, accuracy and the accuracy of each class on the test images."""
     import numpy as np
 
+    from handgrad import losses
     from handgrad.errors import DataError
-    from handgrad.losses import CrossEntropy
     from handgrad.train import evaluate as measure
     from handgrad.train import open_model, recipe_for
     from handgrad.train.metrics import Accuracy
@@ -33,7 +33,8 @@ def evaluate(
     if len(model.input_shape) != 3:
         raise DataError(str(run), expected="a model of images", got=f"one of inputs {model.input_shape}")
     height, width, _ = model.input_shape
-    _, test, classes = recipe_for(name, image_size=(height, width)).data()
+    size = (height, width) if Path(name).is_dir() else None
+    _, test, classes = recipe_for(name, image_size=size).data()
     outputs: list[np.ndarray] = []
     labels: list[np.ndarray] = []
 
@@ -42,7 +43,8 @@ def evaluate(
         labels.append(y)
         return Accuracy()(z, y)
 
-    result = measure(model, CrossEntropy(), {"accuracy": right}, test, None, batch_size)
+    loss = losses.get(about.get("loss", "cross_entropy"))
+    result = measure(model, loss, {"accuracy": right}, test, None, batch_size)
     print(f"{name}, {len(test):,} test images: loss {result['loss']:.4f}, accuracy {result['accuracy']:.2%}")
     predicted, wanted = np.concatenate(outputs), np.concatenate(labels)
     wide = max(map(len, classes))

@@ -40,7 +40,7 @@ CASES: dict[str, tuple[dict[str, Any], Any]] = {
 def gradcheck(
     what: Annotated[
         list[str] | None,
-        typer.Argument(help="Layers (Conv2D ...), runs or model files [default: every layer]."),
+        typer.Argument(help="Layers (Conv2D ...), runs or model files (default: every layer)."),
     ] = None,
     batch: Annotated[int, typer.Option(help="Inputs in the batch.", min=2)] = 3,
     seed: Annotated[int, typer.Option(help="Of inputs, parameters and directions.")] = 0,

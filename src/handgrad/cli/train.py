@@ -33,7 +33,7 @@ def train(
         Path | None, typer.Option(help="A run's config.json, or a recipe of your own, to train by.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The run's folder [default: runs/DATASET-DATE-TIME].")
+        Path | None, typer.Option(help="The run's folder (default: runs/DATASET-DATE-TIME).")
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Go on with the run in this folder.", metavar="RUN")
@@ -41,8 +41,9 @@ def train(
 ) -> None:
     """Train a convolutional network on images.
 
-    Writes the model, its history and learning curves, and the configuration that makes the same model again
-    into a folder. Ctrl-C saves a checkpoint and ends; --resume goes on, and ends bit for bit where an
+    Writes into a folder: the model, its history and learning curves, and
+    the configuration that makes the same model again. Ctrl-C saves a
+    checkpoint and ends; --resume goes on, and ends bit for bit where an
     unbroken run ends.
     """
     from rich.console import Console
@@ -88,10 +89,11 @@ def train(
         f"{recipe.dataset}; {recipe.epochs} epochs of {recipe.batch_size}; seed {recipe.seed}"
     )
     at = trainer.progress
-    if at.epoch or at.batch:
+    if experiment.ended:
+        console.print("this run has ended")
+    elif at.epoch or at.batch:
         console.print(f"going on at epoch {at.epoch + 1}, batch {at.batch + 1}")
     interrupt = StopOnInterrupt()
-    begun = time.perf_counter()
     result = experiment.run([Progress(Console(stderr=True)), interrupt])
     if result is None:
         console.print(
@@ -99,9 +101,9 @@ def train(
         )
         raise typer.Exit(130)
     curves = _curves(folder, trainer.history, console)
-    accuracy, seconds = result["test_accuracy"], time.perf_counter() - begun
     console.print(
-        f"\ntest accuracy {accuracy:.2%}, loss {result['test_loss']:.4f}, in {seconds:.1f} s\n"
+        f"\ntest accuracy {result['test_accuracy']:.2%}, loss {result['test_loss']:.4f}, "
+        f"in {experiment.seconds:.1f} s\n"
         f"{folder}: model.safetensors, history.csv, history.json, config.json{curves}"
     )
 

@@ -32,7 +32,7 @@ class Parameter:
         Path in the model, ``"stage1.conv2.weight"``; the attribute's name before that.
     """
 
-    __slots__ = ("decay", "grad", "name", "value")
+    __slots__ = ("__weakref__", "decay", "grad", "name", "value")
 
     def __init__(self, value: Array, *, decay: bool = True, name: str = "") -> None:
         # a copy: flat views of it, by which optimizers write, need memory of its own in C order

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
+from weakref import ReferenceType, ref
 
 import numpy as np
 
@@ -69,17 +70,20 @@ class State:
         How often each parameter was moved.
     slots : dict of dict of ndarray
         Each parameter's arrays, by slot, of its own shape and dtype.
+    owners : dict of weak references
+        The parameters that were moved; none yet of a state that was loaded.
     arrangement : Arrangement or None
         That of the parameters moved last.
     """
 
     steps: dict[str, int] = field(default_factory=dict)
     slots: dict[str, dict[str, Array]] = field(default_factory=dict)
+    owners: dict[str, ReferenceType[Parameter]] = field(default_factory=dict)
     arrangement: Arrangement | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # in a copy, views are no longer views of the copied vectors: it is arranged anew
-        return vars(self) | {"arrangement": None}
+        return vars(self) | {"arrangement": None, "owners": {}}
 
     def arrange(
         self,
@@ -104,13 +108,14 @@ class State:
         Raises
         ------
         ArgumentError
-            If a parameter has two names.
+            If a parameter has two names, or what is remembered is another parameter's of the same name.
         CheckpointError
             If what is remembered does not fit a parameter. Nothing has changed in either case.
         """
         if self.arrangement and self.arrangement.is_for(parameters, groups, slots):
             return self.arrangement.spans
         self.check(where, parameters)
+        self._check_owners(where, parameters)
         names = {id(p): name for name, p in parameters.items()}
         for name, p in parameters.items():
             if names[id(p)] != name:
@@ -129,6 +134,7 @@ class State:
             for run in spans(parameters.values())
             for (group, decay, _), members in ((k, list(m)) for k, m in groupby(run, alike))
         ]
+        self.owners |= {name: ref(p) for name, p in parameters.items()}
         self.arrangement = Arrangement(
             [(name, p.value, p.grad, p.decay) for name, p in parameters.items()],
             groups,
@@ -136,6 +142,16 @@ class State:
             arranged,
         )
         return arranged
+
+    def _check_owners(self, where: str, parameters: Mapping[str, Parameter]) -> None:
+        for name, p in parameters.items():
+            if name in self.owners and self.owners[name]() is not p:
+                raise ArgumentError(
+                    where,
+                    expected="the parameters that it moved before",
+                    got=f"another {name}",
+                    do="make an optimizer for each model; load_state(other.state()) goes on from another's",
+                )
 
     def _span(
         self,

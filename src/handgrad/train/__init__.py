@@ -8,13 +8,15 @@ from handgrad.train.callbacks import (
     NonFinite,
     Progress,
     StopOnInterrupt,
+    Stopwatch,
 )
 from handgrad.train.evaluate import evaluate
 from handgrad.train.experiment import Experiment, open_model
 from handgrad.train.history import History
 from handgrad.train.metrics import Accuracy, MeanAbsoluteError, TopKAccuracy
 from handgrad.train.recipe import RECIPES, Recipe, recipe_for
-from handgrad.train.trainer import Trainer, Where
+from handgrad.train.standing import Where
+from handgrad.train.trainer import Trainer
 
 __all__ = [
     "RECIPES",
@@ -30,6 +32,7 @@ __all__ = [
     "Progress",
     "Recipe",
     "StopOnInterrupt",
+    "Stopwatch",
     "TopKAccuracy",
     "Trainer",
     "Where",

@@ -7,7 +7,6 @@ import math
 import os
 import platform
 import shlex
-import time
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 
 from handgrad.errors import CheckpointError
 from handgrad.io import load, load_about, replace_file, save
-from handgrad.train.callbacks import Callback, Checkpoint, HistoryWriter
+from handgrad.train.callbacks import Callback, Checkpoint, HistoryWriter, Stopwatch
 from handgrad.train.recipe import Recipe
 from handgrad.train.trainer import Trainer
 from handgrad.typing import Config
@@ -49,6 +48,8 @@ class Experiment:
         Ready to train, or where the run is.
     class_names : tuple of str
         Of the data.
+    seconds : float
+        Of training, in all its parts, once it has ended.
 
     Raises
     ------
@@ -60,6 +61,7 @@ class Experiment:
 
     def __init__(self, folder: str | os.PathLike[str], recipe: Recipe | None = None) -> None:
         self.folder = Path(folder)
+        self.seconds = 0.0
         exists = self.config_path.is_file()
         if recipe is None and not exists:
             raise CheckpointError(
@@ -90,6 +92,11 @@ class Experiment:
         return self.folder / "model.safetensors"
 
     @property
+    def result_path(self) -> Path:
+        """Where the test results are."""
+        return self.folder / "result.json"
+
+    @property
     def checkpoint(self) -> Checkpoint:
         """What keeps the last state."""
         return Checkpoint(self.folder)
@@ -110,12 +117,17 @@ class Experiment:
         Returns
         -------
         dict of str to float, or None
-            ``"test_loss"`` and ``"test_accuracy"``; None if a callback stopped before the end.
+            ``"test_loss"`` and ``"test_accuracy"``; None if a callback stopped before the end. Of a run that
+            has ended, what it came to then.
         """
         recipe = self.recipe
         if not self.config_path.is_file():
             replace_file(self.config_path, json.dumps(self._config(), indent=1))
-        begun = time.perf_counter()
+        if self.result_path.is_file():
+            ended: dict[str, float] = json.loads(self.result_path.read_text())
+            self.seconds = ended.pop("seconds")
+            return ended
+        watch = Stopwatch()
         if not self.ended:
             self.trainer.fit(
                 self.train_data,
@@ -123,18 +135,19 @@ class Experiment:
                 batch_size=recipe.batch_size,
                 validation=self.test_data,
                 transform=recipe.transform(),
-                callbacks=[*callbacks, HistoryWriter(self.folder), self.checkpoint],
+                callbacks=[*callbacks, watch, HistoryWriter(self.folder), self.checkpoint],
                 initial_epoch=0,
             )
         if not self.ended:
             return None
         measured = self.trainer.evaluate(self.test_data)
         result = {f"test_{name}": value for name, value in measured.items()}
-        about = {"classes": list(self.class_names), "dataset": recipe.dataset, **result}
+        self.seconds = round(watch.seconds, 1)
+        about: Config = {"classes": list(self.class_names), "dataset": recipe.dataset}
+        about |= {"loss": self.trainer.loss.config(), **result}
         save(self.trainer.model, self.model_path, about=about)
-        seconds = round(time.perf_counter() - begun, 1)
         finite = {name: value if math.isfinite(value) else None for name, value in result.items()}
-        replace_file(self.folder / "result.json", json.dumps({**finite, "seconds": seconds}, indent=1))
+        replace_file(self.result_path, json.dumps({**finite, "seconds": self.seconds}, indent=1))
         return result
 
     def _config(self) -> Config:

@@ -33,7 +33,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class TopKAccuracy:
-    """Whether the label's class is among the `k` largest outputs."""
+    """Whether the label's class is among the `k` largest outputs; of equal ones the first count."""
 
     k: int = 5
 
@@ -44,8 +44,10 @@ class TopKAccuracy:
 
     def __call__(self, z: Array, y: Array) -> Array:
         """Return 0 or 1 for every sample."""
-        own = np.take_along_axis(z, _classes(z, y)[..., None], axis=-1)
-        right: Array = ((z > own).sum(axis=-1) < self.k) & ~np.isnan(z).any(axis=-1)
+        label = _classes(z, y)[..., None]
+        own = np.take_along_axis(z, label, axis=-1)
+        ahead = (z > own) | ((z == own) & (np.arange(z.shape[-1]) < label))
+        right: Array = (ahead.sum(axis=-1) < self.k) & ~np.isnan(z).any(axis=-1)
         return right
 
 

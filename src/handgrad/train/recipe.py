@@ -104,6 +104,10 @@ class Recipe:
         name = _known_set(self.dataset)
         if name is None:
             return self._folders()
+        if self.image_size is not None:
+            raise ArgumentError(
+                "image_size", expected=f"none for {name}, which has its own", got=f"{self.image_size}"
+            )
         images = data.load(name)
         return (
             as_dataset(images.x_train, images.y_train),
@@ -145,8 +149,11 @@ class Recipe:
         )
 
     def changed(self, **changes: Any) -> Recipe:
-        """Return the recipe with some fields changed; None changes nothing."""
-        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+        """Return the recipe with fields changed, options added to the model's; None changes nothing."""
+        given = {name: value for name, value in changes.items() if value is not None}
+        if "model_options" in given:
+            given["model_options"] = {**self.model_options, **given["model_options"]}
+        return replace(self, **given)
 
     def to_json(self) -> Config:
         """Return the fields, as JSON can hold them."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -19,35 +18,14 @@ from handgrad.kernels import Kernels, default_kernels
 from handgrad.layers import Run
 from handgrad.rng import Stream
 from handgrad.train.callbacks import Callback
+from handgrad.train.callbacks.several import checked, keyed
 from handgrad.train.diagnose import diagnose, finite_gradients
 from handgrad.train.evaluate import evaluate
 from handgrad.train.history import History
 from handgrad.train.metrics import get_metrics
+from handgrad.train.standing import Standing, Told, Where
 from handgrad.train.totals import Totals
 from handgrad.typing import Array, is_integer
-
-
-@dataclass
-class Where:
-    """Where training is: the next batch to be trained on.
-
-    Attributes
-    ----------
-    epoch, batch : int
-        Its numbers, from 0.
-    step : int
-        Steps tried so far, those left out included: the number that random layers draw by.
-    last : int
-        The number of epochs at which the fit ends.
-    batches : int
-        In an epoch.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    last: int = 0
-    batches: int = 0
 
 
 class Trainer:
@@ -75,6 +53,8 @@ class Trainer:
         A list for every quantity, with a value for each epoch.
     progress : Where
         The next batch.
+    quantities : tuple of str
+        What the logs of this fit hold after an epoch: ``"loss"``, the metrics, and ``"val_..."`` of each.
     stop_training : bool
         Set it from a callback to end the fit after this step.
     failed : bool
@@ -114,9 +94,10 @@ class Trainer:
         self.history = History()
         self.progress = Where()
         self.stop_training = self.failed = False
+        self.quantities: tuple[str, ...] = ()
         self._totals = Totals(self.metrics)
         self._callbacks: tuple[Callback, ...] = ()
-        self._waiting: dict[str, Any] = {}
+        self._waiting: Told = {}
 
     def fit(
         self,
@@ -181,7 +162,9 @@ class Trainer:
         self._check(loader.dataset)
         if validation is not None:
             self._check(validation)
-        callbacks = _checked(callbacks)
+        if len(loader.dataset) % batch_size == 1 and not drop_last:
+            self._try_single(loader.dataset)
+        callbacks = checked(callbacks)
         for name, number, least in (("epochs", epochs, 1), ("initial_epoch", initial_epoch or 0, 0)):
             if not is_integer(number) or number < least:
                 raise ArgumentError(f"fit {name}", expected=f"an int, at least {least}", got=repr(number))
@@ -190,6 +173,8 @@ class Trainer:
             at.batch, self._totals = 0, Totals(self.metrics)
         at.last = (at.epoch if initial_epoch is None else int(initial_epoch)) + int(epochs)
         at.batches = len(loader)
+        measured = tuple(self._totals.sums)
+        self.quantities = measured + tuple(f"val_{name}" for name in measured if validation is not None)
         self._begin(callbacks)
         with ExitStack() as begun:
             for callback in callbacks:
@@ -257,9 +242,8 @@ class Trainer:
         """Do the step; return the loss and the outputs."""
         model, at = self.model, self.progress
         run = Run(training=True, kernels=self.kernels, rng=self.rng.child("step", at.step))
-        with np.errstate(
-            over="ignore", invalid="ignore", divide="ignore"
-        ):  # what is not finite is found below
+        # what is not finite is found below
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             z, tape = model.forward(x, run)
             loss, dz = self.loss(z, y, self.kernels)
             finite = bool(np.isfinite(loss))
@@ -295,16 +279,11 @@ class Trainer:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all that training goes on from: model, optimizer, where it is, history, callbacks."""
-        told = {key: (callback.state(), callback.arrays()) for key, callback in self._keyed(self._callbacks)}
-        told |= self._waiting
-        progress = {
-            "where": asdict(self.progress),
-            "rng": list(self.rng.key),
-            "totals": self._totals.state(),
-            "history": dict(self.history),
-            "callbacks": {key: state for key, (state, _) in told.items()},
+        told = {
+            key: (callback.state(), callback.arrays()) for key, callback in keyed(self._callbacks).items()
         }
-        arrays = {f"{key}/{name}": array for key, (_, own) in told.items() for name, array in own.items()}
+        standing = Standing(self.progress, self._totals, self.history, told | self._waiting)
+        progress, arrays = standing.pack(self.rng)
         model, optimizer = self.model, self.optimizer.state()
         save_checkpoint(path, Checkpoint(model_config(model), model.state(), optimizer, arrays, progress))
 
@@ -324,24 +303,7 @@ class Trainer:
             If it is missing, damaged, or of another model, optimizer or seed; nothing has been changed then.
         """
         checkpoint = load_checkpoint(path)
-        try:
-            progress = checkpoint.progress
-            key, at, history = (
-                tuple(progress["rng"]),
-                Where(**progress["where"]),
-                History(progress["history"]),
-            )
-            totals = Totals(self.metrics)
-            totals.load_state(progress["totals"])
-            told = {k: (state, _under(k, checkpoint.callbacks)) for k, state in progress["callbacks"].items()}
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                os.fspath(path), expected="the state of a training run", got=f"another ({error!r})"
-            ) from error
-        if key != self.rng.key:
-            raise CheckpointError(
-                os.fspath(path), expected=f"a run of seed {self.rng.key[0]}", got=f"one of seed {key[0]}"
-            )
+        standing = Standing.unpack(checkpoint, os.fspath(path), self.rng, self.metrics)
         before = self.model.state()
         self.model.load_state(checkpoint.state)
         try:
@@ -349,23 +311,22 @@ class Trainer:
         except CheckpointError:
             self.model.load_state(before)
             raise
-        self.progress, self._totals, self.history = at, totals, history
-        self._callbacks, self._waiting = (), told
+        self.progress, self._totals, self.history = standing.where, standing.totals, standing.history
+        self._callbacks, self._waiting = (), standing.told
 
     def _begin(self, callbacks: tuple[Callback, ...]) -> None:
         self._callbacks = callbacks
         self.stop_training = self.failed = False
-        for key, callback in self._keyed(callbacks):
+        for key, callback in keyed(callbacks).items():
             callback.set_trainer(self)
             if key in self._waiting:
                 callback.load_state(*self._waiting[key])
         self._waiting = {}
 
-    @staticmethod
-    def _keyed(callbacks: Sequence[Callback]) -> list[tuple[str, Callback]]:
-        """Return each callback with a name that a resumed run finds it by: its class and its number."""
-        kinds = [type(callback).__name__ for callback in callbacks]
-        return [(f"{kind}.{kinds[:i].count(kind)}", callbacks[i]) for i, kind in enumerate(kinds)]
+    def _try_single(self, dataset: Dataset) -> None:
+        """Raise what the last batch of an epoch would, of one sample: some normalizations need more."""
+        x, _ = dataset.batch(np.arange(1))
+        self.model.forward(x, Run(training=True, kernels=self.kernels), keep=False)
 
     def _check(self, dataset: Dataset) -> None:
         """Raise before the first step what would be raised in one: samples and labels that do not fit."""
@@ -376,19 +337,3 @@ class Trainer:
         labels = getattr(dataset, "labels", None)
         if labels is not None:
             self.loss.check((len(dataset), *self.model.output_shape), labels)
-
-
-def _checked(callbacks: Any) -> tuple[Callback, ...]:
-    several = tuple(callbacks) if isinstance(callbacks, Iterable) else (callbacks,)
-    for callback in several:
-        if not isinstance(callback, Callback):
-            got, do = repr(callback), ""
-            if isinstance(callback, type):
-                got, do = f"the class {callback.__name__}", f"create it: {callback.__name__}(...)"
-            raise ArgumentError("fit callbacks", expected="objects of a Callback class", got=got, do=do)
-    return several
-
-
-def _under(key: str, arrays: dict[str, Array]) -> dict[str, Array]:
-    prefix = f"{key}/"
-    return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}

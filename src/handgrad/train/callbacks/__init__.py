@@ -7,6 +7,7 @@ from handgrad.train.callbacks.history_writer import HistoryWriter
 from handgrad.train.callbacks.interrupt import StopOnInterrupt
 from handgrad.train.callbacks.non_finite import NonFinite
 from handgrad.train.callbacks.progress import Progress
+from handgrad.train.callbacks.stopwatch import Stopwatch
 
 __all__ = [
     "Callback",
@@ -17,4 +18,5 @@ __all__ = [
     "NonFinite",
     "Progress",
     "StopOnInterrupt",
+    "Stopwatch",
 ]

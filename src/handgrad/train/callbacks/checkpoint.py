@@ -58,6 +58,11 @@ class Checkpoint(Callback):
         """Where the best model is."""
         return self.folder / "best.safetensors"
 
+    def on_train_begin(self) -> None:
+        """Check that there will be what is monitored."""
+        if self.monitor is not None:
+            self.monitor.check(self.trainer.quantities)
+
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Save the best model if this is it, then the state."""
         if self.monitor is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from handgrad.errors import ArgumentError
@@ -33,18 +34,20 @@ class Monitor:
         larger = self.name.endswith("accuracy") if self.mode == "auto" else self.mode == "max"
         return 1.0 if larger else -1.0
 
-    def value(self, logs: dict[str, float]) -> float:
-        """Return the quantity.
+    def check(self, quantities: Collection[str]) -> None:
+        """Raise ArgumentError if it is of a validation, and that is not among what will be measured."""
+        if self.name.startswith("val_") and self.name not in quantities:
+            raise self._missing(quantities)
 
-        Raises
-        ------
-        ArgumentError
-            If it is not among `logs`.
-        """
+    def value(self, logs: dict[str, float]) -> float:
+        """Return the quantity; raise ArgumentError if it is not among `logs`."""
         if self.name not in logs:
-            do = "pass validation= to fit" if self.name.startswith("val_") else ""
-            raise ArgumentError("monitor", expected=f"one of {', '.join(logs)}", got=repr(self.name), do=do)
+            raise self._missing(logs)
         return logs[self.name]
+
+    def _missing(self, names: Collection[str]) -> ArgumentError:
+        do = "pass validation= to fit" if self.name.startswith("val_") else ""
+        return ArgumentError("monitor", expected=f"one of {', '.join(names)}", got=repr(self.name), do=do)
 
     def better(self, value: float, best: float | None, min_delta: float = 0.0) -> bool:
         """Whether `value` is better than `best` by more than `min_delta`; NaN never is."""

@@ -1,0 +1,106 @@
+"""Where a training run stands, between two steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TypeAlias
+
+from handgrad.errors import CheckpointError
+from handgrad.io import Checkpoint
+from handgrad.rng import Stream
+from handgrad.train.history import History
+from handgrad.train.metrics import Metric
+from handgrad.train.totals import Totals
+from handgrad.typing import Array, Config
+
+Told: TypeAlias = dict[str, tuple[Config, dict[str, Array]]]
+"""What each callback keeps, as JSON can hold it and as arrays."""
+
+
+@dataclass
+class Where:
+    """Where training is: the next batch to be trained on.
+
+    Attributes
+    ----------
+    epoch, batch : int
+        Its numbers, from 0.
+    step : int
+        Steps tried so far, those left out included: the number that random layers draw by.
+    last : int
+        The number of epochs at which the fit ends.
+    batches : int
+        In an epoch.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    last: int = 0
+    batches: int = 0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """All that a run goes on from besides its model and optimizer.
+
+    Attributes
+    ----------
+    where : Where
+        The next batch.
+    totals : Totals
+        Of the epoch so far.
+    history : History
+        Of the epochs before.
+    told : Told
+        What callbacks keep, by a name that a resumed run finds each by.
+    """
+
+    where: Where
+    totals: Totals
+    history: History
+    told: Told
+
+    def pack(self, rng: Stream) -> tuple[Config, dict[str, Array]]:
+        """Return what a checkpoint holds of it: ``progress``, and the arrays of ``callbacks``."""
+        progress = {
+            "where": asdict(self.where),
+            "rng": list(rng.key),
+            "totals": self.totals.state(),
+            "history": dict(self.history),
+            "callbacks": {key: state for key, (state, _) in self.told.items()},
+        }
+        return progress, {
+            f"{key}/{n}": a for key, (_, arrays) in self.told.items() for n, a in arrays.items()
+        }
+
+    @classmethod
+    def unpack(
+        cls, checkpoint: Checkpoint, path: str, rng: Stream, metrics: Mapping[str, Metric]
+    ) -> Standing:
+        """Return what `pack` gave to the checkpoint at `path`.
+
+        Raises
+        ------
+        CheckpointError
+            If it is something else, or of a run of another seed.
+        """
+        progress, totals = checkpoint.progress, Totals(metrics)
+        try:
+            key, where, history = tuple(progress["rng"]), Where(**progress["where"]), progress["history"]
+            totals.load_state(progress["totals"])
+            told = {k: (state, _under(k, checkpoint.callbacks)) for k, state in progress["callbacks"].items()}
+            standing = cls(where, totals, History(history), told)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                path, expected="the state of a training run", got=f"another ({error!r})"
+            ) from error
+        if key != rng.key:
+            raise CheckpointError(path, expected=f"a run of seed {rng.key[0]}", got=f"one of seed {key[0]}")
+        return standing
+
+
+def _under(key: str, arrays: dict[str, Array]) -> dict[str, Array]:
+    prefix = f"{key}/"
+    return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
