@@ -4,8 +4,9 @@ import doctest
 import importlib
 import pkgutil
 
-import handgrad
 import pytest
+
+import handgrad
 
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 MODULES = [

@@ -37,10 +37,10 @@ import numpy as np, handgrad as hg
 model = hg.Sequential([hg.layers.Conv2D(2, 3), hg.layers.BatchNormalization(), hg.layers.ReLU(),
                        hg.layers.GlobalAveragePooling2D(), hg.layers.Dense(2)], input_shape=(5, 5, 1))
 run = hg.Run(training=True)
-z, tape = model.forward(np.ones((2, 5, 5, 1), np.float32), run)
+z, trace = model.forward(np.ones((2, 5, 5, 1), np.float32), run)
 _, dz = hg.losses.CrossEntropy()(z, np.array([0, 1]))
-model.backward(dz, tape, run)
-model.commit(tape)
+model.backward(dz, trace, run)
+model.commit(trace)
 hg.optim.Adam().step(model.parameters())
 model.predict(np.ones((2, 5, 5, 1)))
 heavy = {"array_api_compat", "matplotlib", "PIL", "pooch", "rich", "safetensors", "torch", "typer"}

@@ -3,12 +3,12 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from handgrad import errors, layers, losses, optim, rng
+from handgrad import errors, layers, rng
 from handgrad.graph import Graph, Input, Sequential, Symbol
 from handgrad.layers import Run
 
 if TYPE_CHECKING:
-    from handgrad import compat, data, io, kernels, models, testing, train, viz
+    from handgrad import compat, data, io, kernels, losses, models, optim, testing, train, viz
     from handgrad.io import load, save
     from handgrad.train import Trainer
 
@@ -48,3 +48,8 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         return importlib.import_module(f"handgrad.{name}")
     raise AttributeError(f"module 'handgrad' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names, also those that were not used yet."""
+    return [*__all__, "__version__"]

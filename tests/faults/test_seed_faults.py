@@ -278,8 +278,8 @@ def test_09_the_gradient_of_the_input_of_the_first_layer_is_not_computed():
 
     run = Run(training=True, kernels=replace(REFERENCE, conv2d_backward_input=spy))
     model = hg.Sequential([layers.Conv2D(2, 3), layers.Conv2D(2, 3)], input_shape=(6, 6, 1))
-    y, tape = model.forward(normal(2, 6, 6, 1), run)
-    model.backward(y, tape, run)
+    y, trace = model.forward(normal(2, 6, 6, 1), run)
+    model.backward(y, trace, run)
     assert len(calls) == 1
 
 

@@ -106,6 +106,6 @@ def data(model, n=6, seed=0, dtype=np.float64):
 def gradients(model, x, dy, run, **options):
     """Return copies of all gradients, and dx, of a forward and backward from zero."""
     model.zero_grad()
-    _, tape = model.forward(x, run)
-    dx = model.backward(dy, tape, run, **options)
+    _, trace = model.forward(x, run)
+    dx = model.backward(dy, trace, run, **options)
     return {name: p.grad.copy() for name, p in model.parameters().items()}, dx

@@ -1,7 +1,5 @@
 """Gradients of whole models: residual, branched, shared, nested; and who writes what on the way back."""
 
-# ruff: noqa: ARG002 (layers take what layers are given)
-
 from __future__ import annotations
 
 import dataclasses
@@ -59,8 +57,8 @@ def test_gradients_add_up_over_backwards():
     model = models.residual(dtype=np.float64)
     x, dy = data(model), np.ones((6, 3))
     once, _ = gradients(model, x, dy, TRAINING)
-    _, tape = model.forward(x, TRAINING)
-    model.backward(dy, tape, TRAINING)
+    _, trace = model.forward(x, TRAINING)
+    model.backward(dy, trace, TRAINING)
     for name, p in model.parameters().items():
         np.testing.assert_array_equal(p.grad, 2 * once[name])
 
@@ -70,9 +68,9 @@ def test_two_forwards_can_be_in_flight():
     a, b, dy = data(model), data(model, seed=1), np.ones((6, 3))
     alone, _ = gradients(model, a, dy, TRAINING)
     model.zero_grad()
-    _, tape = model.forward(a, TRAINING)
+    _, trace = model.forward(a, TRAINING)
     model.forward(b, TRAINING)
-    model.backward(dy, tape, TRAINING)
+    model.backward(dy, trace, TRAINING)
     for name, p in model.parameters().items():
         np.testing.assert_array_equal(p.grad, alone[name])
 
@@ -122,9 +120,9 @@ def test_a_fan_out_adds_gradients_without_writing_what_a_layer_returned():
     x, dy = np.ones((2, 3)), np.full((2, 3), 5.0)
     for a in (x, dy):
         a.flags.writeable = False
-    out, tape = model.forward(x, TRAINING)
+    out, trace = model.forward(x, TRAINING)
     np.testing.assert_array_equal(out, 3)
-    dx = model.backward(dy, tape, TRAINING, need_dx=True)
+    dx = model.backward(dy, trace, TRAINING, need_dx=True)
     np.testing.assert_array_equal(dx, 2 * (2 + 2 + 1) * dy)
 
 
@@ -132,12 +130,12 @@ def test_inputs_and_upstream_gradient_are_not_written():
     for make in models.MODELS.values():
         model = make(dtype=np.float64)
         x = data(model)
-        y, tape = model.forward(x, TRAINING)
+        y, trace = model.forward(x, TRAINING)
         dy = np.ones_like(y)
         kept = x.copy(), dy.copy()
         for a in (x, dy):
             a.flags.writeable = False
-        model.backward(dy, tape, TRAINING, need_dx=True)
+        model.backward(dy, trace, TRAINING, need_dx=True)
         np.testing.assert_array_equal(x, kept[0])
         np.testing.assert_array_equal(dy, kept[1])
 
@@ -188,8 +186,8 @@ def test_backward_goes_no_further_than_it_is_needed(need_dx, frozen, inputs, wei
         model[f"conv{k}"].freeze()
     kernels, calls = spying(*CONV_BACKWARD)
     run = Run(training=True, kernels=kernels)
-    y, tape = model.forward(data(model), run)
-    dx = model.backward(np.ones_like(y), tape, run, need_dx=need_dx)
+    y, trace = model.forward(data(model), run)
+    dx = model.backward(np.ones_like(y), trace, run, need_dx=need_dx)
     assert (calls.count("conv2d_backward_input"), calls.count("conv2d_backward_weight")) == (inputs, weights)
     assert (dx is not None) == need_dx
 
@@ -201,8 +199,8 @@ def test_layers_below_the_first_trainable_one_are_not_run_backward():
     for node in below:
         node.layer.freeze()
     seen = []
-    y, tape = model.forward(data(model), TRAINING)
-    model.backward(np.ones_like(y), tape, TRAINING, watch=lambda node, _: seen.append(node.name))
+    y, trace = model.forward(data(model), TRAINING)
+    model.backward(np.ones_like(y), trace, TRAINING, watch=lambda node, _: seen.append(node.name))
     assert seen == [head.name]
 
 
@@ -211,8 +209,8 @@ def test_a_branch_without_parameters_is_not_run_backward():
     model = hg.Graph(i, layers.Add()(layers.MaxPooling2D(3, 1, 1)(i), layers.Conv2D(2, 1)(i)))
     kernels, calls = spying("max_pool2d_backward", *CONV_BACKWARD)
     run = Run(training=True, kernels=kernels)
-    y, tape = model.forward(data(model), run)
-    assert model.backward(np.ones_like(y), tape, run) is None
+    y, trace = model.forward(data(model), run)
+    assert model.backward(np.ones_like(y), trace, run) is None
     assert calls == ["conv2d_backward_weight"]
 
 
@@ -229,9 +227,9 @@ def test_watch_sees_every_node_and_its_gradient_last_first():
     model = models.chain()
     forward, backward = [], []
     x = data(model)
-    y, tape = model.forward(x, TRAINING, watch=lambda node, y: forward.append((node.name, y.shape)))
+    y, trace = model.forward(x, TRAINING, watch=lambda node, y: forward.append((node.name, y.shape)))
     model.backward(
-        np.ones_like(y), tape, TRAINING, watch=lambda node, dy: backward.append((node.name, dy.shape))
+        np.ones_like(y), trace, TRAINING, watch=lambda node, dy: backward.append((node.name, dy.shape))
     )
     assert forward == [(node.name, (6, *node.shape)) for node in model.nodes]
     assert backward == forward[::-1]
@@ -239,15 +237,15 @@ def test_watch_sees_every_node_and_its_gradient_last_first():
 
 def test_a_forward_that_keeps_nothing_says_so():
     model = models.chain(name="net")
-    y, tape = model.forward(data(model), TRAINING, keep=False)
+    y, trace = model.forward(data(model), TRAINING, keep=False)
     for what, call in (
-        ("backward", lambda: model.backward(y, tape, TRAINING)),
-        ("commit", lambda: model.commit(tape)),
+        ("backward", lambda: model.backward(y, trace, TRAINING)),
+        ("commit", lambda: model.commit(trace)),
     ):
         with pytest.raises(BuildError) as error:
             call()
         assert str(error.value) == (
-            f"net {what}: expected a tape with what every layer saved, got that of a forward with keep=False"
+            f"net {what}: expected a trace with what every layer saved, got that of a forward with keep=False"
         )
 
 
@@ -255,6 +253,6 @@ def test_the_kernels_of_the_run_are_those_that_compute():
     kernels, calls = spying("conv2d", "bias_backward")
     run = Run(training=True, kernels=kernels)
     model = conv_chain()
-    y, tape = model.forward(data(model), run)
-    model.backward(y, tape, run)
+    y, trace = model.forward(data(model), run)
+    model.backward(y, trace, run)
     assert calls == ["conv2d"] * 3 + ["bias_backward"] * 3

@@ -167,8 +167,8 @@ def test_layers_of_one_kind_begin_with_different_values():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, "float64"])
 def test_dtype_is_that_of_parameters_gradients_and_outputs(dtype):
     model = models.chain(dtype=dtype)
-    y, tape = model.forward(data(model), TRAINING)
-    dx = model.backward(np.ones_like(y), tape, TRAINING, need_dx=True)
+    y, trace = model.forward(data(model), TRAINING)
+    dx = model.backward(np.ones_like(y), trace, TRAINING, need_dx=True)
     arrays = [y, dx, *(a for p in model.parameters().values() for a in (p.value, p.grad))]
     assert {a.dtype for a in arrays} == {np.dtype(dtype)}
 

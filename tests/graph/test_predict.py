@@ -20,8 +20,8 @@ TRAINING = Run(training=True)
 
 def fitted(**options):
     model = models.chain(**options)
-    _, tape = model.forward(data(model, 32), TRAINING)
-    model.commit(tape)
+    _, trace = model.forward(data(model, 32), TRAINING)
+    model.commit(trace)
     return model
 
 
@@ -144,8 +144,8 @@ def test_a_training_forward_does_not_disturb_predictions():
 
 def test_commit_moves_every_normalization_once():
     model = models.residual()
-    _, tape = model.forward(data(model), TRAINING)
-    model.commit(tape)
+    _, trace = model.forward(data(model), TRAINING)
+    model.commit(trace)
     counts = {name: int(b.value) for name, b in model.buffers().items() if name.endswith("updates")}
     assert counts == {"batch_normalization.updates": 1, "batch_normalization_1.updates": 1}
 
@@ -155,8 +155,8 @@ def test_a_shared_normalization_is_moved_once_by_each_use():
     bn = layers.BatchNormalization(momentum=0.5)
     model = hg.Graph(i, bn(layers.Dense(3)(bn(i))), dtype=np.float64)
     x = data(model, 50)
-    _, tape = model.forward(x, TRAINING)
-    model.commit(tape)
+    _, trace = model.forward(x, TRAINING)
+    model.commit(trace)
     assert bn.updates.value == 2
     first = 0.5 * x.mean(axis=0)
     second = model.intermediates(x, TRAINING)["dense"].mean(axis=0)

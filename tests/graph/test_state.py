@@ -20,8 +20,8 @@ TRAINING = Run(training=True)
 def trained(**options):
     """Return a model whose parameters and buffers have moved."""
     model = models.chain(**options)
-    _, tape = model.forward(data(model), TRAINING)
-    model.commit(tape)
+    _, trace = model.forward(data(model), TRAINING)
+    model.commit(trace)
     for name, p in model.parameters().items():
         p.assign(p.value + hg.rng.Stream((name,)).normal(p.shape))
     return model

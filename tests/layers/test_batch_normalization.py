@@ -377,7 +377,7 @@ def test_bias_before_a_normalization_gets_no_gradient():
     for method, training in itertools.product(("complex", "central"), (True, False)):
         assert hg.testing.gradcheck(model, x, method=method, training=training).ok
     copied = copy.deepcopy(model)
-    y, tape = copied.forward(x, TRAINING)
-    copied.backward(normal(*y.shape, dtype=np.float32), tape, TRAINING)
+    y, trace = copied.forward(x, TRAINING)
+    copied.backward(normal(*y.shape, dtype=np.float32), trace, TRAINING)
     bias, weight = (copied.parameters()[f"conv2d.{n}"].grad for n in ("bias", "weight"))
     assert np.abs(bias).max() < 1e-5 * np.abs(weight).max()

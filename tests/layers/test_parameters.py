@@ -7,7 +7,7 @@ import pytest
 
 from handgrad.errors import ShapeError
 from handgrad.layers import Buffer, Parameter
-from handgrad.layers.parameter import pack, span_view, spans
+from handgrad.layers.packing import pack, span_view, spans
 
 
 def parameters():

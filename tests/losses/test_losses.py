@@ -383,7 +383,7 @@ def test_a_loss_of_ones_own_needs_check_and_compute_alone():
         def check(self, z_shape, y):
             pass
 
-        def compute(self, z, y, kernels):  # noqa: ARG002
+        def compute(self, z, y, kernels):
             return np.mean(np.abs(z - y)), np.sign(z - y) / z.size
 
     value, dz = MeanAbsoluteError()(np.array([[3.0, 1.0]]), np.array([[1.0, 1.0]]))

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from handgrad.layers.parameter import Parameter, pack
+from handgrad.layers.packing import pack
+from handgrad.layers.parameter import Parameter
 
 SHAPES = {
     "conv.weight": (3, 2),

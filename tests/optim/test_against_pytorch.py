@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from handgrad import optim
-from handgrad.layers.parameter import Parameter, pack
+from handgrad.layers.packing import pack
+from handgrad.layers.parameter import Parameter
 from handgrad.optim import schedules
 
 GOLDEN = Path(__file__).parents[1] / "golden"

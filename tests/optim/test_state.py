@@ -240,7 +240,7 @@ def test_a_rule_of_ones_own_has_state_and_configuration(new_parameters, train, s
         def slots(self):
             return {"b": 1.0}
 
-        def update(self, p, g, slots, *, lr, weight_decay, t, kernels):  # noqa: ARG002
+        def update(self, p, g, slots, *, lr, weight_decay, t, kernels):
             slots["b"][...] = 0.5 * slots["b"] + g
             p -= lr / t * slots["b"]
 

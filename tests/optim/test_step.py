@@ -12,7 +12,8 @@ import pytest
 
 from handgrad.errors import ArgumentError
 from handgrad.kernels import default_kernels
-from handgrad.layers.parameter import Parameter, pack
+from handgrad.layers.packing import pack
+from handgrad.layers.parameter import Parameter
 from handgrad.optim import SGD, Adadelta, Adagrad, Adam, AdamW, Constant, Group, RMSprop, Step
 from handgrad.optim.optimizer import global_norm
 

@@ -1,6 +1,6 @@
 """A layer that keeps the contract, and layers that break it in one place each."""
 
-# ruff: noqa: ARG002, RUF009 (layers take what layers are given)
+# ruff: noqa: RUF009 (layers take what layers are given)
 
 from __future__ import annotations
 

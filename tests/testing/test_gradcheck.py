@@ -1,6 +1,6 @@
 """gradcheck finds wrong gradients, passes right ones, and knows kinks and functions of real numbers alone."""
 
-# ruff: noqa: ARG002, RUF009 (layers take what layers are given)
+# ruff: noqa: RUF009 (layers take what layers are given)
 
 from __future__ import annotations
 

@@ -73,9 +73,9 @@ def test_batches_are_let_go_of():
     kept, method = [], model.forward
 
     def forward(*args, **options):
-        z, tape = method(*args, **options)
-        kept.append(tape.saved)
-        return z, tape
+        z, trace = method(*args, **options)
+        kept.append(trace.saved)
+        return z, trace
 
     model.forward = forward
     hg.Trainer(model, "cross_entropy").evaluate(*points(), batch_size=6)

@@ -73,12 +73,12 @@ def test_fit_is_the_loop_anyone_would_write():
             batch = order[16 * i : 16 * (i + 1)]
             xb = RandomCrop(1)(x[batch], rng.child("augment", epoch, i))
             run = hg.Run(training=True, rng=rng.child("step", step))
-            z, tape = model.forward(xb, run)
+            z, trace = model.forward(xb, run)
             value, dz = loss(z, y[batch])
             total += value * len(batch)
             model.zero_grad()
-            model.backward(dz, tape, run)
-            model.commit(tape)
+            model.backward(dz, trace, run)
+            model.commit(trace)
             optimizer.step(model.parameters())
             step += 1
         history.append(total / 40)

@@ -1,8 +1,8 @@
 """Models: layers put together, and run."""
 
-from handgrad.graph.executor import Tape
+from handgrad.graph.executor import Trace
 from handgrad.graph.graph import Graph, Node
 from handgrad.graph.sequential import Sequential
 from handgrad.graph.symbol import Input, Symbol
 
-__all__ = ["Graph", "Input", "Node", "Sequential", "Symbol", "Tape"]
+__all__ = ["Graph", "Input", "Node", "Sequential", "Symbol", "Trace"]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from handgrad.graph.graph import Graph, Node
 
 
-class Tape(NamedTuple):
+class Trace(NamedTuple):
     """What every node saved in a forward, in order; None where it was not to be kept."""
 
     saved: tuple[Any, ...] | None
@@ -22,7 +22,7 @@ class Tape(NamedTuple):
 
 def forward(
     graph: Graph, x: Array, run: Run, *, keep: bool = True, watch: Callable[[Node, Array], None] | None = None
-) -> tuple[Array, Tape]:
+) -> tuple[Array, Trace]:
     """Run every node; a value is let go after its last use, unless a layer saved it and that is kept."""
     values: list[Any] = [x]
     saved: list[Any] = []
@@ -41,13 +41,13 @@ def forward(
         for i in node.inputs:
             if last[i] == k:
                 values[i] = None
-    return values[-1], Tape(tuple(saved) if keep else None)
+    return values[-1], Trace(tuple(saved) if keep else None)
 
 
 def backward(
     graph: Graph,
     dy: Array,
-    tape: Tape,
+    trace: Trace,
     run: Run,
     *,
     need_dx: bool = False,
@@ -59,7 +59,7 @@ def backward(
     first gradient is taken by reference and the next added to it in fresh storage: what a layer returned is
     never written.
     """
-    saved = _saved(graph, tape, "backward")
+    saved = _saved(graph, trace, "backward")
     needed = _needed(graph, need_dx)
     grads: list[Any] = [None] * len(needed)
     grads[-1] = dy
@@ -80,20 +80,20 @@ def backward(
     return dx_input
 
 
-def commit(graph: Graph, tape: Tape) -> None:
+def commit(graph: Graph, trace: Trace) -> None:
     """Let every node move its buffers on."""
-    for node, saved in zip(graph.nodes, _saved(graph, tape, "commit"), strict=True):
+    for node, saved in zip(graph.nodes, _saved(graph, trace, "commit"), strict=True):
         node.layer.commit(saved)
 
 
-def _saved(graph: Graph, tape: Tape, what: str) -> tuple[Any, ...]:
-    if tape.saved is None:
+def _saved(graph: Graph, trace: Trace, what: str) -> tuple[Any, ...]:
+    if trace.saved is None:
         raise BuildError(
             f"{graph.name or type(graph).__name__} {what}",
-            expected="a tape with what every layer saved",
+            expected="a trace with what every layer saved",
             got="that of a forward with keep=False",
         )
-    return tape.saved
+    return trace.saved
 
 
 def _needed(graph: Graph, need_dx: bool) -> list[bool]:

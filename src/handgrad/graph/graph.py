@@ -14,7 +14,7 @@ from handgrad.graph import executor
 from handgrad.graph.summary import summary
 from handgrad.graph.symbol import Symbol, name_source
 from handgrad.layers import Buffer, Init, Layer, Merge, Parameter, Run
-from handgrad.layers.parameter import pack
+from handgrad.layers.packing import pack
 from handgrad.pixels import to_float
 from handgrad.rng import Stream
 from handgrad.typing import Array, DTypeLike, Shape, is_integer
@@ -248,8 +248,8 @@ class Graph:
 
     def forward(
         self, x: Array, run: Run, *, keep: bool = True, watch: Callable[[Node, Array], None] | None = None
-    ) -> tuple[Array, executor.Tape]:
-        """Return the output and the tape that `backward` and `commit` need.
+    ) -> tuple[Array, executor.Trace]:
+        """Return the output and the trace that `backward` and `commit` need.
 
         Parameters
         ----------
@@ -258,7 +258,7 @@ class Graph:
         run : Run
             How the layers run.
         keep : bool, default True
-            Whether the tape keeps what the layers saved; without, only outputs yet to be used are in memory.
+            Whether the trace keeps what the layers saved; without, only outputs yet to be used are in memory.
         watch : callable, optional
             Is called with every node and its output, in order.
         """
@@ -267,7 +267,7 @@ class Graph:
     def backward(
         self,
         dy: Array,
-        tape: executor.Tape,
+        trace: executor.Trace,
         run: Run,
         *,
         need_dx: bool = False,
@@ -279,16 +279,16 @@ class Graph:
         ----------
         dy : (n, ...)
             Gradient of the output.
-        tape : Tape
+        trace : Trace
             From the forward, with the same `run`.
         watch : callable, optional
             Is called with every node and the gradient of its output, last node first.
         """
-        return executor.backward(self, dy, tape, run, need_dx=need_dx, watch=watch)
+        return executor.backward(self, dy, trace, run, need_dx=need_dx, watch=watch)
 
-    def commit(self, tape: executor.Tape) -> None:
+    def commit(self, trace: executor.Trace) -> None:
         """Move the buffers (running statistics) on, by what a forward saw."""
-        executor.commit(self, tape)
+        executor.commit(self, trace)
 
     def predict(self, x: Any, batch_size: int = 256, *, run: Run | None = None) -> Array:
         """Return the outputs for `x`, computed `batch_size` at a time in inference mode.

@@ -17,7 +17,8 @@ from weakref import ReferenceType, ref
 import numpy as np
 
 from handgrad.errors import ArgumentError, CheckpointError
-from handgrad.layers.parameter import Parameter, span_view, spans
+from handgrad.layers.packing import span_view, spans
+from handgrad.layers.parameter import Parameter
 from handgrad.optim.group import Group, first_match
 from handgrad.typing import Array
 

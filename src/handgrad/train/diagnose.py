@@ -9,7 +9,7 @@ import numpy as np
 from handgrad.errors import NonFiniteError
 from handgrad.graph import Graph, Node
 from handgrad.layers import Run
-from handgrad.layers.parameter import span_view, spans
+from handgrad.layers.packing import span_view, spans
 from handgrad.typing import Array
 
 ADVICE = "lower the learning rate, clip gradients with global_clipnorm, or look at the data"
@@ -57,14 +57,14 @@ def _look(model: Graph, x: Array, run: Run, gradient: Callable[[Array], tuple[fl
     _require(x, "in the batch of inputs")
     for name, p in model.parameters().items():
         _require(p.value, f"in the parameter {name}")
-    z, tape = model.forward(x, run, watch=lambda node, y: _require(y, f"first in the output of {_of(node)}"))
+    z, trace = model.forward(x, run, watch=lambda node, y: _require(y, f"first in the output of {_of(node)}"))
     value, dz = gradient(z)
     _require(np.asarray(value), "in the loss")
     _require(dz, "in the gradient of the loss")
     model.zero_grad()
     model.backward(
         dz,
-        tape,
+        trace,
         run,
         watch=lambda node, dy: _require(dy, f"first in the gradient of the output of {_of(node)}"),
     )

@@ -244,17 +244,17 @@ class Trainer:
         run = Run(training=True, kernels=self.kernels, rng=self.rng.child("step", at.step))
         # what is not finite is found below
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            z, tape = model.forward(x, run)
+            z, trace = model.forward(x, run)
             loss, dz = self.loss(z, y, self.kernels)
             finite = bool(np.isfinite(loss))
             if finite:
                 model.zero_grad()
-                model.backward(dz, tape, run)
+                model.backward(dz, trace, run)
                 finite = finite_gradients(model)
             if not finite:
                 where = f"epoch {at.epoch + 1}, step {at.step + 1}"
                 raise diagnose(model, x, run, where, lambda z: self.loss(z, y, self.kernels))
-            model.commit(tape)
+            model.commit(trace)
             self.optimizer.step(model.trainable_parameters(), self.kernels)
         return loss, z
 

@@ -137,10 +137,10 @@ class Layer:
         self._graph = graph = self._graph or chain([self], self._dtype)
         run = Run(training=training, rng=Stream(("forward_pass", self._passes)))
         self._passes += 1
-        y, tape = graph.forward(np.asarray(X), run)
+        y, trace = graph.forward(np.asarray(X), run)
         if training:
-            graph.commit(tape)
-        self._passed = tape, run
+            graph.commit(trace)
+        self._passed = trace, run
         return y
 
     def backward_pass(self, accum_grad: Any) -> Array:
@@ -153,9 +153,9 @@ class Layer:
         """
         if self._graph is None or self._rule is None:
             raise BuildError(f"{self.where} backward_pass", expected="a forward_pass before it", got="none")
-        graph, (tape, run) = self._graph, self._passed
+        graph, (trace, run) = self._graph, self._passed
         graph.zero_grad()
-        dx = graph.backward(np.asarray(accum_grad, graph.dtype), tape, run, need_dx=True)
+        dx = graph.backward(np.asarray(accum_grad, graph.dtype), trace, run, need_dx=True)
         assert dx is not None
         if graph.trainable_parameters():
             self._rule.step(graph.trainable_parameters())
