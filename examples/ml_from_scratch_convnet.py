@@ -27,8 +27,8 @@ from handgrad.compat.mlfromscratch import (
 
 def main(seed: int = 1, n_epochs: int = 50) -> float:
     """Train and test, with data and network of a seed; return the accuracy."""
-    digits = data.digits(dtype=np.uint8)
-    X = np.concatenate([digits.x_train, digits.x_test]).reshape(-1, 64).astype(float)
+    digits = data.digits(dtype=np.float64)
+    X = 16 * np.concatenate([digits.x_train, digits.x_test]).reshape(-1, 64)  # pixels of 0 to 16
     y = to_categorical(np.concatenate([digits.y_train, digits.y_test]))
 
     X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.4, seed=seed)

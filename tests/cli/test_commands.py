@@ -229,6 +229,14 @@ class TestGradcheck:
                 ["inference", "ok"],
             ]
 
+    def test_of_a_model_the_largest_errors_are_shown(self, trained):
+        model = hg.load(trained / "model.safetensors")
+        for line in call("gradcheck", trained).out.splitlines():
+            names, errors = line.split()[3::2], [float(e) for e in line.split()[4::2]]
+            assert set(names) <= {"x", *model.parameters()}
+            assert len(errors) == 6
+            assert errors == sorted(errors, reverse=True)
+
     def test_another_seed_draws_other_numbers(self):
         assert call("gradcheck", "Dense").out != call("gradcheck", "Dense", "--seed", 1).out
 

@@ -70,11 +70,11 @@ def test_resuming_nonsense(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
 def test_ctrl_c_saves_and_says_how_to_go_on(pictures, tmp_path, no_matplotlib):
     here = pictures.parent
-    options = ("train", pictures.name, "--image-size", 8, 8, "--epochs", 50, "--width", 2, "--batch-size", 8)
+    options = ("train", pictures.name, "--image-size", 8, 8, "--epochs", 25, "--width", 2, "--batch-size", 8)
     run, whole = tmp_path / "my run", tmp_path / "whole"
     begun = start(*options, "--out", run, folder=here)
     for line in begun.stderr:
-        if line.startswith("epoch  2/50"):
+        if line.startswith("epoch  2/25"):
             break
     begun.send_signal(signal.SIGINT)
     out, err = begun.communicate(timeout=60)
@@ -83,7 +83,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(pictures, tmp_path, no_matplotlib):
     assert "Traceback" not in err
     assert not (run / "model.safetensors").exists()
     where = load_checkpoint(run / "last.safetensors").progress["where"]
-    assert 2 <= where["epoch"] < 50
+    assert 2 <= where["epoch"] < 25
 
     refused = call("predict", run, pictures / "test/round/0.png")
     assert refused.err == (

@@ -14,12 +14,17 @@ if not DOCS.is_dir():
 
 from docs.run_code import blocks, difference, run  # noqa: E402 (not there without the folder)
 
-PAGES = sorted(p.relative_to(DOCS).as_posix() for p in DOCS.rglob("*.md") if "```python\n" in p.read_text())
+ROOT = DOCS.parent
+PAGES = sorted(
+    p.relative_to(ROOT).as_posix()
+    for p in (ROOT / "README.md", *DOCS.rglob("*.md"))
+    if "```python\n" in p.read_text()
+)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_page_shows_what_its_code_prints(page: str, tmp_path: Path) -> None:
-    results = run(DOCS / page, tmp_path)
+    results = run(ROOT / page, tmp_path)
     differing = [
         f"line {block.line}: {message}"
         for block, printed in results
@@ -29,7 +34,8 @@ def test_the_page_shows_what_its_code_prints(page: str, tmp_path: Path) -> None:
 
 
 def test_the_tutorial_is_among_the_pages() -> None:
-    assert {"tutorial.md", "custom_layer.md", "index.md", "compat.md"} <= set(PAGES)
+    pages = ("tutorial.md", "custom_layer.md", "index.md", "compat.md")
+    assert {"README.md", *(f"docs/{page}" for page in pages)} <= set(PAGES)
 
 
 def test_an_output_belongs_to_the_code_right_before_it() -> None:

@@ -331,8 +331,8 @@ class TestLoadRefuses:
     def test_a_layer_with_other_arguments(self, path):
         changed(path, lambda tensors, header: header["model"]["nodes"][0]["config"].update(depth=1))
         assert self.message(path) == (
-            f"{path}: expected a model as handgrad describes it, got another (Dense: expected arguments among "
-            "name, trainable, units, use_bias, kernel_initializer, bias_initializer, got 'depth')"
+            f"{path}: expected a model as handgrad describes it, got another (Dense: expected arguments "
+            "among name, trainable, units, use_bias, kernel_initializer, bias_initializer, got 'depth')"
         )
 
     def test_missing_tensors(self, path):

@@ -152,6 +152,11 @@ def test_running_statistics_are_as_before():
     assert_same(everything(trainer), before)
 
 
+def test_a_last_batch_of_one_sample_is_tried_without_warnings():
+    with pytest.raises(NonFiniteError, match="infinity in the batch of inputs"):
+        hg.Trainer(chain(), "cross_entropy").fit(np.full_like(X, INF), Y, batch_size=11)
+
+
 def test_an_exploding_run_ends_without_warnings():
     trainer = hg.Trainer(cnn(), "mean_squared_error", optim.SGD(1e12))
     x, y = images(32)

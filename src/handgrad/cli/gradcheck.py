@@ -87,6 +87,8 @@ def _check(name: str, subject: Any, shape: Any, *, training: bool, batch: int, s
     except GradientError as error:
         print(f"{name:24} {mode:10} WRONG  {error}")
         return True
-    errors = "  ".join(f"{array} {error:.0e}" for array, error in list(report.errors.items())[:6])
-    print(f"{name:24} {mode:10} ok     {errors}")
+    errors = list(report.errors.items())
+    if len(errors) > 6:  # of a model those that are least right
+        errors = sorted(errors, key=lambda item: -item[1])[:6]
+    print(f"{name:24} {mode:10} ok     {'  '.join(f'{array} {error:.0e}' for array, error in errors)}")
     return False

@@ -326,7 +326,8 @@ class Trainer:
     def _try_single(self, dataset: Dataset) -> None:
         """Raise what the last batch of an epoch would, of one sample: some normalizations need more."""
         x, _ = dataset.batch(np.arange(1))
-        self.model.forward(x, Run(training=True, kernels=self.kernels), keep=False)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            self.model.forward(x, Run(training=True, kernels=self.kernels), keep=False)
 
     def _check(self, dataset: Dataset) -> None:
         """Raise before the first step what would be raised in one: samples and labels that do not fit."""
