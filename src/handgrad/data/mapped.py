@@ -32,8 +32,6 @@ class MappedDataset:
     labels : (n, ...) array or None
         All labels, where `dataset` has them.
     class_names : tuple of str or None
-    shape : tuple of int
-        Of one sample, after the transform.
 
     Raises
     ------
