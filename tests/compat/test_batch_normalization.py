@@ -92,6 +92,18 @@ def test_frozen_it_takes_the_running_statistics_as_constants():
     assert (layer.running_mean == mean).all()
 
 
+def test_frozen_before_any_training_it_has_no_statistics_yet():
+    layer = m.BatchNormalization()
+    layer.trainable = False
+    alone(layer, (4,))
+    with pytest.warns(UserWarning, match="running statistics"):
+        layer.forward_pass(normal(8, 4))
+    layer.trainable = True
+    X = 5 + normal(8, 4)
+    layer.forward_pass(X)
+    np.testing.assert_allclose(layer.running_mean, X.mean(axis=0), rtol=1e-13)
+
+
 def test_inference_moves_nothing_and_warns_before_there_are_statistics():
     clf = network(m.Dense(3, input_shape=(4,)), m.BatchNormalization(), loss=m.SquareLoss)
     with pytest.warns(UserWarning, match="the running statistics are still mean 0 and variance 1"):
@@ -109,7 +121,7 @@ def test_one_sample_cannot_be_trained_on():
     with pytest.raises(ShapeError) as caught:
         clf.train_on_batch(normal(1, 4), one_hot(1, 3))
     assert str(caught.value).startswith(
-        "batch_normalization (BatchNormalization): expected at least 2 values per channel in training, got 1"
+        "batch_normalization (BatchNormalization): expected at least 2 values"
     )
 
 

@@ -7,7 +7,7 @@ from handgrad.compat import mlfromscratch as m
 from handgrad.compat.mlfromscratch import parts
 from handgrad.errors import ArgumentError, BuildError, ShapeError
 from handgrad.testing import check_layer, gradcheck
-from tests.compat.networks import alone, normal
+from tests.compat.networks import alone, network, normal
 
 X = normal(2, 3, 6, 5)  # (samples, channels, height, width)
 
@@ -45,11 +45,18 @@ def test_padding_and_stride_of_a_convolution(padding, stride, out):
 
 def test_initial_values_go_by_the_fan_in_channels_included():
     layer = alone(m.Conv2D(64, (3, 3)), (256, 4, 4))
-    limit = 1 / np.sqrt(256 * 3 * 3)
+    limit = 0.5 / np.sqrt(256 * 3 * 3)
     assert 0.99 * limit < abs(layer.W).max() <= limit
     assert (layer.w0 == 0).all()
     dense = alone(m.Dense(50), (400,))
-    assert 0.99 / 20 < abs(dense.W).max() <= 1 / 20
+    assert 0.99 / 40 < abs(dense.W).max() <= 1 / 40
+
+
+def test_initial_values_differ_from_part_to_part_and_from_layer_to_layer():
+    rnn = alone(m.RNN(4), (6, 4))
+    assert len({abs(w).max() for w in (rnn.U, rnn.V, rnn.W)}) == 3
+    one, two = network(m.Dense(4, input_shape=(4,)), m.Dense(4)).layers
+    assert (one.W != two.W).all()
 
 
 def test_dense():
@@ -247,23 +254,6 @@ MESSAGES = [
         "rnn (RNN): expected sequences (steps, features), got shape (64,)",
     ),
     (
-        lambda: alone(m.MaxPooling2D((3, 3)), (1, 2, 8)),
-        ShapeError,
-        "max_pooling2d (MaxPooling2D): expected an image of at least 3x3 (what the kernel covers), got 2x8; "
-        'use padding="same" or a smaller kernel',
-    ),
-    (
-        lambda: alone(m.Dropout(1), (3,)),
-        ArgumentError,
-        "dropout (Dropout) rate: expected the share that is dropped, 0 <= rate < 1, got 1",
-    ),
-    (
-        lambda: m.Activation("relu6"),
-        ArgumentError,
-        "Activation: expected one of relu, leaky_relu, elu, selu, softplus, sigmoid, tanh, softmax, gelu, "
-        "silu, got 'relu6'",
-    ),
-    (
         lambda: m.Dense(3).initialize(m.Adam()),
         BuildError,
         "dense (Dense): expected input_shape, without the batch axis, got none; give it to the first layer: "
@@ -287,3 +277,20 @@ def test_messages(mistake, kind, message):
     with pytest.raises(kind) as caught:
         mistake()
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("mistake", "kind", "where"),
+    [
+        (lambda: alone(m.MaxPooling2D((3, 3)), (1, 2, 8)), ShapeError, "max_pooling2d (MaxPooling2D)"),
+        (lambda: alone(m.Dropout(1), (3,)), ArgumentError, "dropout (Dropout)"),
+        (lambda: alone(m.Conv2D(0, (3, 3)), (1, 4, 4)), ArgumentError, "conv2d (Conv2D)"),
+        (lambda: alone(m.RNN(3, activation="relu6"), (4, 2)), ArgumentError, "rnn (SimpleRNN)"),
+        (lambda: alone(m.BatchNormalization(2.0), (4,)), ArgumentError, "batch_normalization (BatchNormal"),
+        (lambda: m.Activation("relu6"), ArgumentError, "Activation: expected one of relu, "),
+    ],
+)
+def test_messages_of_the_layers_beneath_name_the_layer(mistake, kind, where):
+    with pytest.raises(kind) as caught:
+        mistake()
+    assert str(caught.value).startswith(where)

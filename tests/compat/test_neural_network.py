@@ -8,6 +8,7 @@ import pytest
 from handgrad import data, optim
 from handgrad.compat import mlfromscratch as m
 from handgrad.errors import ArgumentError, BuildError, DataError, NonFiniteError, ShapeError
+from handgrad.train import Trainer
 from tests.compat.networks import network, normal, one_hot
 
 
@@ -77,6 +78,16 @@ def test_the_same_seed_gives_the_same_training_and_another_one_another():
     X, y = images()
     losses = [convnet(seed=seed).fit(X, y, n_epochs=3, batch_size=6)[0] for seed in (0, 0, 1)]
     assert losses[0] == losses[1] != losses[2]
+
+
+def test_the_seed_is_also_that_of_the_order_of_samples():
+    X, y = images()
+    losses = []
+    for seed in (0, 1):
+        clf = convnet()
+        clf.seed = seed
+        losses.append(clf.fit(X, y, n_epochs=2, batch_size=6)[0])
+    assert losses[0] != losses[1]
 
 
 def test_the_order_of_samples_is_new_in_every_epoch():
@@ -249,6 +260,23 @@ def test_after_a_fit_that_was_broken_off_training_goes_on(how):
     assert (clf.layers[0].W != W).any()
 
 
+def test_epochs_before_an_interruption_are_kept(monkeypatch):
+    X, y = images()
+    clf = convnet(validation_data=(X, y))
+    evaluate, calls = Trainer.evaluate, []
+
+    def interrupted(self, *arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return evaluate(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "evaluate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(X, y, n_epochs=5, batch_size=5)
+    assert [len(losses) for losses in clf.errors.values()] == [2, 2]
+
+
 def test_a_copy_trains_like_the_original_and_by_itself():
     X, y = images()
     clf = convnet()
@@ -324,16 +352,6 @@ MESSAGES = [
         ShapeError,
         "Graph: expected a batch of shape (n, 2, 6, 5), got shape (3, 6, 5, 2)",
     ),
-    (
-        lambda: convnet().fit(*images(), n_epochs=1, batch_size=0),
-        ArgumentError,
-        "batch_size: expected an int of at least 1, got 0",
-    ),
-    (
-        lambda: convnet().train_on_batch(*images(0)),
-        DataError,
-        "data: expected at least one image, got none",
-    ),
 ]
 
 
@@ -342,6 +360,25 @@ def test_messages(mistake, kind, message):
     with pytest.raises(kind) as caught:
         mistake()
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("mistake", "kind"),
+    [
+        (lambda clf: clf.fit(*images(), n_epochs=1, batch_size=0), ArgumentError),
+        (lambda clf: clf.fit(*images(), n_epochs=-1, batch_size=4), ArgumentError),
+        (lambda clf: clf.fit(images()[0], images(7)[1], n_epochs=1, batch_size=4), DataError),
+        (lambda clf: clf.train_on_batch(*images(0)), DataError),
+        (lambda clf: clf.test_on_batch(*images(0)), DataError),
+    ],
+)
+def test_mistakes_change_nothing(mistake, kind):
+    clf = convnet()
+    W = clf.layers[0].W.copy()
+    with pytest.raises(kind):
+        mistake(clf)
+    np.testing.assert_array_equal(clf.layers[0].W, W)
+    assert clf.errors == {"training": [], "validation": []}
 
 
 def test_a_layer_that_does_not_fit_is_not_added():

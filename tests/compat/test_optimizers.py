@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from handgrad.compat import mlfromscratch as m
+from handgrad.errors import ShapeError
 from tests.compat.networks import network, normal, one_hot
 
 
@@ -114,6 +115,13 @@ def test_a_copy_has_a_state_of_its_own():
     other = copy.copy(optimizer)
     optimizer.update([0.0], [1.0])
     np.testing.assert_allclose(other.update([0.0], [1.0]), [-1.0])
+
+
+def test_an_optimizer_is_for_arrays_of_one_shape():
+    optimizer = m.Adam()
+    optimizer.update(np.zeros(3), np.ones(3))
+    with pytest.raises(ShapeError):
+        optimizer.update(np.zeros(4), np.ones(4))
 
 
 def test_networks_that_share_an_optimizer_have_states_of_their_own():

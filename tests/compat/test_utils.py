@@ -61,6 +61,8 @@ def test_a_split_without_shuffling():
         X_train, X_test, _, _ = m.train_test_split(y, y, test_size=size, shuffle=False)
         np.testing.assert_array_equal(X_test, y[10 - test :])
         np.testing.assert_array_equal(X_train, y[: 10 - test])
+    assert 100 * 0.29 < 29
+    assert len(m.train_test_split(np.arange(100), np.arange(100), test_size=0.29)[1]) == 29
     with pytest.raises(ArgumentError) as caught:
         m.train_test_split(y, y, test_size=40)
     assert str(caught.value) == "train_test_split: expected test_size between 0 and 1, got 40"

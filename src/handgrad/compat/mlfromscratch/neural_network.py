@@ -16,7 +16,7 @@ from handgrad.errors import ArgumentError, BuildError
 from handgrad.graph import Graph
 from handgrad.layers import Init
 from handgrad.rng import Stream
-from handgrad.train import Accuracy, Progress, Trainer, Where
+from handgrad.train import Accuracy, Progress, Trainer
 from handgrad.typing import Array, DTypeLike, is_integer
 
 
@@ -158,18 +158,20 @@ class NeuralNetwork:
         if self.validation_data is not None:
             inputs, labels = self.validation_data
             validation = self._inputs(inputs), labels
-        history = trainer.fit(
-            X,
-            y,
-            epochs=n_epochs,
-            batch_size=batch_size,
-            validation=validation,
-            drop_last=is_integer(batch_size) and 1 < batch_size < len(X) and len(X) % batch_size == 1,
-            callbacks=[Progress()] if sys.stderr.isatty() else [],
-        )
-        self.errors["training"] += history["loss"][done:]
-        if validation is not None:
-            self.errors["validation"] += history["val_loss"][done:]
+        try:
+            trainer.fit(
+                X,
+                y,
+                epochs=n_epochs,
+                batch_size=batch_size,
+                validation=validation,
+                drop_last=is_integer(batch_size) and 1 < batch_size < len(X) and len(X) % batch_size == 1,
+                callbacks=[Progress()] if sys.stderr.isatty() else [],
+            )
+        finally:
+            self.errors["training"] += trainer.history.get("loss", [])[done:]
+            if validation is not None:
+                self.errors["validation"] += trainer.history.get("val_loss", [])[done:]
         return self.errors["training"], self.errors["validation"]
 
     def train_on_batch(self, X: Any, y: Any) -> tuple[float, float]:
@@ -238,18 +240,13 @@ class NeuralNetwork:
 
     def _trainer(self) -> Trainer:
         models = self._current()
-        old = models.trainer
-        if old is None:
+        if models.trainer is None:
             last = self.layers[-1]
             name = last.activation_name if isinstance(last, Activation) else None
             loss, fused = self.loss_function.after(name)
             model = chain(self.layers[:-1], self.dtype, self.layers[0].input_shape) if fused else models.whole
             metrics = [accuracy] if isinstance(self.loss_function, CrossEntropy) else []
             models.trainer = Trainer(model, loss, self.optimizer.rule(), metrics, seed=self.seed)
-        elif old.progress.batch:  # a fit was broken off: the next one begins with a whole epoch
-            models.trainer = Trainer(old.model, old.loss, old.optimizer, old.metrics.values(), seed=self.seed)
-            models.trainer.progress = Where(epoch=old.progress.epoch + 1, step=old.progress.step)
-        assert models.trainer is not None
         return models.trainer
 
 

@@ -28,7 +28,9 @@ __all__ = [
 class Optimizer:
     """What the optimizers share: a rule, made from the settings."""
 
-    _own: optim.Optimizer | None = field(default=None, init=False, repr=False, compare=False)
+    _updated: tuple[optim.Optimizer, Parameter] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     def rule(self) -> optim.Optimizer:
         """Return a new rule with these settings and no state."""
@@ -42,11 +44,14 @@ class Optimizer:
         w, grad_wrt_w : arrays of one shape
             The array, which is left as it is, and its gradient.
         """
-        self._own = self._own or self.rule()
-        parameter = Parameter(np.array(w, np.float64))
+        if self._updated is None:
+            self._updated = self.rule(), Parameter(np.zeros(np.shape(w)), name="w")
+        rule, parameter = self._updated
+        parameter.assign(np.asarray(w))
+        parameter.zero_grad()
         parameter.accumulate(np.asarray(grad_wrt_w))
-        self._own.step({"w": parameter})
-        return parameter.value
+        rule.step({"w": parameter})
+        return parameter.value.copy()
 
 
 @dataclass

@@ -117,7 +117,7 @@ def train_test_split(
         raise ArgumentError("train_test_split", expected="test_size between 0 and 1", got=repr(test_size))
     if shuffle:
         X, y = shuffle_data(X, y, seed)
-    # the small term keeps 10*0.7 from being 6.999...
+    # the small term keeps 100*0.29 from being 28.999...
     first = len(X) - int(len(X) * test_size + 1e-9)
     return X[:first], X[first:], y[:first], y[first:]
 
