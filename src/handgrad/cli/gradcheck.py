@@ -34,7 +34,7 @@ CASES: dict[str, tuple[dict[str, Any], Any]] = {
     "Add": ({}, ((3, 4, 2), (3, 4, 2))),
     "Concatenate": ({}, ((3, 4, 2), (3, 4, 1))),
 }
-"""For every layer arguments and an input shape that leave nothing out."""
+"""For every layer arguments and an input shape, odd where that matters."""
 
 
 def gradcheck(

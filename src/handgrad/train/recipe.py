@@ -223,19 +223,19 @@ def recipe_for(dataset: str, **changes: Any) -> Recipe:
         If there is no such set and no such folder.
     """
     name = _known_set(dataset)
-    base = RECIPES[name] if name else Recipe(dataset)
+    base = RECIPES.get(name or "") or Recipe(name or dataset)
     return base.changed(**changes)
 
 
 def _known_set(dataset: str) -> str | None:
     """Return the name of a known set, or None for a folder; raise ArgumentError if it is neither."""
-    name = dataset.replace("-", "_")
-    if name in RECIPES:
+    name, known = dataset.replace("-", "_"), [info.name for info in data.available()]
+    if name in known:
         return name
     if not Path(dataset).is_dir():
         raise ArgumentError(
             "dataset",
-            expected=f"one of {', '.join(RECIPES)}, or a folder with train and test in it",
+            expected=f"one of {', '.join(known)}, or a folder with train and test in it",
             got=repr(dataset),
         )
     return None
