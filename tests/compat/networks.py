@@ -28,3 +28,20 @@ def alone(layer, shape, optimizer=None):
     layer.set_input_shape(shape)
     layer.initialize(optimizer or m.StochasticGradientDescent(1.0))
     return layer
+
+
+def convnet(**arguments):
+    return network(
+        m.Conv2D(4, (3, 3), input_shape=(2, 6, 5)),
+        m.Activation("relu"),
+        m.BatchNormalization(),
+        m.MaxPooling2D(stride=2),
+        m.Flatten(),
+        m.Dense(3),
+        m.Activation("softmax"),
+        **arguments,
+    )
+
+
+def images(n=20):
+    return normal(n, 2, 6, 5), one_hot(n, 3)
