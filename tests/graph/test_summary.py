@@ -21,7 +21,7 @@ dense                Dense               4                     52             48
 ────────────────────────────────────────────────────────────────────────────────
 Parameters      115 (460 B, 57 frozen)
 Multiply-adds   1,236 per image, forward
-Memory          480 B per image in inference, 992 B in training (outputs of all layers)"""
+Memory          480 B per image in inference, 992 B in training"""
 
 RESIDUAL = """\
 Layer    Kind   Output shape  Parameters  Multiply-adds  Inputs
@@ -33,7 +33,7 @@ add      Add    3                                     3  twice_1, input
 ───────────────────────────────────────────────────────────────────────
 Parameters      12 (48 B)
 Multiply-adds   21 per image, forward
-Memory          36 B per image in inference, 48 B in training (outputs of all layers)"""
+Memory          36 B per image in inference, 48 B in training"""
 
 
 def test_a_chain():

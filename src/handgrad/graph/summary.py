@@ -50,7 +50,7 @@ def _totals(graph: Graph, work: int) -> list[str]:
         f"Parameters      {total:,} ({_bytes(total * itemsize)}{frozen})",
         f"Multiply-adds   {work:,} per image, forward",
         f"Memory          {_bytes(_peak(graph) * itemsize)} per image in inference, {_bytes(kept)} "
-        "in training (outputs of all layers)",
+        "in training",
     ]
 
 
