@@ -98,7 +98,7 @@ class _Refused(Stream):
 
     transform: str = ""
 
-    def child(self, *key: int | str) -> Stream:  # noqa: ARG002
+    def child(self, *key: int | str) -> Stream:
         return self
 
     def generator(self) -> np.random.Generator:

@@ -109,7 +109,7 @@ class Normalize:
         std = np.sqrt(M2 / n)
         return cls(tuple(mean), tuple(np.where(std > 0, std, 1)))
 
-    def __call__(self, x: Array, rng: Stream) -> Array:  # noqa: ARG002
+    def __call__(self, x: Array, rng: Stream) -> Array:
         """Return ``(x - mean)/std``."""
         if _images(x, "Normalize").dtype.kind != "f":
             raise DataError("Normalize", expected="floating-point images", got=f"dtype {x.dtype}")

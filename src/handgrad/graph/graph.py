@@ -318,8 +318,8 @@ class Graph:
     def summary(self) -> str:
         """Return a table of the layers, their output shapes and costs, and the totals.
 
-        Memory is that of the values one image passes through: in inference the most that are alive at once, in
-        training those of all layers.
+        Memory is that of the values one image passes through: in inference the most that are alive at once,
+        in training those of all layers.
         """
         return summary(self)
 

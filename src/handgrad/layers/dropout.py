@@ -56,7 +56,7 @@ class Dropout(Layer):
         mask = run.rng.keep(x.shape, keep) * x.dtype.type(1 / keep)
         return x * mask, DropoutSaved(mask)
 
-    def backward(self, dy: Array, saved: DropoutSaved, run: Run, *, need_dx: bool = True) -> Array | None:  # noqa: ARG002
+    def backward(self, dy: Array, saved: DropoutSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Return ``dx = dy*mask``, of the mask that forward drew."""
         if not need_dx:
             return None

@@ -33,7 +33,7 @@ class Constant(Initializer):
 
     value: float = 0.0
 
-    def __call__(self, rng: Stream, shape: Shape, fans: tuple[int, int], dtype: np.dtype[Any]) -> Array:  # noqa: ARG002
+    def __call__(self, rng: Stream, shape: Shape, fans: tuple[int, int], dtype: np.dtype[Any]) -> Array:
         """Return a constant array."""
         return np.full(shape, self.value, dtype)
 
@@ -44,7 +44,7 @@ class RandomNormal(Initializer):
 
     stddev: float = 0.05
 
-    def __call__(self, rng: Stream, shape: Shape, fans: tuple[int, int], dtype: np.dtype[Any]) -> Array:  # noqa: ARG002
+    def __call__(self, rng: Stream, shape: Shape, fans: tuple[int, int], dtype: np.dtype[Any]) -> Array:
         """Return a normal array."""
         return rng.normal(shape, self.stddev, dtype)
 
@@ -104,7 +104,7 @@ class Orthogonal(Initializer):
 
     gain: float = 1.0
 
-    def __call__(self, rng: Stream, shape: Shape, fans: tuple[int, int], dtype: np.dtype[Any]) -> Array:  # noqa: ARG002
+    def __call__(self, rng: Stream, shape: Shape, fans: tuple[int, int], dtype: np.dtype[Any]) -> Array:
         """Return an orthogonal matrix; leading axes of `shape` are flattened into rows."""
         rows, columns = math.prod(shape[:-1]), shape[-1]
         a = rng.normal((max(rows, columns), min(rows, columns)), dtype=np.float64)

@@ -100,7 +100,7 @@ class Layer:
     def commit(self, saved: Any) -> None:
         """Move the buffers on, by what `forward` saw: the only writer of buffers while training."""
 
-    def multiply_adds(self, shape: Any) -> int:  # noqa: ARG002
+    def multiply_adds(self, shape: Any) -> int:
         """Return the multiplications with addition of one forward of one sample of `shape`."""
         return 0
 

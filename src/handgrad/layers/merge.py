@@ -55,7 +55,7 @@ class Add(Merge):
                 )
         return shape[0]
 
-    def forward(self, x: tuple[Array, ...], run: Run) -> tuple[Array, AddSaved]:  # noqa: ARG002
+    def forward(self, x: tuple[Array, ...], run: Run) -> tuple[Array, AddSaved]:
         """Return the sum."""
         self.check_input(x)
         return reduce(add, x), AddSaved(len(x))
@@ -64,7 +64,7 @@ class Add(Merge):
         self,
         dy: Array,
         saved: AddSaved,
-        run: Run,  # noqa: ARG002
+        run: Run,
         *,
         need_dx: bool = True,
     ) -> tuple[Array, ...] | None:
@@ -109,7 +109,7 @@ class Concatenate(Merge):
         total = sum(s[axis] for s in shape)
         return *shape[0][:axis], total, *shape[0][axis + 1 :]
 
-    def forward(self, x: tuple[Array, ...], run: Run) -> tuple[Array, ConcatenateSaved]:  # noqa: ARG002
+    def forward(self, x: tuple[Array, ...], run: Run) -> tuple[Array, ConcatenateSaved]:
         """Return the inputs side by side."""
         self.check_input(x)
         axis = self._axis(x[0].ndim)
@@ -119,7 +119,7 @@ class Concatenate(Merge):
         self,
         dy: Array,
         saved: ConcatenateSaved,
-        run: Run,  # noqa: ARG002
+        run: Run,
         *,
         need_dx: bool = True,
     ) -> tuple[Array, ...] | None:

@@ -28,12 +28,12 @@ class Flatten(Layer):
         """Return the product of the axes."""
         return (math.prod(shape),)
 
-    def forward(self, x: Array, run: Run) -> tuple[Array, ShapeSaved]:  # noqa: ARG002
+    def forward(self, x: Array, run: Run) -> tuple[Array, ShapeSaved]:
         """Return the rows."""
         self.check_input(x)
         return x.reshape(x.shape[0], math.prod(x.shape[1:])), ShapeSaved(x.shape)
 
-    def backward(self, dy: Array, saved: ShapeSaved, run: Run, *, need_dx: bool = True) -> Array | None:  # noqa: ARG002
+    def backward(self, dy: Array, saved: ShapeSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Return dy in the shape of the input."""
         return dy.reshape(saved.shape) if need_dx else None
 
@@ -69,12 +69,12 @@ class Reshape(Layer):
             )
         return tuple(size // known if t == -1 else int(t) for t in target)
 
-    def forward(self, x: Array, run: Run) -> tuple[Array, ShapeSaved]:  # noqa: ARG002
+    def forward(self, x: Array, run: Run) -> tuple[Array, ShapeSaved]:
         """Return the same numbers in the target shape."""
         self.check_input(x)
         return x.reshape(x.shape[0], *self.output_shape(x.shape[1:])), ShapeSaved(x.shape)
 
-    def backward(self, dy: Array, saved: ShapeSaved, run: Run, *, need_dx: bool = True) -> Array | None:  # noqa: ARG002
+    def backward(self, dy: Array, saved: ShapeSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Return dy in the shape of the input."""
         return dy.reshape(saved.shape) if need_dx else None
 
@@ -96,7 +96,7 @@ class Padding2D(Layer):
         self.check_input(x)
         return run.kernels.pad2d(x, self._pads(), self._value()), NothingSaved()
 
-    def backward(self, dy: Array, saved: NothingSaved, run: Run, *, need_dx: bool = True) -> Array | None:  # noqa: ARG002
+    def backward(self, dy: Array, saved: NothingSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Return the part of dy on the image."""
         if not need_dx:
             return None
@@ -187,7 +187,7 @@ class UpSampling2D(Layer):
         self.check_input(x)
         return run.kernels.upsample2d(x, self._size()), NothingSaved()
 
-    def backward(self, dy: Array, saved: NothingSaved, run: Run, *, need_dx: bool = True) -> Array | None:  # noqa: ARG002
+    def backward(self, dy: Array, saved: NothingSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Return the sum of dy over each block."""
         if not need_dx:
             return None

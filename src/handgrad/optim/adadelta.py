@@ -62,7 +62,7 @@ class Adadelta(Optimizer):
         *,
         lr: float,
         weight_decay: float,
-        t: int,  # noqa: ARG002
+        t: int,
         kernels: Kernels,
     ) -> None:
         """Move a vector of parameters; see `Optimizer.update`."""

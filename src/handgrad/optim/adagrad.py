@@ -59,7 +59,7 @@ class Adagrad(Optimizer):
         *,
         lr: float,
         weight_decay: float,
-        t: int,  # noqa: ARG002
+        t: int,
         kernels: Kernels,
     ) -> None:
         """Move a vector of parameters; see `Optimizer.update`."""

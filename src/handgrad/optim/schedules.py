@@ -54,7 +54,7 @@ class Constant(Schedule):
     def __post_init__(self) -> None:
         check_number(self.where, "lr", self.lr)
 
-    def __call__(self, step: int) -> float:  # noqa: ARG002
+    def __call__(self, step: int) -> float:
         """Return the learning rate of a step."""
         return float(self.lr)
 

@@ -44,7 +44,7 @@ class Conv2D(ImageLayer):
         self.padding = padding
         self.stride = stride
 
-    def make(self, shape: Shape) -> list[layers.Layer]:  # noqa: ARG002
+    def make(self, shape: Shape) -> list[layers.Layer]:
         """Return the convolution."""
         return [
             layers.Conv2D(
@@ -80,7 +80,7 @@ class MaxPooling2D(Pooling2D):
         Never the maximum.
     """
 
-    def make(self, shape: Shape) -> list[layers.Layer]:  # noqa: ARG002
+    def make(self, shape: Shape) -> list[layers.Layer]:
         """Return the pooling."""
         return [layers.MaxPooling2D(self.pool_shape, self.stride, self.padding)]
 
@@ -98,7 +98,7 @@ class AveragePooling2D(Pooling2D):
         Does not count.
     """
 
-    def make(self, shape: Shape) -> list[layers.Layer]:  # noqa: ARG002
+    def make(self, shape: Shape) -> list[layers.Layer]:
         """Return the pooling."""
         return [layers.AveragePooling2D(self.pool_shape, self.stride, self.padding)]
 
@@ -119,7 +119,7 @@ class ConstantPadding2D(ImageLayer):
         self.padding = padding
         self.padding_value = padding_value
 
-    def make(self, shape: Shape) -> list[layers.Layer]:  # noqa: ARG002
+    def make(self, shape: Shape) -> list[layers.Layer]:
         """Return the padding."""
         padding = self.padding
         if isinstance(padding, tuple | list):
@@ -155,6 +155,6 @@ class UpSampling2D(ImageLayer):
         super().__init__(input_shape)
         self.size = size
 
-    def make(self, shape: Shape) -> list[layers.Layer]:  # noqa: ARG002
+    def make(self, shape: Shape) -> list[layers.Layer]:
         """Return the upsampling."""
         return [layers.UpSampling2D(self.size)]

@@ -150,7 +150,7 @@ class Dropout(Layer):
         super().__init__()
         self.p = p
 
-    def make(self, shape: Shape) -> list[layers.Layer]:  # noqa: ARG002
+    def make(self, shape: Shape) -> list[layers.Layer]:
         """Return the dropout."""
         return [layers.Dropout(self.p)]
 

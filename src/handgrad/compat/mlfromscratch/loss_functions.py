@@ -37,7 +37,7 @@ class SquareLoss(Loss):
     for every batch size.
     """
 
-    def after(self, activation: str | None) -> tuple[losses.Loss, bool]:  # noqa: ARG002
+    def after(self, activation: str | None) -> tuple[losses.Loss, bool]:
         """Return half the mean squared error, of the network's outputs."""
         return HalfSquaredError(), False
 

@@ -57,12 +57,12 @@ class Transpose(Layer):
             raise ShapeError(self.where, expected=f"inputs of {len(self.axes)} axes", got=f"shape {shape}")
         return tuple(shape[a] for a in self.axes)
 
-    def forward(self, x: Array, run: Run) -> tuple[Array, NothingSaved]:  # noqa: ARG002
+    def forward(self, x: Array, run: Run) -> tuple[Array, NothingSaved]:
         """Return the samples in the new order."""
         self.check_input(x)
         return _transposed(x, self.axes), NothingSaved()
 
-    def backward(self, dy: Array, saved: NothingSaved, run: Run, *, need_dx: bool = True) -> Array | None:  # noqa: ARG002
+    def backward(self, dy: Array, saved: NothingSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Return dy in the old order."""
         inverse = tuple(self.axes.index(a) for a in range(len(self.axes)))
         return _transposed(dy, inverse) if need_dx else None

@@ -44,7 +44,7 @@ class Callback:
     def on_train_end(self) -> None:
         """After the last step, also when training was stopped or failed."""
 
-    def on_nonfinite(self, error: NonFiniteError) -> bool:  # noqa: ARG002
+    def on_nonfinite(self, error: NonFiniteError) -> bool:
         """After a step that was left out because of a value that is not finite; return whether to go on."""
         return False
 

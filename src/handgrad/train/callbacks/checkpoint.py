@@ -81,6 +81,6 @@ class Checkpoint(Callback):
         """Return the best value so far."""
         return {"best": self.best, "best_epoch": self.best_epoch}
 
-    def load_state(self, state: Config, arrays: dict[str, Array]) -> None:  # noqa: ARG002
+    def load_state(self, state: Config, arrays: dict[str, Array]) -> None:
         """Go on from there."""
         self.best, self.best_epoch = state["best"], state["best_epoch"]

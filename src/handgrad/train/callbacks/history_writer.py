@@ -20,6 +20,6 @@ class HistoryWriter(Callback):
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
 
-    def on_epoch_end(self, epoch: int, logs: Logs) -> None:  # noqa: ARG002
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Write both files anew."""
         self.trainer.history.save(self.folder)

@@ -38,7 +38,7 @@ class StopOnInterrupt(Callback):
             signal.signal(signal.SIGINT, self._before)
             self._before = None
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def _stop(self, number: int, frame: FrameType | None) -> None:
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True

@@ -35,7 +35,7 @@ class NonFinite(Callback):
         self.errors: list[NonFiniteError] = []
         self.in_a_row = 0
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:  # noqa: ARG002
+    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         """Begin to count anew."""
         self.in_a_row = 0
 
@@ -54,6 +54,6 @@ class NonFinite(Callback):
         """Return how many steps in a row were left out."""
         return {"in_a_row": self.in_a_row}
 
-    def load_state(self, state: Config, arrays: dict[str, Array]) -> None:  # noqa: ARG002
+    def load_state(self, state: Config, arrays: dict[str, Array]) -> None:
         """Go on from there."""
         self.in_a_row = state["in_a_row"]

@@ -52,7 +52,7 @@ class Progress(Callback):
         )
         self._bar.start()
 
-    def on_epoch_begin(self, epoch: int) -> None:  # noqa: ARG002
+    def on_epoch_begin(self, epoch: int) -> None:
         """Set the bar back."""
         self._epoch_begun = time.perf_counter()
         if self._bar is not None:
@@ -66,7 +66,7 @@ class Progress(Callback):
                 self._task, completed=batch + 1, values=_values(logs), left=f"{self._left()} left"
             )
 
-    def on_epoch_end(self, epoch: int, logs: Logs) -> None:  # noqa: ARG002
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Print the epoch's line."""
         assert self._console is not None
         line = f"epoch {self._epoch_of(done=True)}  {_values(logs)}"

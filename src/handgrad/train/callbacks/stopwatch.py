@@ -38,6 +38,6 @@ class Stopwatch(Callback):
         """Return the time so far."""
         return {"seconds": self.seconds}
 
-    def load_state(self, state: Config, arrays: dict[str, Array]) -> None:  # noqa: ARG002
+    def load_state(self, state: Config, arrays: dict[str, Array]) -> None:
         """Go on from there."""
         self._before = state["seconds"]
