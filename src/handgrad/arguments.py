@@ -57,5 +57,6 @@ def class_arguments(where: str, known: Iterable[str], config: Config) -> Config:
     known = list(known)
     for argument in arguments:
         if argument not in known:
-            raise ArgumentError(where, expected=f"arguments among {', '.join(known)}", got=repr(argument))
+            names = ", ".join(known) or "none"
+            raise ArgumentError(where, expected=f"arguments among {names}", got=repr(argument))
     return arguments

@@ -7,7 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from handgrad.errors import ArgumentError, DataError, ShapeError
+from handgrad.arguments import class_arguments
+from handgrad.errors import DataError, ShapeError
 from handgrad.kernels import Kernels, default_kernels
 from handgrad.kernels.reference.namespace import array_namespace
 from handgrad.typing import Array, Config, Shape
@@ -96,17 +97,7 @@ class Loss:
         ArgumentError
             If the configuration is another class's or has an argument that this one has not.
         """
-        arguments = dict(config)
-        name = arguments.pop("class", cls.__name__)
-        if name != cls.__name__:
-            raise ArgumentError(cls.__name__, expected=f"class {cls.__name__}", got=f"{name}")
-        known = [f.name for f in fields(cls)]
-        for argument in arguments:
-            if argument not in known:
-                raise ArgumentError(
-                    cls.__name__, expected=f"arguments among {', '.join(known) or 'none'}", got=repr(argument)
-                )
-        return cls(**arguments)
+        return cls(**class_arguments(cls.__name__, [f.name for f in fields(cls)], config))
 
 
 def as_array(y: Any) -> Array:
