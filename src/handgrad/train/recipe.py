@@ -213,7 +213,8 @@ RECIPES: dict[str, Recipe] = {
 }
 """What `handgrad train NAME` does.
 
-Within a run nothing is chosen by the test images; the numbers of the digits' recipe were chosen looking at them.
+Within a run nothing is chosen by the test images; the numbers of the digits' recipe were chosen looking at
+them.
 """
 
 
