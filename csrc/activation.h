@@ -1,0 +1,3 @@
+#pragma once
+
+#define HG_ACTIVATION_KERNELS(K)

@@ -1,0 +1,28 @@
+// Convolution of images (n, h, w, c) with filters (kh, kw, c/groups, k), all in C order.
+#pragma once
+
+namespace handgrad {
+
+struct ConvShape {
+  long n, h, w, c;       // images
+  long oh, ow, k;        // outputs
+  long kh, kw;           // taps
+  long sh, sw, dh, dw;   // strides and dilation
+  long top, left;        // padding; below and to the right it is what the output's size says
+  long groups;
+};
+
+enum class Algorithm { direct = 0, winograd2 = 2, winograd4 = 4 };
+
+}  // namespace handgrad
+
+// winograd_*: 3x3, stride 1, dilation 1, one group, with output tiles of `tile` = 2 or 4 pixels squared.
+// b may be null; where `add` is not null, it is added to the result.
+#define HG_CONV_KERNELS(K)                                                                                     \
+  K(conv2d, (const ConvShape& s, const float* x, const float* w, const float* b, float* y))                    \
+  K(conv2d_backward_input, (const ConvShape& s, const float* dy, const float* w, const float* add, float* dx)) \
+  K(conv2d_backward_weight, (const ConvShape& s, const float* dy, const float* x, float* dw))                  \
+  K(winograd, (const ConvShape& s, int tile, const float* x, const float* w, const float* b, float* y))        \
+  K(winograd_backward_input,                                                                                   \
+    (const ConvShape& s, int tile, const float* dy, const float* w, const float* add, float* dx))              \
+  K(winograd_backward_weight, (const ConvShape& s, int tile, const float* dy, const float* x, float* dw))

@@ -1,0 +1,3 @@
+#pragma once
+
+#define HG_NORM_KERNELS(K)

@@ -1,0 +1,3 @@
+#pragma once
+
+#define HG_POOL_KERNELS(K)

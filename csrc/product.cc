@@ -1,0 +1,67 @@
+#include "product.h"
+
+namespace handgrad::HG_ISA {
+
+namespace {
+
+typedef void (*Block)(const Walk&, const float*, const float*, float*, long, Begin, long);
+
+template <int R, int V>
+void block_of(const Walk& walk, const float* a, const float* b, float* c, long c_row, Begin begin,
+              long columns) {
+  // rows side by side, as in a transposed product: known offsets need no registers
+  if (walk.a_row == 1) {
+    Walk beside = walk;
+    beside.a_row = 1;
+    block<R, V>(beside, a, b, c, c_row, begin, columns);
+  } else {
+    block<R, V>(walk, a, b, c, c_row, begin, columns);
+  }
+}
+
+template <int V>
+Block block_for(long rows) {
+  constexpr int most = block_rows(V);
+  switch (rows) {
+    case 1: return block_of<1, V>;
+    case 2: return block_of<2, V>;
+    case 3: return block_of<3, V>;
+    case 4: return block_of<4, V>;
+    case 5: return block_of<5, V>;
+    case 6: return block_of<6, V>;
+    case 7: return block_of<(most >= 7 ? 7 : 1), V>;
+    case 8: return block_of<(most >= 8 ? 8 : 1), V>;
+    case 9: return block_of<(most >= 9 ? 9 : 1), V>;
+    case 10: return block_of<(most >= 10 ? 10 : 1), V>;
+    case 11: return block_of<(most >= 11 ? 11 : 1), V>;
+    default: return block_of<(most >= 12 ? 12 : 1), V>;
+  }
+}
+
+template <int V>
+void panel(const Walk& walk, long rows, long columns, const float* a, const float* b, float* c, long c_row,
+           Begin begin) {
+  constexpr long most = block_rows(V);
+  // blocks of nearly one height: 14 rows are 7 + 7, not 12 + 2
+  const long blocks = (rows + most - 1) / most;
+  for (long i = 0, r = 0; i < blocks; ++i) {
+    const long height = rows * (i + 1) / blocks - r;
+    block_for<V>(height)(walk, a + r * walk.a_row, b, c + r * c_row, c_row, begin, columns);
+    r += height;
+  }
+}
+
+}  // namespace
+
+void product(const Walk& walk, long rows, long columns, const float* a, const float* b, float* c, long c_row,
+             Begin begin) {
+  switch ((columns + W - 1) / W) {
+    case 0: return;
+    case 1: return panel<1>(walk, rows, columns, a, b, c, c_row, begin);
+    case 2: return panel<2>(walk, rows, columns, a, b, c, c_row, begin);
+    case 3: return panel<(NV >= 3 ? 3 : 1)>(walk, rows, columns, a, b, c, c_row, begin);
+    default: return panel<(NV >= 4 ? 4 : 1)>(walk, rows, columns, a, b, c, c_row, begin);
+  }
+}
+
+}  // namespace handgrad::HG_ISA

@@ -1,0 +1,69 @@
+// The product of two matrices, a register block at a time: what every convolution and dense layer ends in.
+//
+//     C[r, v] (+)= sum over runs and depth of  A[r*a_row + run*a_run + d*a_step] * B[run*b_run + d*b_step + v]
+//
+// A block is R rows by V vectors of sums that stay in registers while the depth runs by. Each step loads V
+// vectors of B and broadcasts R numbers of A, for R*V multiply-adds.
+#pragma once
+
+#include "simd.h"
+
+namespace handgrad::HG_ISA {
+
+// Where the numbers of A and B lie, and how many products make one sum.
+struct Walk {
+  long depth;           // products in a run
+  long a_row, a_step;   // from one row of C to the next; from one product to the next
+  long b_step;
+  long runs = 1;
+  long a_run = 0, b_run = 0;
+  const long *a_runs = nullptr, *b_runs = nullptr;  // or lists of offsets, where they are not regular
+};
+
+// How a block of C begins: at zero, or at what C holds.
+enum class Begin { zero, previous };
+
+// The tallest block whose sums fit in the registers, for blocks of v vectors.
+constexpr int block_rows(int v) { return NV == 4 ? (v == 1 || v == 2 ? 12 : v == 3 ? 8 : 6) : (v == 1 ? 12 : 6); }
+constexpr int PANEL = NV * W;  // columns of the widest block
+
+template <int R, int V>
+HG_INLINE void block(const Walk& walk, const float* a, const float* b, float* c, long c_row, Begin begin,
+                     long columns) {
+  vec sum[R][V];
+  const bool whole = columns == V * W;
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) {
+      sum[r][v] = vec{};
+      if (begin == Begin::previous)
+        sum[r][v] = whole || v < V - 1 ? load(c + r * c_row + v * W)
+                                       : load(c + r * c_row + v * W, columns - v * W);
+    }
+  const long a_row = walk.a_row, a_step = walk.a_step, b_step = walk.b_step;
+  for (long run = 0; run < walk.runs; ++run) {
+    const float* pa = a + (walk.a_runs ? walk.a_runs[run] : run * walk.a_run);
+    const float* pb = b + (walk.b_runs ? walk.b_runs[run] : run * walk.b_run);
+    for (long d = 0; d < walk.depth; ++d, pa += a_step, pb += b_step) {
+      vec w[V];
+      for (int v = 0; v < V; ++v) w[v] = load(pb + v * W);
+#pragma GCC unroll 12
+      for (int r = 0; r < R; ++r) {
+        vec p = broadcast(pa[r * a_row]);
+        for (int v = 0; v < V; ++v) sum[r][v] += p * w[v];
+      }
+    }
+  }
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) {
+      if (whole || v < V - 1)
+        store(c + r * c_row + v * W, sum[r][v]);
+      else
+        store(c + r * c_row + v * W, sum[r][v], columns - v * W);
+    }
+}
+
+// `rows` x `columns` of C, columns <= PANEL; B must be readable up to the next multiple of W columns.
+void product(const Walk& walk, long rows, long columns, const float* a, const float* b, float* c, long c_row,
+             Begin begin);
+
+}  // namespace handgrad::HG_ISA

@@ -1,0 +1,62 @@
+// How many threads share a kernel's work, and how work is divided among them.
+#pragma once
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace handgrad {
+
+// The CPUs this process may use (affinity and cgroup quota), or what set_threads said.
+int threads();
+void set_threads(int n);
+int usable_cpus();
+
+// Calls work(begin, end, thread) with shares of 0..n that differ in size by one at most, one for each thread:
+// the division depends on n and the number of threads alone, so that a run can be repeated bit for bit.
+template <class Work>
+inline void parallel_shares(long n, int most, const Work& work) {
+  int parts = threads() < most ? threads() : most;
+  if (parts > n) parts = (int)n;
+  if (parts <= 1) {
+    if (n > 0) work(0L, n, 0);
+    return;
+  }
+#ifdef _OPENMP
+#pragma omp parallel num_threads(parts)
+  {
+    // the runtime may give fewer threads than asked for: every share is done all the same
+    for (long part = omp_get_thread_num(); part < parts; part += omp_get_num_threads())
+      work(n * part / parts, n * (part + 1) / parts, (int)part);
+  }
+#else
+  for (long part = 0; part < parts; ++part) work(n * part / parts, n * (part + 1) / parts, (int)part);
+#endif
+}
+
+constexpr int ALL_THREADS = 1 << 30;
+
+// As many threads as there are pieces of `grain` items, and no more: waking one costs microseconds.
+template <class Work>
+inline void parallel_for(long n, long grain, const Work& work) {
+  long most = (n + grain - 1) / grain;
+  parallel_shares(n, most < ALL_THREADS ? (int)most : ALL_THREADS, work);
+}
+
+// Calls work(item, thread) for items 0..n, each by the next thread that is free. For items that write results
+// of their own: who does what changes from run to run.
+template <class Work>
+inline void parallel_items(long n, const Work& work) {
+  int parts = threads();
+  if (parts > n) parts = (int)n;
+#ifdef _OPENMP
+  if (parts > 1) {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(parts)
+    for (long item = 0; item < n; ++item) work(item, omp_get_thread_num());
+    return;
+  }
+#endif
+  for (long item = 0; item < n; ++item) work(item, 0);
+}
+
+}  // namespace handgrad

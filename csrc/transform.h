@@ -1,0 +1,111 @@
+// The one-dimensional transforms of Winograd's convolution, M outputs with 3 taps from M + 2 pixels:
+//
+//     y = A^T [ (G g) . (B^T d) ]
+//
+// They follow from the points at which the two polynomials are multiplied (docs/kernels.md derives them). Each
+// function reads and writes every `step`-th vector, so that one code does rows and columns of a tile.
+#pragma once
+
+#include "simd.h"
+
+namespace handgrad::HG_ISA {
+
+template <int M>
+struct Transform;
+
+// Points 0, 1, -1, infinity: nothing but additions and halves.
+template <>
+struct Transform<2> {
+  // v = B^T d
+  HG_INLINE void input(const vec* d, int s, vec* v, int t) {
+    v[0 * t] = d[0 * s] - d[2 * s];
+    v[1 * t] = d[1 * s] + d[2 * s];
+    v[2 * t] = d[2 * s] - d[1 * s];
+    v[3 * t] = d[3 * s] - d[1 * s];
+  }
+  // u = G g
+  HG_INLINE void filter(const vec* g, int s, vec* u, int t) {
+    const vec even = 0.5f * (g[0] + g[2 * s]), odd = 0.5f * g[s];
+    u[0 * t] = g[0];
+    u[1 * t] = even + odd;
+    u[2 * t] = even - odd;
+    u[3 * t] = g[2 * s];
+  }
+  // y = A^T m
+  HG_INLINE void output(const vec* m, int s, vec* y, int t) {
+    y[0 * t] = m[0 * s] + m[1 * s] + m[2 * s];
+    y[1 * t] = m[1 * s] - m[2 * s] + m[3 * s];
+  }
+  // v = A dy
+  HG_INLINE void output_transposed(const vec* dy, int s, vec* v, int t) {
+    v[0 * t] = dy[0 * s];
+    v[1 * t] = dy[0 * s] + dy[1 * s];
+    v[2 * t] = dy[0 * s] - dy[1 * s];
+    v[3 * t] = dy[1 * s];
+  }
+  // dg = G^T u
+  HG_INLINE void filter_transposed(const vec* u, int s, vec* g, int t) {
+    const vec even = 0.5f * (u[1 * s] + u[2 * s]);
+    g[0 * t] = u[0 * s] + even;
+    g[1 * t] = 0.5f * (u[1 * s] - u[2 * s]);
+    g[2 * t] = even + u[3 * s];
+  }
+};
+
+// Points 0, +-a, +-b, infinity with a = 1/sqrt(2), b = sqrt(2): their powers stay near 1, which keeps rounding
+// within about twice that of the plain sum; the points +-1, +-2 of the textbooks cost five to ten times it.
+template <>
+struct Transform<4> {
+  static constexpr float a = 0.70710678118654752f, b = 1.41421356237309505f;
+
+  HG_INLINE void input(const vec* d, int s, vec* v, int t) {
+    const vec d0 = d[0], d1 = d[1 * s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s], d5 = d[5 * s];
+    const vec even_a = d4 - 2.0f * d2, odd_a = a * d3 - b * d1;
+    const vec even_b = d4 - 0.5f * d2, odd_b = b * d3 - a * d1;
+    v[0 * t] = d0 + d4 - 2.5f * d2;
+    v[1 * t] = even_a + odd_a;
+    v[2 * t] = even_a - odd_a;
+    v[3 * t] = even_b + odd_b;
+    v[4 * t] = even_b - odd_b;
+    v[5 * t] = d1 + d5 - 2.5f * d3;
+  }
+  HG_INLINE void filter(const vec* g, int s, vec* u, int t) {
+    const vec even_a = (-2.0f / 3) * g[0] + (-1.0f / 3) * g[2 * s], odd_a = (-2.0f / 3 * a) * g[s];
+    const vec even_b = (1.0f / 6) * g[0] + (1.0f / 3) * g[2 * s], odd_b = (1.0f / 6 * b) * g[s];
+    u[0 * t] = g[0];
+    u[1 * t] = even_a + odd_a;
+    u[2 * t] = even_a - odd_a;
+    u[3 * t] = even_b + odd_b;
+    u[4 * t] = even_b - odd_b;
+    u[5 * t] = g[2 * s];
+  }
+  HG_INLINE void output(const vec* m, int s, vec* y, int t) {
+    const vec sum_a = m[1 * s] + m[2 * s], odd_a = m[1 * s] - m[2 * s];
+    const vec sum_b = m[3 * s] + m[4 * s], odd_b = m[3 * s] - m[4 * s];
+    const vec m0 = m[0], m5 = m[5 * s];
+    y[0 * t] = m0 + sum_a + sum_b;
+    y[1 * t] = a * odd_a + b * odd_b;
+    y[2 * t] = 0.5f * sum_a + 2.0f * sum_b;
+    y[3 * t] = (0.5f * a) * odd_a + (2.0f * b) * odd_b + m5;
+  }
+  HG_INLINE void output_transposed(const vec* dy, int s, vec* v, int t) {
+    const vec y0 = dy[0], y1 = dy[1 * s], y2 = dy[2 * s], y3 = dy[3 * s];
+    const vec even_a = y0 + 0.5f * y2, odd_a = a * y1 + (0.5f * a) * y3;
+    const vec even_b = y0 + 2.0f * y2, odd_b = b * y1 + (2.0f * b) * y3;
+    v[0 * t] = y0;
+    v[1 * t] = even_a + odd_a;
+    v[2 * t] = even_a - odd_a;
+    v[3 * t] = even_b + odd_b;
+    v[4 * t] = even_b - odd_b;
+    v[5 * t] = y3;
+  }
+  HG_INLINE void filter_transposed(const vec* u, int s, vec* g, int t) {
+    const vec sum_a = u[1 * s] + u[2 * s], sum_b = u[3 * s] + u[4 * s];
+    const vec u0 = u[0], u5 = u[5 * s], odd_a = u[1 * s] - u[2 * s], odd_b = u[3 * s] - u[4 * s];
+    g[0 * t] = u0 + (-2.0f / 3) * sum_a + (1.0f / 6) * sum_b;
+    g[1 * t] = (-2.0f / 3 * a) * odd_a + (1.0f / 6 * b) * odd_b;
+    g[2 * t] = u5 + (-1.0f / 3) * sum_a + (1.0f / 3) * sum_b;
+  }
+};
+
+}  // namespace handgrad::HG_ISA

@@ -1,0 +1,338 @@
+// Convolution of 3x3 filters at stride 1 with a quarter of the multiplications (Winograd, F(4x4, 3x3)), or with
+// four ninths of them (F(2x2, 3x3)).
+//
+// An M x M tile of outputs depends on (M+2) x (M+2) pixels d. With the matrices of `transform.h`,
+//
+//     y  = A^T [ (G g G^T) . (B^T d B) ] A             "." multiplies point by point
+//     dg = G^T [ sum over tiles (B^T d B) . (A dy A^T) ] G
+//
+// For many channels each of the (M+2)^2 points is a product of matrices, (tiles x channels) by (channels x
+// filters), and that is where the time goes. The input gradient is the first formula with filters turned by
+// half a turn and their channels exchanged. S. Winograd, "Arithmetic complexity of computations" (1980);
+// A. Lavin and S. Gray, CVPR 2016.
+#include "conv.h"
+#include "filters.h"
+#include "memory.h"
+#include "product.h"
+#include "threads.h"
+#include "transform.h"
+
+namespace handgrad::HG_ISA {
+
+HG_CONV_KERNELS(HG_DECLARE)
+
+namespace {
+
+// Where the tiles lie: tile t is in image t / per_image, in row (t % per_image) / across of tiles.
+template <int M>
+struct Tiles {
+  long down, across, per_image, count;
+  explicit Tiles(const ConvShape& s)
+      : down((s.oh + M - 1) / M), across((s.ow + M - 1) / M), per_image(down * across), count(s.n * per_image) {}
+};
+
+template <int M>
+struct Place {
+  long image, p, q;  // of the tile's first output
+  Place(const Tiles<M>& tiles, long t)
+      : image(t / tiles.per_image), p(t % tiles.per_image / tiles.across * M), q(t % tiles.across * M) {}
+};
+
+// Planes of transformed tiles, one for each point: rows of `stride` floats, a vector between planes so that
+// they do not meet in the same lines of the cache.
+struct Planes {
+  float* data;
+  long stride, plane;
+  Planes(float* data, long stride, long tiles) : data(data), stride(stride), plane(size(stride, tiles)) {}
+  static long size(long stride, long tiles) { return stride * tiles + W; }
+  float* at(int point, long tile = 0) const { return data + point * plane + tile * stride; }
+};
+
+// V = B^T d B of one tile, all channels; pixels outside the image are 0.
+template <int M>
+void transform_input(const ConvShape& s, const Place<M>& at, const float* x, const Planes& planes, int first,
+                     long tile) {
+  constexpr int P = M + 2;
+  const long r = at.p - s.top, q = at.q - s.left;
+  const bool inside = r >= 0 && q >= 0 && r + P <= s.h && q + P <= s.w;
+  const float* corner = x + ((at.image * s.h + r) * s.w + q) * s.c;
+  for (long c = 0; c < s.c; c += W) {
+    const long left = s.c - c;
+    vec t[P][P];
+    if (inside && left >= W) {
+      for (int i = 0; i < P; ++i)
+        for (int j = 0; j < P; ++j) t[i][j] = load(corner + (i * s.w + j) * s.c + c);
+    } else {
+      for (int i = 0; i < P; ++i)
+        for (int j = 0; j < P; ++j) {
+          const bool on = r + i >= 0 && r + i < s.h && q + j >= 0 && q + j < s.w;
+          const float* p = corner + (i * s.w + j) * s.c + c;
+          t[i][j] = !on ? vec{} : left >= W ? load(p) : load(p, left);
+        }
+    }
+    vec v[P][P];
+    for (int i = 0; i < P; ++i) Transform<M>::input(t[i], 1, v[i], 1);
+    for (int j = 0; j < P; ++j) Transform<M>::input(&v[0][j], P, &t[0][j], P);
+    for (int i = 0; i < P; ++i)
+      for (int j = 0; j < P; ++j) store(planes.at(first + i * P + j, tile) + c, t[i][j]);
+  }
+}
+
+// Y = A dy A^T of one tile, all filters; outputs outside the image are 0.
+template <int M>
+void transform_gradient(const ConvShape& s, const Place<M>& at, const float* dy, const Planes& planes,
+                        long tile) {
+  constexpr int P = M + 2;
+  const float* corner = dy + ((at.image * s.oh + at.p) * s.ow + at.q) * s.k;
+  for (long k = 0; k < s.k; k += W) {
+    const long left = s.k - k;
+    vec d[M][M], t[M][P], v[P][P];
+    for (int i = 0; i < M; ++i)
+      for (int j = 0; j < M; ++j) {
+        const bool on = at.p + i < s.oh && at.q + j < s.ow;
+        const float* p = corner + (i * s.ow + j) * s.k + k;
+        d[i][j] = !on ? vec{} : left >= W ? load(p) : load(p, left);
+      }
+    for (int i = 0; i < M; ++i) Transform<M>::output_transposed(d[i], 1, t[i], 1);
+    for (int j = 0; j < P; ++j) Transform<M>::output_transposed(&t[0][j], P, &v[0][j], P);
+    for (int i = 0; i < P; ++i)
+      for (int j = 0; j < P; ++j) store(planes.at(i * P + j, tile) + k, v[i][j]);
+  }
+}
+
+// y = A^T m A of one tile, all filters, with what the convolution adds: a bias and an array of y's shape.
+template <int M>
+void transform_output(const ConvShape& s, const Place<M>& at, const Planes& planes, long tile, const float* b,
+                      const float* add, float* y) {
+  constexpr int P = M + 2;
+  const long corner = ((at.image * s.oh + at.p) * s.ow + at.q) * s.k;
+  const long rows = smaller(M, s.oh - at.p), columns = smaller(M, s.ow - at.q);
+  for (long k = 0; k < s.k; k += W) {
+    const long left = s.k - k;
+    vec t[P][M], o[M][M];
+    for (int i = 0; i < P; ++i) {
+      vec m[P];
+      for (int j = 0; j < P; ++j) m[j] = load(planes.at(i * P + j, tile) + k);
+      Transform<M>::output(m, 1, t[i], 1);
+    }
+    for (int j = 0; j < M; ++j) Transform<M>::output(&t[0][j], M, &o[0][j], M);
+    const vec bias = !b ? vec{} : left >= W ? load(b + k) : load(b + k, left);
+    for (int i = 0; i < rows; ++i)
+      for (int j = 0; j < columns; ++j) {
+        const long place = corner + (i * s.ow + j) * s.k + k;
+        vec v = o[i][j] + bias;
+        if (left >= W) {
+          if (add) v += load(add + place);
+          store(y + place, v);
+        } else {
+          if (add) v += load(add + place, left);
+          store(y + place, v, left);
+        }
+      }
+  }
+}
+
+// U = G g G^T for filters g (3, 3, c, k), point by point in panels of columns as `product` reads them.
+template <int M>
+void transform_filters(long c, long k, const float* w, float* U) {
+  constexpr int P = M + 2;
+  const long plane = c * round_up(k, W);
+  parallel_for(c, larger(1, 16384 / k), [&](long begin, long end, int) {
+    for (long ci = begin; ci < end; ++ci)
+      for (long ki = 0; ki < k; ki += W) {
+        vec g[3][3], t[3][P], u[P][P];
+        for (int i = 0; i < 3; ++i)
+          for (int j = 0; j < 3; ++j) {
+            const float* p = w + ((i * 3 + j) * c + ci) * k + ki;
+            g[i][j] = k - ki >= W ? load(p) : load(p, k - ki);
+          }
+        for (int i = 0; i < 3; ++i) Transform<M>::filter(g[i], 1, t[i], 1);
+        for (int j = 0; j < P; ++j) Transform<M>::filter(&t[0][j], P, &u[0][j], P);
+        const long panel = ki / PANEL * PANEL, width = smaller(PANEL, round_up(k, W) - panel);
+        float* to = U + panel * c + ci * width + (ki - panel);
+        for (int i = 0; i < P; ++i)
+          for (int j = 0; j < P; ++j) store(to + (i * P + j) * plane, u[i][j]);
+      }
+  });
+}
+
+// The tiles that are transformed, multiplied and transformed back while they stay in the L2 cache. When the
+// filters have to come from memory each time, twice as many share the journey.
+long tiles_at_once(long tiles, long filter_bytes) {
+  const long most = filter_bytes > (16L << 20) ? 48 : 24;
+  const long share = (tiles + threads() - 1) / threads();
+  return larger(1, smaller(most, share));
+}
+
+// The forward convolution, also of gradients: w is (3, 3, c, k).
+template <int M>
+void convolve(const ConvShape& s, const float* x, const float* w, const float* b, const float* add, float* y) {
+  constexpr int P = M + 2, POINTS = P * P;
+  const Tiles<M> tiles(s);
+  const long cs = round_up(s.c, W), ks = round_up(s.k, W), stride = larger(cs, ks);
+  Scratch filters(POINTS * s.c * ks);
+  transform_filters<M>(s.c, s.k, w, filters.data());
+
+  const long chunk = tiles_at_once(tiles.count, 4 * POINTS * s.c * ks);
+  // one plane more than points: the product of point p goes where the input of point p - 1 was
+  const long work = (POINTS + 1) * Planes::size(stride, chunk);
+  Scratch scratch(work * threads());
+  parallel_items((tiles.count + chunk - 1) / chunk, [&](long item, int thread) {
+    const long begin = item * chunk, count = smaller(chunk, tiles.count - begin);
+    const Planes planes(scratch.data() + thread * work, stride, chunk);
+    for (long t = 0; t < count; ++t) transform_input<M>(s, Place<M>(tiles, begin + t), x, planes, 1, t);
+    for (int p = 0; p < POINTS; ++p)
+      for (long k = 0; k < s.k; k += PANEL) {
+        const long width = smaller(PANEL, ks - k);
+        const float* U = filters.data() + p * s.c * ks + k * s.c;
+        product({s.c, stride, 1, width}, count, width, planes.at(p + 1), U, planes.at(p) + k, stride, Begin::zero);
+      }
+    for (long t = 0; t < count; ++t)
+      transform_output<M>(s, Place<M>(tiles, begin + t), planes, t, b, add, y);
+  });
+}
+
+// dw = G^T u G of filters [c_begin, c_end); u holds for every point `rows` rows of ks, the first for c_begin.
+template <int M>
+void transform_filter_gradient(const ConvShape& s, long c_begin, long c_end, const float* u, long rows, long ks,
+                               float* dw) {
+  constexpr int P = M + 2;
+  for (long c = c_begin; c < c_end; ++c)
+    for (long k = 0; k < s.k; k += W) {
+      vec t[P][3], g[3][3];
+      for (int i = 0; i < P; ++i) {
+        vec m[P];
+        for (int j = 0; j < P; ++j) m[j] = load(u + ((i * P + j) * rows + c - c_begin) * ks + k);
+        Transform<M>::filter_transposed(m, 1, t[i], 1);
+      }
+      for (int j = 0; j < 3; ++j) Transform<M>::filter_transposed(&t[0][j], 3, &g[0][j], 3);
+      for (int i = 0; i < 3; ++i)
+        for (int j = 0; j < 3; ++j) {
+          float* p = dw + ((i * 3 + j) * s.c + c) * s.k + k;
+          if (s.k - k >= W)
+            store(p, g[i][j]);
+          else
+            store(p, g[i][j], s.k - k);
+        }
+    }
+}
+
+// u[point] (+)= V[point]^T Y[point] for channels [c, c + rows).
+void outer_product(const Planes& V, const Planes& Y, int point, long c, long rows, long tiles, long k, float* u,
+                   Begin begin) {
+  for (long j = 0; j < k; j += PANEL)
+    product({tiles, 1, V.stride, Y.stride}, rows, smaller(PANEL, k - j), V.at(point) + c, Y.at(point) + j, u + j, k,
+            begin);
+}
+
+// Few channels: every thread has sums of its own, of the tiles of its share; they are added up at the end.
+template <int M>
+void backward_weight_private(const ConvShape& s, const float* dy, const float* x, float* dw) {
+  constexpr int P = M + 2, POINTS = P * P;
+  const Tiles<M> tiles(s);
+  const long cs = round_up(s.c, W), ks = round_up(s.k, W), sums = POINTS * s.c * ks;
+  const long fits = (640L << 10) / (4 * POINTS * (cs + ks));
+  const long chunk = smaller(larger(fits, sums * 4 > (1L << 20) ? 64 : 24), tiles.count);
+  const long chunks = (tiles.count + chunk - 1) / chunk;
+  const long v_size = POINTS * Planes::size(cs, chunk), y_size = POINTS * Planes::size(ks, chunk);
+  const long parts = smaller(threads(), chunks);
+  Scratch accumulators(sums * parts), scratch((v_size + y_size) * parts);
+  parallel_shares(chunks, (int)parts, [&](long first, long last, int thread) {
+    const Planes V(scratch.data() + thread * (v_size + y_size), cs, chunk), Y(V.data + v_size, ks, chunk);
+    float* u = accumulators.data() + thread * sums;
+    for (long item = first; item < last; ++item) {
+      const long begin = item * chunk, count = smaller(chunk, tiles.count - begin);
+      for (long t = 0; t < count; ++t) {
+        const Place<M> at(tiles, begin + t);
+        transform_input<M>(s, at, x, V, 0, t);
+        transform_gradient<M>(s, at, dy, Y, t);
+      }
+      for (int p = 0; p < POINTS; ++p)
+        outer_product(V, Y, p, 0, s.c, count, ks, u + p * s.c * ks, item == first ? Begin::zero : Begin::previous);
+    }
+  });
+  for (long part = 1; part < parts; ++part) {
+    const float* from = accumulators.data() + part * sums;
+    float* to = accumulators.data();
+    parallel_for(sums / W, 4096, [&](long begin, long end, int) {
+      for (long i = begin * W; i < end * W; i += W) store(to + i, load(to + i) + load(from + i));
+    });
+  }
+  parallel_for(s.c, larger(1, 8192 / s.k), [&](long begin, long end, int) {
+    transform_filter_gradient<M>(s, begin, end, accumulators.data() + begin * ks, s.c, ks, dw);
+  });
+}
+
+// Many channels: the tiles of a phase are transformed by all threads; then each takes blocks of channels.
+template <int M>
+void backward_weight_shared(const ConvShape& s, const float* dy, const float* x, float* dw) {
+  constexpr int P = M + 2, POINTS = P * P;
+  const Tiles<M> tiles(s);
+  const long cs = round_up(s.c, W), ks = round_up(s.k, W);
+  const long per_tile = 4 * POINTS * (cs + ks);
+  const long phases = larger(1, (tiles.count * per_tile + (16L << 20)) / (20L << 20));
+  const long chunk = (tiles.count + phases - 1) / phases;
+  const long rows = 48, blocks = (s.c + rows - 1) / rows;
+  const long sums = POINTS * rows * ks;
+  Scratch v(POINTS * Planes::size(cs, chunk)), y(POINTS * Planes::size(ks, chunk));
+  Scratch accumulators(sums * (phases > 1 ? blocks : threads()));
+  const Planes V(v.data(), cs, chunk), Y(y.data(), ks, chunk);
+  for (long phase = 0; phase < phases; ++phase) {
+    const long begin = phase * chunk, count = smaller(chunk, tiles.count - begin);
+    parallel_items((count + 7) / 8, [&](long item, int) {
+      for (long t = item * 8; t < smaller(item * 8 + 8, count); ++t) {
+        const Place<M> at(tiles, begin + t);
+        transform_input<M>(s, at, x, V, 0, t);
+        transform_gradient<M>(s, at, dy, Y, t);
+      }
+    });
+    parallel_items(blocks, [&](long block, int thread) {
+      const long c = block * rows, height = smaller(rows, s.c - c);
+      float* u = accumulators.data() + (phases > 1 ? block : thread) * sums;
+      for (int p = 0; p < POINTS; ++p)
+        outer_product(V, Y, p, c, height, count, ks, u + p * rows * ks, phase ? Begin::previous : Begin::zero);
+      if (phase == phases - 1) transform_filter_gradient<M>(s, c, c + height, u, rows, ks, dw);
+    });
+  }
+}
+
+template <int M>
+void backward_weight(const ConvShape& s, const float* dy, const float* x, float* dw) {
+  if (s.n == 0) {
+    for (long i = 0; i < 9 * s.c * s.k; ++i) dw[i] = 0;
+    return;
+  }
+  const long sums = 4 * (M + 2) * (M + 2) * s.c * round_up(s.k, W);
+  if (sums <= (36L * 128 * 128 * 4))
+    backward_weight_private<M>(s, dy, x, dw);
+  else
+    backward_weight_shared<M>(s, dy, x, dw);
+}
+
+template <int M>
+void backward_input(const ConvShape& s, const float* dy, const float* w, const float* add, float* dx) {
+  Scratch turned(9 * s.c * s.k);
+  transpose_filters(9, s.c, s.k, w, /*turn=*/true, turned.data());
+  ConvShape back = s;
+  back.h = s.oh, back.w = s.ow, back.c = s.k;
+  back.oh = s.h, back.ow = s.w, back.k = s.c;
+  back.top = 2 - s.top, back.left = 2 - s.left;
+  convolve<M>(back, dy, turned.data(), nullptr, add, dx);
+}
+
+}  // namespace
+
+void winograd(const ConvShape& s, int tile, const float* x, const float* w, const float* b, float* y) {
+  tile == 4 ? convolve<4>(s, x, w, b, nullptr, y) : convolve<2>(s, x, w, b, nullptr, y);
+}
+
+void winograd_backward_input(const ConvShape& s, int tile, const float* dy, const float* w, const float* add,
+                             float* dx) {
+  tile == 4 ? backward_input<4>(s, dy, w, add, dx) : backward_input<2>(s, dy, w, add, dx);
+}
+
+void winograd_backward_weight(const ConvShape& s, int tile, const float* dy, const float* x, float* dw) {
+  tile == 4 ? backward_weight<4>(s, dy, x, dw) : backward_weight<2>(s, dy, x, dw);
+}
+
+}  // namespace handgrad::HG_ISA

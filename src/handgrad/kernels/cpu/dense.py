@@ -1,0 +1,33 @@
+"""The dense layer, compiled (csrc/dense.cc); contracts as in `handgrad.kernels.reference.dense`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from handgrad.kernels.cpu.arrays import contiguous
+from handgrad.typing import Array
+
+__all__ = ["dense", "dense_backward_input", "dense_backward_weight"]
+
+
+def dense(cpu: Any, x: Array, w: Array, b: Array | None) -> Array:
+    """Return ``y = x @ w + b``."""
+    y = np.empty((x.shape[0], w.shape[1]), np.float32)
+    cpu.dense(contiguous(x), contiguous(w), None if b is None else contiguous(b), y)
+    return y
+
+
+def dense_backward_input(cpu: Any, dy: Array, w: Array) -> Array:
+    """Return ``dx = dy @ w^T``."""
+    dx = np.empty((dy.shape[0], w.shape[0]), np.float32)
+    cpu.dense_backward_input(contiguous(dy), contiguous(w), dx)
+    return dx
+
+
+def dense_backward_weight(cpu: Any, dy: Array, x: Array) -> Array:
+    """Return ``dw = x^T @ dy``."""
+    dw = np.empty((x.shape[1], dy.shape[1]), np.float32)
+    cpu.dense_backward_weight(contiguous(dy), contiguous(x), dw)
+    return dw
