@@ -49,14 +49,27 @@ struct Place {
   }
 };
 
-// Planes of transformed tiles, one for each point: rows of `stride` floats, a vector between planes so that
+// Transformed tiles: a plane for each point, in it a row for each tile. A vector lies between planes, so that
 // they do not meet in the same lines of the cache.
 struct Planes {
   float* data;
   long stride, plane;
   Planes(float* data, long stride, long tiles) : data(data), stride(stride), plane(size(stride, tiles)) {}
   static long size(long stride, long tiles) { return stride * tiles + W; }
-  float* at(int point, long tile = 0) const { return data + point * plane + tile * stride; }
+  float* at(int point, long tile, long column) const { return data + point * plane + tile * stride + column; }
+};
+
+// The same in panels: PANEL columns of all tiles side by side, as sums over tiles read them.
+struct Panels {
+  float* data;
+  long columns, tiles, plane;
+  Panels(float* data, long columns, long tiles)
+      : data(data), columns(columns), tiles(tiles), plane(Planes::size(columns, tiles)) {}
+  long width(long column) const { return smaller(PANEL, columns - column / PANEL * PANEL); }
+  float* at(int point, long tile, long column) const {
+    const long panel = column / PANEL * PANEL;
+    return data + point * plane + panel * tiles + tile * width(column) + (column - panel);
+  }
 };
 
 // Part of the numbers of a row of channels: those that are left, W at most.
@@ -72,8 +85,8 @@ struct Range {
 };
 
 // V = B^T d B of one tile, all channels; pixels outside the image are 0.
-template <int M>
-void transform_input(const ConvShape& s, const Place<M>& at, const float* x, const Planes& planes, int first,
+template <int M, class Layout>
+void transform_input(const ConvShape& s, const Place<M>& at, const float* x, const Layout& planes, int first,
                      long tile) {
   constexpr int P = M + 2;
   // what stays the same stands in locals: a store to the planes could change anything else, for all that is known
@@ -81,9 +94,9 @@ void transform_input(const ConvShape& s, const Place<M>& at, const float* x, con
   const Range<P> rows(r, s.h), columns(q, s.w);
   const bool inside = rows.whole() && columns.whole();
   const float* corner = x + ((at.image * s.h + r) * s.w + q) * channels;
-  float* to = planes.at(first, tile);
   for (long c = 0; c < channels; c += W) {
     const long left = channels - c;
+    float* to = planes.at(first, tile, c);
     vec v[P][P];
     if (inside && left >= W) {
       const float* row = corner + c;
@@ -108,23 +121,23 @@ void transform_input(const ConvShape& s, const Place<M>& at, const float* x, con
     for (int j = 0; j < P; ++j) {
       vec o[P];
       Transform<M>::input(&v[0][j], P, o, 1);
-      for (int i = 0; i < P; ++i) store(to + (i * P + j) * plane + c, o[i]);
+      for (int i = 0; i < P; ++i) store(to + (i * P + j) * plane, o[i]);
     }
   }
 }
 
 // Y = A dy A^T of one tile, all filters; outputs outside the image are 0.
 template <int M>
-void transform_gradient(const ConvShape& s, const Place<M>& at, const float* dy, const Planes& planes,
+void transform_gradient(const ConvShape& s, const Place<M>& at, const float* dy, const Panels& planes,
                         long tile) {
   constexpr int P = M + 2;
   const long filters = s.k, line = s.ow * s.k, plane = planes.plane;
   const Range<M> rows(at.p, s.oh), columns(at.q, s.ow);
   const bool inside = rows.whole() && columns.whole();
   const float* corner = dy + ((at.image * s.oh + at.p) * s.ow + at.q) * filters;
-  float* to = planes.at(0, tile);
   for (long k = 0; k < filters; k += W) {
     const long left = filters - k;
+    float* to = planes.at(0, tile, k);
     vec d[M][M], v[M][P];
     if (inside && left >= W) {
       for (int i = 0; i < M; ++i)
@@ -139,7 +152,7 @@ void transform_gradient(const ConvShape& s, const Place<M>& at, const float* dy,
     for (int j = 0; j < P; ++j) {
       vec o[P];
       Transform<M>::output_transposed(&v[0][j], P, o, 1);
-      for (int i = 0; i < P; ++i) store(to + (i * P + j) * plane + k, o[i]);
+      for (int i = 0; i < P; ++i) store(to + (i * P + j) * plane, o[i]);
     }
   }
 }
@@ -153,13 +166,13 @@ void transform_output(const ConvShape& s, const Place<M>& at, const Planes& plan
   const long corner = ((at.image * s.oh + at.p) * s.ow + at.q) * filters;
   const Range<M> rows(at.p, s.oh), columns(at.q, s.ow);
   const bool inside = rows.whole() && columns.whole();
-  const float* from = planes.at(0, tile);
   for (long k = 0; k < filters; k += W) {
     const long left = filters - k;
+    const float* from = planes.at(0, tile, k);
     vec t[M][P], o[M][M];
     for (int j = 0; j < P; ++j) {
       vec m[P];
-      for (int i = 0; i < P; ++i) m[i] = load(from + (i * P + j) * plane + k);
+      for (int i = 0; i < P; ++i) m[i] = load(from + (i * P + j) * plane);
       Transform<M>::output(m, 1, &t[0][j], P);
     }
     for (int i = 0; i < M; ++i) Transform<M>::output(t[i], 1, o[i], 1);
@@ -239,7 +252,8 @@ void convolve(const ConvShape& s, const float* x, const float* w, const float* b
       for (long k = 0; k < s.k; k += PANEL) {
         const long width = smaller(PANEL, ks - k);
         const float* U = filters.data() + p * s.c * ks + k * s.c;
-        product({s.c, stride, 1, width}, count, width, planes.at(p + 1), U, planes.at(p) + k, stride, Begin::zero);
+        product({s.c, stride, 1, width}, count, width, planes.at(p + 1, 0, 0), U, planes.at(p, 0, k), stride,
+                Begin::zero);
       }
     Place<M> to(tiles, begin);
     for (long t = 0; t < count; ++t, to.next()) transform_output<M>(s, to, planes, t, b, add, y, streams);
@@ -273,11 +287,15 @@ void transform_filter_gradient(const ConvShape& s, long c_begin, long c_end, con
 }
 
 // u[point] (+)= V[point]^T Y[point] for channels [c, c + rows).
-void outer_product(const Planes& V, const Planes& Y, int point, long c, long rows, long tiles, long k, float* u,
+void outer_product(const Panels& V, const Panels& Y, int point, long c, long rows, long tiles, long k, float* u,
                    Begin begin) {
-  for (long j = 0; j < k; j += PANEL)
-    product({tiles, 1, V.stride, Y.stride}, rows, smaller(PANEL, k - j), V.at(point) + c, Y.at(point) + j, u + j, k,
-            begin);
+  for (long i = c; i < c + rows;) {
+    const long end = smaller(c + rows, (i / PANEL + 1) * PANEL);  // of the panel of V
+    for (long j = 0; j < k; j += PANEL)
+      product({tiles, 1, V.width(i), Y.width(j)}, end - i, smaller(PANEL, k - j), V.at(point, 0, i),
+              Y.at(point, 0, j), u + (i - c) * k + j, k, begin);
+    i = end;
+  }
 }
 
 // Few channels: every thread has sums of its own, of the tiles of its share; they are added up at the end.
@@ -293,7 +311,7 @@ void backward_weight_private(const ConvShape& s, const float* dy, const float* x
   const long parts = smaller(threads(), chunks);
   Scratch accumulators(sums * parts), scratch((v_size + y_size) * parts);
   parallel_shares(chunks, (int)parts, [&](long first, long last, int thread) {
-    const Planes V(scratch.data() + thread * (v_size + y_size), cs, chunk), Y(V.data + v_size, ks, chunk);
+    const Panels V(scratch.data() + thread * (v_size + y_size), cs, chunk), Y(V.data + v_size, ks, chunk);
     float* u = accumulators.data() + thread * sums;
     for (long item = first; item < last; ++item) {
       const long begin = item * chunk, count = smaller(chunk, tiles.count - begin);
@@ -324,14 +342,15 @@ void backward_weight_shared(const ConvShape& s, const float* dy, const float* x,
   constexpr int P = M + 2, POINTS = P * P;
   const Tiles<M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W);
-  const long per_tile = 4 * POINTS * (cs + ks);
-  const long phases = larger(1, (tiles.count * per_tile + (16L << 20)) / (20L << 20));
+  // few phases, for each reads and writes all sums, but short enough for their tiles to stay in the last cache
+  const long tiles_bytes = 4 * POINTS * (cs + ks) * tiles.count, most = larger(8L << 20, 4 * POINTS * s.c * ks);
+  const long phases = (tiles_bytes + most - 1) / most;
   const long chunk = (tiles.count + phases - 1) / phases;
-  const long rows = 48, blocks = (s.c + rows - 1) / rows;
+  const long rows = smaller(PANEL, cs), blocks = (s.c + rows - 1) / rows;
   const long sums = POINTS * rows * ks;
   Scratch v(POINTS * Planes::size(cs, chunk)), y(POINTS * Planes::size(ks, chunk));
   Scratch accumulators(sums * (phases > 1 ? blocks : threads()));
-  const Planes V(v.data(), cs, chunk), Y(y.data(), ks, chunk);
+  const Panels V(v.data(), cs, chunk), Y(y.data(), ks, chunk);
   for (long phase = 0; phase < phases; ++phase) {
     const long begin = phase * chunk, count = smaller(chunk, tiles.count - begin);
     parallel_items((count + 7) / 8, [&](long item, int) {
