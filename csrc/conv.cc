@@ -202,6 +202,7 @@ void correlate(const Images& x, const Taps& taps, const Places& at, const Packed
             }
         }
       }
+    if (streams) stream_end();
   });
 }
 
