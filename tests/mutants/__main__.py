@@ -45,6 +45,7 @@ def run_tests(mutant: Mutant, source: Path) -> tuple[int, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
+        "HANDGRAD_KERNELS": "reference",  # which the mutants are in
         "COLUMNS": "300",
     }
     options = ["-x", "-q", "-p", "no:cacheprovider", "-k", "not live", "--timeout", "60"]

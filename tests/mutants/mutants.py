@@ -40,6 +40,8 @@ LOSS = "kernels/reference/loss.py"
 UPDATE = "kernels/reference/update.py"
 BN = "layers/norm.py"
 EXECUTOR = "graph/executor.py"
+FUSED = "layers/fused.py"
+FUSE = "graph/fuse.py"
 
 GRADIENTS = "layers/test_gradients.py"
 LOOPS = "kernels/test_brute_force.py"
@@ -101,6 +103,25 @@ MUTANTS = [
            "if m == 1:", "if m < 0:", BN_TESTS),
     Mutant("what forward saved moves with a later commit", BN,
            "mean, var = self.running_mean.value.flatten(),", "mean, var = self.running_mean.value.reshape(-1),", BN_TESTS),
+    # fused with what follows it
+    Mutant("the residual is forgotten", NORM,
+           "return relu(z if residual is None else z + residual)", "return relu(z)", "kernels/test_norm.py"),
+    Mutant("the residual is added after ReLU", NORM,
+           "return relu(z if residual is None else z + residual)",
+           "return relu(z) if residual is None else relu(z) + residual", "layers/test_fused.py"),
+    Mutant("the gradient passes by the sign of x", NORM,
+           "relu_backward(dy, batch_norm(x, mean, s, gamma, beta) if y is None else y)",
+           "relu_backward(dy, x if y is None else y)", "layers/test_fused.py"),
+    Mutant("the gradient passes by the normalized input alone", NORM,
+           "relu_backward(dy, batch_norm(x, mean, s, gamma, beta) if y is None else y)",
+           "relu_backward(dy, batch_norm(x, mean, s, gamma, beta))", "kernels/test_norm.py"),
+    Mutant("a fused layer's backward in inference uses the batch formula", FUSED,
+           "kernels.batch_norm_relu_backward_constant if saved.constant else",
+           "kernels.batch_norm_relu_backward if False else", "layers/test_fused.py"),
+    Mutant("the residual takes the whole gradient", FUSED,
+           "bn.unrows(dr, dy.shape))", "dy)", "layers/test_fused.py"),
+    Mutant("a fused layer keeps whether it trains to itself", FUSED,
+           'trainable = _shared("trainable")', "trainable = True", "layers/test_fused.py"),
     # pooling
     Mutant("of equal maxima the last takes the gradient", POOL,
            "larger = (real(v) > real(y))", "larger = (real(v) >= real(y))", "kernels/test_pool.py"),
@@ -166,6 +187,15 @@ MUTANTS = [
            "u = np.ones(y.shape)\n        grads", "testing/test_gradcheck.py"),
     Mutant("gradcheck takes NaN for right", "testing/gradcheck.py",
            "np.inf if np.isnan(error) else error", "error", "testing/test_gradcheck.py"),
+    Mutant("what two layers use is fused away", FUSE,
+           "if of_kind and self.count[value] == 1 else", "if of_kind else", "graph/test_fuse.py"),
+    Mutant("subclasses are fused as if they were their base", FUSE,
+           "type(self.nodes[value - 1].layer) is kind", "isinstance(self.nodes[value - 1].layer, kind)",
+           "graph/test_fuse.py"),
+    Mutant("fused layers commit out of order", FUSE,
+           "and _commits_in_order(graph.nodes, match.group)", "and True", "graph/test_fuse.py"),
+    Mutant("normalizations over other axes are fused", FUSE,
+           "if layer.axis in (-1, len(node.shape), (-1,), (len(node.shape),)) else None", "", "graph/test_fuse.py"),
     # losses
     Mutant("the gradient of cross entropy is a sum", LOSS,
            "dz = (e / s * xp.sum(t, axis=1, keepdims=True) - t) / n",

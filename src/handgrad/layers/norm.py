@@ -177,24 +177,31 @@ class BatchNormalization(Layer):
     def forward(self, x: Array, run: Run) -> tuple[Array, BatchNormSaved]:
         """Return ``y = gamma*xhat + beta``, by the batch's statistics in training, else the running ones."""
         self.check_input(x)
-        rows = self._rows(x)
+        saved = self.measure(x, run)
+        y = run.kernels.batch_norm(self.rows(x), saved.mean, saved.s, *self.scale_and_shift())
+        return self.unrows(y, x.shape), saved
+
+    def measure(self, x: Array, run: Run) -> BatchNormSaved:
+        """Return the statistics that `x` is normalized by, and the rest that backward and commit need."""
         constant = not (run.training and self.trainable)
-        mean, var = self._running() if constant else self._batch(rows, run)
-        s = 1 / np.sqrt(var + self.epsilon)
-        y = run.kernels.batch_norm(rows, mean, s, _flat(self.gamma), _flat(self.beta))
-        return self._unrows(y, x.shape), BatchNormSaved(x, mean, var, s, constant)
+        mean, var = self._running() if constant else self._batch(self.rows(x), run)
+        return BatchNormSaved(x, mean, var, 1 / np.sqrt(var + self.epsilon), constant)
 
     def backward(self, dy: Array, saved: BatchNormSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Accumulate dgamma and dbeta; return ``dx = gamma*s*(dy - (dbeta + xhat*dgamma)/m)``."""
         kernels = run.kernels
         backward = kernels.batch_norm_backward_constant if saved.constant else kernels.batch_norm_backward
-        rows = self._rows(saved.x)
-        dx, dgamma, dbeta = backward(self._rows(dy), rows, saved.mean, saved.s, _flat(self.gamma))
+        gamma, _ = self.scale_and_shift()
+        dx, dgamma, dbeta = backward(self.rows(dy), self.rows(saved.x), saved.mean, saved.s, gamma)
+        self.accumulate(dgamma, dbeta)
+        return self.unrows(dx, dy.shape) if need_dx else None
+
+    def accumulate(self, dgamma: Array, dbeta: Array) -> None:
+        """Add to the gradients of gamma and beta, where they are there and trained."""
         if self.trainable:
             for parameter, gradient in ((self.gamma, dgamma), (self.beta, dbeta)):
                 if parameter is not None:
                     parameter.accumulate(gradient.reshape(parameter.shape))
-        return self._unrows(dx, dy.shape) if need_dx else None
 
     def commit(self, saved: BatchNormSaved) -> None:
         """Move the running statistics: ``running = momentum*running + (1 - momentum)*batch``."""
@@ -231,7 +238,7 @@ class BatchNormalization(Layer):
             warnings.warn(
                 f"{self.where}: the running statistics are still mean 0 and variance 1: they move in "
                 "training, by commit(saved)",
-                stacklevel=4,
+                stacklevel=5,
             )
         # copies: what forward saved must not move with a commit that comes before backward
         mean, var = self.running_mean.value.flatten(), self.running_var.value.flatten()
@@ -261,17 +268,21 @@ class BatchNormalization(Layer):
         kept = self._kept(rank)
         return *(a for a in range(rank) if a not in kept), *kept
 
-    def _rows(self, x: Array) -> Array:
+    def rows(self, x: Array) -> Array:
         """Return x as (m, c), the kept axes flattened into columns."""
         order = self._order(x.ndim)
         c = math.prod(x.shape[a] for a in self._kept(x.ndim))
         return x.transpose(order).reshape(x.size // c, c)
 
-    def _unrows(self, rows: Array, shape: Shape) -> Array:
-        """Return (m, c) in `shape` again, which undoes `_rows`."""
+    def unrows(self, rows: Array, shape: Shape) -> Array:
+        """Return (m, c) in `shape` again, which undoes `rows`."""
         order = self._order(len(shape))
         inverse = sorted(range(len(order)), key=order.__getitem__)
         return rows.reshape([shape[a] for a in order]).transpose(inverse)
+
+    def scale_and_shift(self) -> tuple[Array | None, Array | None]:
+        """Return gamma and beta, each as (c,), or None where absent."""
+        return _flat(self.gamma), _flat(self.beta)
 
     def _check_arguments(self) -> None:
         where = self.where
