@@ -104,6 +104,7 @@ void bind_dense(nb::class_<Kernels>& table) {
 }  // namespace
 
 NB_MODULE(_kernels, m) {
+  nb::set_leak_warnings(false);  // the tables live as long as the process
   nb::class_<Kernels> table(m, "Kernels");
   table.def_prop_ro("name", [](const Kernels& k) { return k.name; });
   bind_conv(table);
