@@ -89,7 +89,7 @@ HG_INLINE bool streamed(long floats) { return floats > (1L << 20); }
 HG_INLINE vec broadcast(float a) { return a - vec{}; }  // a - 0 is a, the sign of a zero included
 
 // max(v, 0) that lets NaN through: what a comparison with NaN selects is NaN itself.
-HG_INLINE vec relu(vec v) { return v < 0 ? vec{} : v; }
+HG_INLINE vec relu(vec v) { return v <= 0 ? vec{} : v; }
 
 HG_INLINE float sum(vec v) {
   float s = 0;
