@@ -10,6 +10,7 @@
 #include "loss.h"
 #include "norm.h"
 #include "pool.h"
+#include "resize.h"
 #include "update.h"
 
 #define HG_KERNELS(K)     \
@@ -17,6 +18,7 @@
   HG_DENSE_KERNELS(K)     \
   HG_NORM_KERNELS(K)      \
   HG_POOL_KERNELS(K)      \
+  HG_RESIZE_KERNELS(K)    \
   HG_ACTIVATION_KERNELS(K) \
   HG_LOSS_KERNELS(K)      \
   HG_UPDATE_KERNELS(K)
