@@ -15,8 +15,11 @@
 
 namespace nb = nanobind;
 using namespace nb::literals;
+using handgrad::BlockShape;
 using handgrad::ConvShape;
+using handgrad::FrameShape;
 using handgrad::Kernels;
+using handgrad::PoolShape;
 
 namespace {
 
@@ -322,6 +325,108 @@ void bind_gradient(nb::class_<Kernels>& table) {
         return answer;
       },
       "g"_a.noconvert());
+PoolShape pool_shape(const std::vector<long>& v) {
+  return {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12], v[13]};
+}
+
+// Taps of one byte and of four, as a kernel takes them.
+std::pair<uint8_t*, int32_t*> taps(const Output<uint8_t>& tap) { return {tap.data(), nullptr}; }
+std::pair<uint8_t*, int32_t*> taps(const Output<int32_t>& tap) { return {nullptr, tap.data()}; }
+
+template <class Tap>
+void bind_max_pool(nb::class_<Kernels>& table) {
+  table.def(
+      "max_pool2d",
+      [](const Kernels& k, const std::vector<long>& shape, Floats x, FloatsOut y, Output<Tap> tap) {
+        PoolShape s = pool_shape(shape);
+        auto [narrow, wide] = taps(tap);
+        nb::gil_scoped_release release;
+        k.max_pool2d(s, x.data(), y.data(), narrow, wide);
+      },
+      "shape"_a, "x"_a.noconvert(), "y"_a.noconvert(), "tap"_a.noconvert());
+  table.def(
+      "max_pool2d_backward",
+      [](const Kernels& k, const std::vector<long>& shape, Floats dy, Input<Tap> tap, FloatsOut dx) {
+        PoolShape s = pool_shape(shape);
+        nb::gil_scoped_release release;
+        if constexpr (sizeof(Tap) == 1)
+          k.max_pool2d_backward(s, dy.data(), tap.data(), nullptr, dx.data());
+        else
+          k.max_pool2d_backward(s, dy.data(), nullptr, tap.data(), dx.data());
+      },
+      "shape"_a, "dy"_a.noconvert(), "tap"_a.noconvert(), "dx"_a.noconvert());
+}
+
+void bind_pool(nb::class_<Kernels>& table) {
+  bind_max_pool<uint8_t>(table);
+  bind_max_pool<int32_t>(table);
+  table.def(
+      "average_pool2d",
+      [](const Kernels& k, const std::vector<long>& shape, bool count_padding, Floats x, FloatsOut y) {
+        PoolShape s = pool_shape(shape);
+        nb::gil_scoped_release release;
+        k.average_pool2d(s, count_padding, x.data(), y.data());
+      },
+      "shape"_a, "count_padding"_a, "x"_a.noconvert(), "y"_a.noconvert());
+  table.def(
+      "average_pool2d_backward",
+      [](const Kernels& k, const std::vector<long>& shape, bool count_padding, Floats dy, FloatsOut dx) {
+        PoolShape s = pool_shape(shape);
+        nb::gil_scoped_release release;
+        k.average_pool2d_backward(s, count_padding, dy.data(), dx.data());
+      },
+      "shape"_a, "count_padding"_a, "dy"_a.noconvert(), "dx"_a.noconvert());
+  table.def(
+      "global_average_pool2d",
+      [](const Kernels& k, Floats x, FloatsOut y) {
+        long n = x.shape(0), pixels = x.shape(1) * x.shape(2), c = x.shape(3);
+        nb::gil_scoped_release release;
+        k.global_average_pool2d(n, pixels, c, x.data(), y.data());
+      },
+      "x"_a.noconvert(), "y"_a.noconvert());
+  table.def(
+      "global_average_pool2d_backward",
+      [](const Kernels& k, Floats dy, FloatsOut dx) {
+        long n = dx.shape(0), pixels = dx.shape(1) * dx.shape(2), c = dx.shape(3);
+        nb::gil_scoped_release release;
+        k.global_average_pool2d_backward(n, pixels, c, dy.data(), dx.data());
+      },
+      "dy"_a.noconvert(), "dx"_a.noconvert());
+}
+
+void bind_resize(nb::class_<Kernels>& table) {
+  table.def(
+      "pad2d",
+      [](const Kernels& k, const std::vector<long>& v, Floats x, float value, FloatsOut y) {
+        FrameShape s = {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]};
+        nb::gil_scoped_release release;
+        k.pad2d(s, x.data(), value, y.data());
+      },
+      "shape"_a, "x"_a.noconvert(), "value"_a, "y"_a.noconvert());
+  table.def(
+      "pad2d_backward",
+      [](const Kernels& k, const std::vector<long>& v, Floats dy, FloatsOut dx) {
+        FrameShape s = {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]};
+        nb::gil_scoped_release release;
+        k.pad2d_backward(s, dy.data(), dx.data());
+      },
+      "shape"_a, "dy"_a.noconvert(), "dx"_a.noconvert());
+  table.def(
+      "upsample2d",
+      [](const Kernels& k, const std::vector<long>& v, Floats x, FloatsOut y) {
+        BlockShape s = {v[0], v[1], v[2], v[3], v[4], v[5]};
+        nb::gil_scoped_release release;
+        k.upsample2d(s, x.data(), y.data());
+      },
+      "shape"_a, "x"_a.noconvert(), "y"_a.noconvert());
+  table.def(
+      "upsample2d_backward",
+      [](const Kernels& k, const std::vector<long>& v, Floats dy, FloatsOut dx) {
+        BlockShape s = {v[0], v[1], v[2], v[3], v[4], v[5]};
+        nb::gil_scoped_release release;
+        k.upsample2d_backward(s, dy.data(), dx.data());
+      },
+      "shape"_a, "dy"_a.noconvert(), "dx"_a.noconvert());
 }
 
 }  // namespace
@@ -338,6 +443,8 @@ NB_MODULE(_kernels, m) {
   bind_loss(table);
   bind_update(table);
   bind_gradient(table);
+  bind_pool(table);
+  bind_resize(table);
 
   m.def(
       "tables",

@@ -13,6 +13,7 @@
 #include "merge.h"
 #include "norm.h"
 #include "pool.h"
+#include "resize.h"
 #include "update.h"
 
 #define HG_KERNELS(K)      \
@@ -20,6 +21,7 @@
   HG_DENSE_KERNELS(K)      \
   HG_NORM_KERNELS(K)       \
   HG_POOL_KERNELS(K)       \
+  HG_RESIZE_KERNELS(K)     \
   HG_ACTIVATION_KERNELS(K) \
   HG_DROPOUT_KERNELS(K)    \
   HG_MERGE_KERNELS(K)      \

@@ -114,7 +114,7 @@ def test_arrays_in_any_memory_order_give_the_same(call):
 def test_the_dtype_is_kept(call, dtype):
     wide = WIDE.get(call.kernel, ())
     for i, (a, b) in enumerate(zip(call.run(converter(dtype)), call.run(), strict=True)):
-        expected = np.float64 if i in wide else b.dtype if b.dtype.kind == "i" else dtype
+        expected = np.float64 if i in wide else b.dtype if b.dtype.kind in "iu" else dtype
         assert a.dtype == expected
         if b.dtype.kind == "f":
             np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)

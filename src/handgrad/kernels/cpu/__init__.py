@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.kernels.cpu import conv, dense
+from handgrad.kernels.cpu import conv, dense, pool, resize
 from handgrad.kernels.extension import load
 from handgrad.kernels.protocol import Kernel, Kernels
 from handgrad.kernels.reference import REFERENCE
 
-_FAMILIES: tuple[ModuleType, ...] = (conv, dense)
+_FAMILIES: tuple[ModuleType, ...] = (conv, dense, pool, resize)
 
 
 class Compiled:
