@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from handgrad import errors, layers, rng
-from handgrad.graph import Graph, Input, Sequential, Symbol
+from handgrad.graph import Graph, Input, Sequential, Symbol, fold
 from handgrad.layers import Run
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = [
     "compat",
     "data",
     "errors",
+    "fold",
     "io",
     "kernels",
     "layers",
