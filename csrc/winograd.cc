@@ -33,102 +33,167 @@ struct Tiles {
 
 template <int M>
 struct Place {
+  const Tiles<M>& tiles;
   long image, p, q;  // of the tile's first output
   Place(const Tiles<M>& tiles, long t)
-      : image(t / tiles.per_image), p(t % tiles.per_image / tiles.across * M), q(t % tiles.across * M) {}
+      : tiles(tiles),
+        image(t / tiles.per_image),
+        p(t % tiles.per_image / tiles.across * M),
+        q(t % tiles.across * M) {}
+  void next() {
+    if ((q += M) < tiles.across * M) return;
+    q = 0;
+    if ((p += M) < tiles.down * M) return;
+    p = 0;
+    ++image;
+  }
 };
 
-// Planes of transformed tiles, one for each point: rows of `stride` floats, a vector between planes so that
+// Transformed tiles: a plane for each point, in it a row for each tile. A vector lies between planes, so that
 // they do not meet in the same lines of the cache.
 struct Planes {
   float* data;
   long stride, plane;
   Planes(float* data, long stride, long tiles) : data(data), stride(stride), plane(size(stride, tiles)) {}
   static long size(long stride, long tiles) { return stride * tiles + W; }
-  float* at(int point, long tile = 0) const { return data + point * plane + tile * stride; }
+  float* at(int point, long tile, long column) const { return data + point * plane + tile * stride + column; }
+};
+
+// The same in panels: PANEL columns of all tiles side by side, as sums over tiles read them.
+struct Panels {
+  float* data;
+  long columns, tiles, plane;
+  Panels(float* data, long columns, long tiles)
+      : data(data), columns(columns), tiles(tiles), plane(Planes::size(columns, tiles)) {}
+  long width(long column) const { return smaller(PANEL, columns - column / PANEL * PANEL); }
+  float* at(int point, long tile, long column) const {
+    const long panel = column / PANEL * PANEL;
+    return data + point * plane + panel * tiles + tile * width(column) + (column - panel);
+  }
+};
+
+// Part of the numbers of a row of channels: those that are left, W at most.
+HG_INLINE vec load_some(const float* p, long left) { return left >= W ? load(p) : load(p, left); }
+HG_INLINE void store_some(float* p, vec v, long left) { left >= W ? store(p, v) : store(p, v, left); }
+
+// Rows [r, r + P) and columns of a tile, as far as they are on an image: [begin, end) of 0..P.
+template <int P>
+struct Range {
+  long begin, end;
+  Range(long first, long size) : begin(larger(0, -first)), end(smaller(P, size - first)) {}
+  bool whole() const { return begin == 0 && end == P; }
 };
 
 // V = B^T d B of one tile, all channels; pixels outside the image are 0.
-template <int M>
-void transform_input(const ConvShape& s, const Place<M>& at, const float* x, const Planes& planes, int first,
+template <int M, class Layout>
+void transform_input(const ConvShape& s, const Place<M>& at, const float* x, const Layout& planes, int first,
                      long tile) {
   constexpr int P = M + 2;
-  const long r = at.p - s.top, q = at.q - s.left;
-  const bool inside = r >= 0 && q >= 0 && r + P <= s.h && q + P <= s.w;
-  const float* corner = x + ((at.image * s.h + r) * s.w + q) * s.c;
-  for (long c = 0; c < s.c; c += W) {
-    const long left = s.c - c;
-    vec t[P][P];
-    if (inside && left >= W) {
-      for (int i = 0; i < P; ++i)
-        for (int j = 0; j < P; ++j) t[i][j] = load(corner + (i * s.w + j) * s.c + c);
-    } else {
-      for (int i = 0; i < P; ++i)
-        for (int j = 0; j < P; ++j) {
-          const bool on = r + i >= 0 && r + i < s.h && q + j >= 0 && q + j < s.w;
-          const float* p = corner + (i * s.w + j) * s.c + c;
-          t[i][j] = !on ? vec{} : left >= W ? load(p) : load(p, left);
-        }
-    }
+  // what stays the same stands in locals: a store to the planes could change anything else, for all that is known
+  const long r = at.p - s.top, q = at.q - s.left, channels = s.c, line = s.w * s.c, plane = planes.plane;
+  const Range<P> rows(r, s.h), columns(q, s.w);
+  const bool inside = rows.whole() && columns.whole();
+  const float* corner = x + ((at.image * s.h + r) * s.w + q) * channels;
+  for (long c = 0; c < channels; c += W) {
+    const long left = channels - c;
+    float* to = planes.at(first, tile, c);
     vec v[P][P];
-    for (int i = 0; i < P; ++i) Transform<M>::input(t[i], 1, v[i], 1);
-    for (int j = 0; j < P; ++j) Transform<M>::input(&v[0][j], P, &t[0][j], P);
-    for (int i = 0; i < P; ++i)
-      for (int j = 0; j < P; ++j) store(planes.at(first + i * P + j, tile) + c, t[i][j]);
+    if (inside && left >= W) {
+      const float* row = corner + c;
+#pragma GCC unroll 1
+      for (int i = 0; i < P; ++i, row += line) {
+        vec d[P];
+        const float* pixel = row;
+        for (int j = 0; j < P; ++j, pixel += channels) d[j] = load(pixel);
+        Transform<M>::input(d, 1, v[i], 1);
+      }
+    } else {
+#pragma GCC unroll 1
+      for (long i = 0; i < P; ++i) {
+        vec d[P];
+        for (int j = 0; j < P; ++j) d[j] = vec{};
+        if (i >= rows.begin && i < rows.end)
+          for (long j = columns.begin; j < columns.end; ++j)
+            d[j] = load_some(corner + i * line + j * channels + c, left);
+        Transform<M>::input(d, 1, v[i], 1);
+      }
+    }
+    for (int j = 0; j < P; ++j) {
+      vec o[P];
+      Transform<M>::input(&v[0][j], P, o, 1);
+      for (int i = 0; i < P; ++i) store(to + (i * P + j) * plane, o[i]);
+    }
   }
 }
 
 // Y = A dy A^T of one tile, all filters; outputs outside the image are 0.
 template <int M>
-void transform_gradient(const ConvShape& s, const Place<M>& at, const float* dy, const Planes& planes,
+void transform_gradient(const ConvShape& s, const Place<M>& at, const float* dy, const Panels& planes,
                         long tile) {
   constexpr int P = M + 2;
-  const float* corner = dy + ((at.image * s.oh + at.p) * s.ow + at.q) * s.k;
-  for (long k = 0; k < s.k; k += W) {
-    const long left = s.k - k;
-    vec d[M][M], t[M][P], v[P][P];
-    for (int i = 0; i < M; ++i)
-      for (int j = 0; j < M; ++j) {
-        const bool on = at.p + i < s.oh && at.q + j < s.ow;
-        const float* p = corner + (i * s.ow + j) * s.k + k;
-        d[i][j] = !on ? vec{} : left >= W ? load(p) : load(p, left);
-      }
-    for (int i = 0; i < M; ++i) Transform<M>::output_transposed(d[i], 1, t[i], 1);
-    for (int j = 0; j < P; ++j) Transform<M>::output_transposed(&t[0][j], P, &v[0][j], P);
-    for (int i = 0; i < P; ++i)
-      for (int j = 0; j < P; ++j) store(planes.at(i * P + j, tile) + k, v[i][j]);
+  const long filters = s.k, line = s.ow * s.k, plane = planes.plane;
+  const Range<M> rows(at.p, s.oh), columns(at.q, s.ow);
+  const bool inside = rows.whole() && columns.whole();
+  const float* corner = dy + ((at.image * s.oh + at.p) * s.ow + at.q) * filters;
+  for (long k = 0; k < filters; k += W) {
+    const long left = filters - k;
+    float* to = planes.at(0, tile, k);
+    vec d[M][M], v[M][P];
+    if (inside && left >= W) {
+      for (int i = 0; i < M; ++i)
+        for (int j = 0; j < M; ++j) d[i][j] = load(corner + i * line + j * filters + k);
+    } else {
+      for (int i = 0; i < M; ++i)
+        for (int j = 0; j < M; ++j) d[i][j] = vec{};
+      for (long i = 0; i < rows.end; ++i)
+        for (long j = 0; j < columns.end; ++j) d[i][j] = load_some(corner + i * line + j * filters + k, left);
+    }
+    for (int i = 0; i < M; ++i) Transform<M>::output_transposed(d[i], 1, v[i], 1);
+    for (int j = 0; j < P; ++j) {
+      vec o[P];
+      Transform<M>::output_transposed(&v[0][j], P, o, 1);
+      for (int i = 0; i < P; ++i) store(to + (i * P + j) * plane, o[i]);
+    }
   }
 }
 
 // y = A^T m A of one tile, all filters, with what the convolution adds: a bias and an array of y's shape.
 template <int M>
 void transform_output(const ConvShape& s, const Place<M>& at, const Planes& planes, long tile, const float* b,
-                      const float* add, float* y) {
+                      const float* add, float* y, bool streams) {
   constexpr int P = M + 2;
-  const long corner = ((at.image * s.oh + at.p) * s.ow + at.q) * s.k;
-  const long rows = smaller(M, s.oh - at.p), columns = smaller(M, s.ow - at.q);
-  for (long k = 0; k < s.k; k += W) {
-    const long left = s.k - k;
-    vec t[P][M], o[M][M];
-    for (int i = 0; i < P; ++i) {
+  const long filters = s.k, line = s.ow * s.k, plane = planes.plane;
+  const long corner = ((at.image * s.oh + at.p) * s.ow + at.q) * filters;
+  const Range<M> rows(at.p, s.oh), columns(at.q, s.ow);
+  const bool inside = rows.whole() && columns.whole();
+  for (long k = 0; k < filters; k += W) {
+    const long left = filters - k;
+    const float* from = planes.at(0, tile, k);
+    vec t[M][P], o[M][M];
+    for (int j = 0; j < P; ++j) {
       vec m[P];
-      for (int j = 0; j < P; ++j) m[j] = load(planes.at(i * P + j, tile) + k);
-      Transform<M>::output(m, 1, t[i], 1);
+      for (int i = 0; i < P; ++i) m[i] = load(from + (i * P + j) * plane);
+      Transform<M>::output(m, 1, &t[0][j], P);
     }
-    for (int j = 0; j < M; ++j) Transform<M>::output(&t[0][j], M, &o[0][j], M);
-    const vec bias = !b ? vec{} : left >= W ? load(b + k) : load(b + k, left);
-    for (int i = 0; i < rows; ++i)
-      for (int j = 0; j < columns; ++j) {
-        const long place = corner + (i * s.ow + j) * s.k + k;
-        vec v = o[i][j] + bias;
-        if (left >= W) {
-          if (add) v += load(add + place);
-          store(y + place, v);
-        } else {
-          if (add) v += load(add + place, left);
-          store(y + place, v, left);
+    for (int i = 0; i < M; ++i) Transform<M>::output(t[i], 1, o[i], 1);
+    if (b) {
+      const vec bias = load_some(b + k, left);
+      for (int i = 0; i < M; ++i)
+        for (int j = 0; j < M; ++j) o[i][j] += bias;
+    }
+    if (inside && left >= W && !add) {
+      for (int i = 0; i < M; ++i)
+        for (int j = 0; j < M; ++j) {
+          float* to = y + corner + i * line + j * filters + k;
+          streams ? stream(to, o[i][j]) : store(to, o[i][j]);
         }
-      }
+    } else {
+      for (long i = 0; i < rows.end; ++i)
+        for (long j = 0; j < columns.end; ++j) {
+          const long place = corner + i * line + j * filters + k;
+          store_some(y + place, add ? o[i][j] + load_some(add + place, left) : o[i][j], left);
+        }
+    }
   }
 }
 
@@ -177,18 +242,22 @@ void convolve(const ConvShape& s, const float* x, const float* w, const float* b
   // one plane more than points: the product of point p goes where the input of point p - 1 was
   const long work = (POINTS + 1) * Planes::size(stride, chunk);
   Scratch scratch(work * threads());
+  const bool streams = streamed(s.n * s.oh * s.ow * s.k) && s.k % W == 0 && (size_t)y % (4 * W) == 0;
   parallel_items((tiles.count + chunk - 1) / chunk, [&](long item, int thread) {
     const long begin = item * chunk, count = smaller(chunk, tiles.count - begin);
     const Planes planes(scratch.data() + thread * work, stride, chunk);
-    for (long t = 0; t < count; ++t) transform_input<M>(s, Place<M>(tiles, begin + t), x, planes, 1, t);
+    Place<M> at(tiles, begin);
+    for (long t = 0; t < count; ++t, at.next()) transform_input<M>(s, at, x, planes, 1, t);
     for (int p = 0; p < POINTS; ++p)
       for (long k = 0; k < s.k; k += PANEL) {
         const long width = smaller(PANEL, ks - k);
         const float* U = filters.data() + p * s.c * ks + k * s.c;
-        product({s.c, stride, 1, width}, count, width, planes.at(p + 1), U, planes.at(p) + k, stride, Begin::zero);
+        product({s.c, stride, 1, width}, count, width, planes.at(p + 1, 0, 0), U, planes.at(p, 0, k), stride,
+                Begin::zero);
       }
-    for (long t = 0; t < count; ++t)
-      transform_output<M>(s, Place<M>(tiles, begin + t), planes, t, b, add, y);
+    Place<M> to(tiles, begin);
+    for (long t = 0; t < count; ++t, to.next()) transform_output<M>(s, to, planes, t, b, add, y, streams);
+    if (streams) stream_end();
   });
 }
 
@@ -218,11 +287,15 @@ void transform_filter_gradient(const ConvShape& s, long c_begin, long c_end, con
 }
 
 // u[point] (+)= V[point]^T Y[point] for channels [c, c + rows).
-void outer_product(const Planes& V, const Planes& Y, int point, long c, long rows, long tiles, long k, float* u,
+void outer_product(const Panels& V, const Panels& Y, int point, long c, long rows, long tiles, long k, float* u,
                    Begin begin) {
-  for (long j = 0; j < k; j += PANEL)
-    product({tiles, 1, V.stride, Y.stride}, rows, smaller(PANEL, k - j), V.at(point) + c, Y.at(point) + j, u + j, k,
-            begin);
+  for (long i = c; i < c + rows;) {
+    const long end = smaller(c + rows, (i / PANEL + 1) * PANEL);  // of the panel of V
+    for (long j = 0; j < k; j += PANEL)
+      product({tiles, 1, V.width(i), Y.width(j)}, end - i, smaller(PANEL, k - j), V.at(point, 0, i),
+              Y.at(point, 0, j), u + (i - c) * k + j, k, begin);
+    i = end;
+  }
 }
 
 // Few channels: every thread has sums of its own, of the tiles of its share; they are added up at the end.
@@ -231,19 +304,19 @@ void backward_weight_private(const ConvShape& s, const float* dy, const float* x
   constexpr int P = M + 2, POINTS = P * P;
   const Tiles<M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), sums = POINTS * s.c * ks;
-  const long fits = (640L << 10) / (4 * POINTS * (cs + ks));
+  const long fits = (1536L << 10) / (4 * POINTS * (cs + ks));
   const long chunk = smaller(larger(fits, sums * 4 > (1L << 20) ? 64 : 24), tiles.count);
   const long chunks = (tiles.count + chunk - 1) / chunk;
   const long v_size = POINTS * Planes::size(cs, chunk), y_size = POINTS * Planes::size(ks, chunk);
   const long parts = smaller(threads(), chunks);
   Scratch accumulators(sums * parts), scratch((v_size + y_size) * parts);
   parallel_shares(chunks, (int)parts, [&](long first, long last, int thread) {
-    const Planes V(scratch.data() + thread * (v_size + y_size), cs, chunk), Y(V.data + v_size, ks, chunk);
+    const Panels V(scratch.data() + thread * (v_size + y_size), cs, chunk), Y(V.data + v_size, ks, chunk);
     float* u = accumulators.data() + thread * sums;
     for (long item = first; item < last; ++item) {
       const long begin = item * chunk, count = smaller(chunk, tiles.count - begin);
-      for (long t = 0; t < count; ++t) {
-        const Place<M> at(tiles, begin + t);
+      Place<M> at(tiles, begin);
+      for (long t = 0; t < count; ++t, at.next()) {
         transform_input<M>(s, at, x, V, 0, t);
         transform_gradient<M>(s, at, dy, Y, t);
       }
@@ -269,19 +342,20 @@ void backward_weight_shared(const ConvShape& s, const float* dy, const float* x,
   constexpr int P = M + 2, POINTS = P * P;
   const Tiles<M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W);
-  const long per_tile = 4 * POINTS * (cs + ks);
-  const long phases = larger(1, (tiles.count * per_tile + (16L << 20)) / (20L << 20));
+  // few phases, for each reads and writes all sums, but short enough for their tiles to stay in the last cache
+  const long tiles_bytes = 4 * POINTS * (cs + ks) * tiles.count, most = larger(8L << 20, 4 * POINTS * s.c * ks);
+  const long phases = (tiles_bytes + most - 1) / most;
   const long chunk = (tiles.count + phases - 1) / phases;
-  const long rows = 48, blocks = (s.c + rows - 1) / rows;
+  const long rows = smaller(PANEL, cs), blocks = (s.c + rows - 1) / rows;
   const long sums = POINTS * rows * ks;
   Scratch v(POINTS * Planes::size(cs, chunk)), y(POINTS * Planes::size(ks, chunk));
   Scratch accumulators(sums * (phases > 1 ? blocks : threads()));
-  const Planes V(v.data(), cs, chunk), Y(y.data(), ks, chunk);
+  const Panels V(v.data(), cs, chunk), Y(y.data(), ks, chunk);
   for (long phase = 0; phase < phases; ++phase) {
     const long begin = phase * chunk, count = smaller(chunk, tiles.count - begin);
     parallel_items((count + 7) / 8, [&](long item, int) {
-      for (long t = item * 8; t < smaller(item * 8 + 8, count); ++t) {
-        const Place<M> at(tiles, begin + t);
+      Place<M> at(tiles, begin + item * 8);
+      for (long t = item * 8; t < smaller(item * 8 + 8, count); ++t, at.next()) {
         transform_input<M>(s, at, x, V, 0, t);
         transform_gradient<M>(s, at, dy, Y, t);
       }
