@@ -126,6 +126,12 @@ def test_arguments():
     assert not np.array_equal(weight, other["stem.conv"].weight.value)
 
 
+def test_stages_of_other_lengths():
+    assert size(resnet50((64, 64, 3), 1000, blocks=(3, 4, 23, 3))) == 44_549_160  # torchvision's ResNet-101
+    model = resnet50((8, 8, 3), 10, blocks=[1, 2], width=2)
+    assert shapes(model, ".add") == [(2, 2, 8), (1, 1, 16), (1, 1, 16)]
+
+
 def test_resnet20_learns():
     """Two classes that differ in the mean of the image."""
     rng = hg.rng.Stream((5,))

@@ -122,6 +122,7 @@ def resnet50(
     classes: int,
     *,
     stem: str = "7x7",
+    blocks: Sequence[int] = (3, 4, 6, 3),
     width: int = 64,
     seed: int = 0,
     dtype: DTypeLike = np.float32,
@@ -140,6 +141,8 @@ def resnet50(
         Number of classes.
     stem : "7x7" or "3x3", default "7x7"
         As in `resnet18`.
+    blocks : sequence of int, default (3, 4, 6, 3)
+        Bottlenecks of each stage; (3, 4, 23, 3) is ResNet-101.
     width : int, default 64
         Channels of the first stage's 3x3 convolutions.
     seed : int, default 0
@@ -161,7 +164,7 @@ def resnet50(
         input_shape,
         classes,
         _bottleneck,
-        (3, 4, 6, 3),
+        blocks,
         stem=stem,
         width=width,
         seed=seed,
