@@ -325,6 +325,8 @@ void bind_gradient(nb::class_<Kernels>& table) {
         return answer;
       },
       "g"_a.noconvert());
+}
+
 PoolShape pool_shape(const std::vector<long>& v) {
   return {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12], v[13]};
 }

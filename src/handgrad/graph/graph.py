@@ -62,6 +62,8 @@ class Graph:
         In the order they run.
     input_shape, output_shape : tuple of int
         Without the batch axis.
+    original : Graph or None
+        What a folded model was made of.
 
     Raises
     ------
@@ -105,6 +107,7 @@ class Graph:
         self.input_shape = inputs.shape
         self.output_shape = outputs.shape
         self.nodes = tuple(_order(inputs, outputs))
+        self.original: Graph | None = None
         self._build()
 
     def _build(self) -> None:
@@ -314,6 +317,24 @@ class Graph:
         outputs: dict[str, Array] = {}
         self.forward(x, run or Run(), keep=False, watch=lambda node, y: outputs.update({node.name: y.copy()}))
         return outputs
+
+    def fold(self, *, keep_original: bool = True) -> Graph:
+        """Return a model for inference, without the batch normalizations that layers can hold: see `fold`."""
+        from handgrad.graph.fold import fold
+
+        return fold(self, keep_original=keep_original)
+
+    def unfold(self) -> Graph:
+        """Return a copy of the model that this one was folded of, equal to it bit for bit.
+
+        Raises
+        ------
+        BuildError
+            If it keeps no original, or its parameters have been changed since.
+        """
+        from handgrad.graph.fold import unfold
+
+        return unfold(self)
 
     def summary(self) -> str:
         """Return a table of the layers, their output shapes and costs, and the totals.

@@ -15,6 +15,8 @@ from handgrad.layers.layer import Layer, Run, owned
 from handgrad.layers.parameter import Buffer, Init, Parameter
 from handgrad.typing import Array, Shape, is_integer
 
+UNMOVED = "the running statistics are still mean 0 and variance 1: they move in training, by commit(saved)"
+
 
 class BatchNormSaved(NamedTuple):
     """What backward and commit of a batch normalization need."""
@@ -228,11 +230,11 @@ class BatchNormalization(Layer):
 
     def _running(self) -> tuple[Array, Array]:
         if self.updates.value == 0:
-            warnings.warn(
-                f"{self.where}: the running statistics are still mean 0 and variance 1: they move in "
-                "training, by commit(saved)",
-                stacklevel=4,
-            )
+            warnings.warn(f"{self.where}: {UNMOVED}", stacklevel=4)
+        return self.inference_statistics()
+
+    def inference_statistics(self) -> tuple[Array, Array]:
+        """Return copies of the mean and the variance that inference normalizes by, flat, in float64."""
         # copies: what forward saved must not move with a commit that comes before backward
         mean, var = self.running_mean.value.flatten(), self.running_var.value.flatten()
         left = self.momentum ** int(self.updates.value)
