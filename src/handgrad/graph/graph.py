@@ -271,6 +271,7 @@ class Graph:
         run: Run,
         *,
         need_dx: bool = False,
+        release: bool = False,
         watch: Callable[[Node, Array], None] | None = None,
     ) -> Array | None:
         """Add to all trainable parameters' gradients; return dL/dx if `need_dx`.
@@ -281,10 +282,13 @@ class Graph:
             Gradient of the output.
         trace : Trace
             From the forward, with the same `run`.
+        release : bool, default False
+            Whether to let go of what every layer saved once it has been used, as a training step does: the
+            trace then holds what `commit` needs, and no second backward can use it.
         watch : callable, optional
             Is called with every node and the gradient of its output, last node first.
         """
-        return executor.backward(self, dy, trace, run, need_dx=need_dx, watch=watch)
+        return executor.backward(self, dy, trace, run, need_dx=need_dx, release=release, watch=watch)
 
     def commit(self, trace: executor.Trace) -> None:
         """Move the buffers (running statistics) on, by what a forward saw."""

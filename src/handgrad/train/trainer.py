@@ -249,7 +249,7 @@ class Trainer:
             finite = bool(np.isfinite(loss))
             if finite:
                 model.zero_grad()
-                model.backward(dz, trace, run)
+                model.backward(dz, trace, run, release=True)
                 finite = finite_gradients(model)
             if not finite:
                 where = f"epoch {at.epoch + 1}, step {at.step + 1}"
