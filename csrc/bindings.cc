@@ -127,7 +127,22 @@ NB_MODULE(_kernels, m) {
         return supported;
       },
       nb::rv_policy::reference, "The tables of kernels that this machine can run, the fastest first.");
+  std::vector<std::string> built;  // as `tables` would give them on a machine that has all
+#ifdef HG_HAS_AVX512
+  built.push_back("avx512");
+#endif
+#ifdef HG_HAS_AVX2
+  built.push_back("avx2");
+#endif
+  built.push_back("plain");
+  m.attr("instruction_sets") = built;
+#ifdef _OPENMP
+  m.attr("parallel") = true;
+#else
+  m.attr("parallel") = false;
+#endif
   m.def("threads", &handgrad::threads);
   m.def("set_threads", &handgrad::set_threads, "n"_a);
   m.def("usable_cpus", &handgrad::usable_cpus);
+  m.def("end_threads", &handgrad::end_threads);
 }

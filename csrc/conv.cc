@@ -1,13 +1,344 @@
+// Convolution of any geometry as products of matrices, without a matrix of columns: `product` reads the pixels
+// that a tap meets where they lie in the image, or, where taps reach beyond it, in a copy of a few rows of it
+// with zeros around.
+//
+//     y[p, q]  = sum over taps (i, j) of  x[p*sh + i*dh - top, q*sw + j*dw - left] @ w[i, j]
+//     dx[r, u] = the same sum over dy with w[i, j]^T, the taps being those that meet pixel (r, u): with strides
+//                every phase (r mod sh, u mod sw) of the image has taps of its own
+//     dw[i, j] = sum over places (p, q) of  x[...]^T @ dy[p, q]
 #include "conv.h"
 
-#include "simd.h"
+#include "depthwise.h"
+#include "filters.h"
+#include "matrix.h"
+#include "memory.h"
+#include "product.h"
+#include "threads.h"
 
 namespace handgrad::HG_ISA {
 
 HG_CONV_KERNELS(HG_DECLARE)
 
-void conv2d(const ConvShape&, const float*, const float*, const float*, float*) {}
-void conv2d_backward_input(const ConvShape&, const float*, const float*, const float*, float*) {}
-void conv2d_backward_weight(const ConvShape&, const float*, const float*, float*) {}
+namespace {
+
+struct Images {
+  const float* data;
+  long n, h, w, c;
+};
+
+// Taps on a grid: rows x columns of them, each with its distance from the pixel p*sh, q*sw.
+struct Taps {
+  long rows, columns;
+  const long *row, *column;
+  // the extent of what they meet
+  long first_row() const { return least(rows, row); }
+  long first_column() const { return least(columns, column); }
+  long last_row() const { return most(rows, row); }
+  long last_column() const { return most(columns, column); }
+  bool side_by_side() const {
+    for (long j = 1; j < columns; ++j)
+      if (column[j] != column[j - 1] + 1) return false;
+    return true;
+  }
+
+ private:
+  static long least(long n, const long* v) {
+    long m = v[0];
+    for (long i = 1; i < n; ++i) m = smaller(m, v[i]);
+    return m;
+  }
+  static long most(long n, const long* v) {
+    long m = v[0];
+    for (long i = 1; i < n; ++i) m = larger(m, v[i]);
+    return m;
+  }
+};
+
+// Places of the window on images: rows x columns of them, `sh` and `sw` pixels apart. Their results lie on a
+// grid of their own: place (p, q) of image m at m*image_step + p*row_step + q*column_step.
+struct Places {
+  long rows, columns, sh, sw;
+  long image_step, row_step, column_step;
+};
+
+// The rows of pixels that some rows of places meet, of one image or of several.
+class Strip {
+ public:
+  // Floats of scratch for `images` times `rows` rows of places; 0 where the images themselves will do.
+  static long size(const Images& x, const Taps& taps, const Places& at, long images, long rows) {
+    const bool inside = taps.first_row() >= 0 && taps.first_column() >= 0 &&
+                        (at.rows - 1) * at.sh + taps.last_row() < x.h &&
+                        (at.columns - 1) * at.sw + taps.last_column() < x.w;
+    return inside ? 0 : images * height(taps, at, rows) * width(taps, at) * x.c;
+  }
+
+  Strip(const Images& x, const Taps& taps, const Places& at, long image, long images, long row, long rows,
+        float* scratch)
+      : sh_(at.sh), c_(x.c), first_column_(taps.first_column()) {
+    const long first = row * at.sh + taps.first_row();
+    if (!scratch) {
+      line_ = x.w * x.c, image_ = x.h * line_;
+      data_ = x.data + image * image_ + first * line_ + first_column_ * c_;
+    } else {
+      const long h = height(taps, at, rows), w = width(taps, at);
+      line_ = w * x.c, image_ = h * line_;
+      data_ = scratch;
+      for (long m = 0; m < images; ++m)
+        for (long i = 0; i < h; ++i)
+          copy_line(x, image + m, first + i, w, scratch + m * image_ + i * line_);
+    }
+    first_row_ = taps.first_row();
+  }
+
+  // The pixel that the tap (0, 0) would meet from place (m, p, 0) of the strip, seen from data().
+  long place(long m, long p) const { return m * image_ + p * sh_ * line_; }
+  long tap(const Taps& taps, long i, long j) const {
+    return (taps.row[i] - first_row_) * line_ + (taps.column[j] - first_column_) * c_;
+  }
+  const float* data() const { return data_; }
+
+ private:
+  static long height(const Taps& taps, const Places& at, long rows) {
+    return (rows - 1) * at.sh + taps.last_row() - taps.first_row() + 1;
+  }
+  static long width(const Taps& taps, const Places& at) {
+    return (at.columns - 1) * at.sw + taps.last_column() - taps.first_column() + 1;
+  }
+
+  void copy_line(const Images& x, long image, long row, long w, float* to) const {
+    const bool on = row >= 0 && row < x.h;
+    const long begin = on ? smaller(w, larger(0, -first_column_)) : w;
+    const long end = on ? larger(begin, smaller(w, x.w - first_column_)) : w;
+    memset(to, 0, 4 * begin * c_);
+    memcpy(to + begin * c_, x.data + ((image * x.h + row) * x.w + first_column_ + begin) * c_,
+           4 * (end - begin) * c_);
+    memset(to + end * c_, 0, 4 * (w - end) * c_);
+  }
+
+  const float* data_;
+  long line_, image_, sh_, c_, first_row_, first_column_;
+};
+
+// How many images or rows make one item of work of about `pixels` places.
+struct Share {
+  long images, rows, per_image, count;
+  Share(long n, const Places& at, long pixels) {
+    rows = smaller(at.rows, larger(1, pixels / larger(1, at.columns)));
+    images = rows < at.rows ? 1 : larger(1, smaller(n, pixels / larger(1, at.rows * at.columns)));
+    per_image = (at.rows + rows - 1) / rows;
+    count = rows < at.rows ? n * per_image : (n + images - 1) / images;
+  }
+};
+
+// Filters as `product` reads them: for each group and panel of columns all taps, (taps*depth, width).
+struct Packed {
+  const float* data;
+  long taps, depth, k, groups;  // depth = c/groups, k of all groups
+  long group_size() const { return taps * depth * round_up(k / groups, W); }
+  const float* panel(long group, long column) const { return data + group * group_size() + column * taps * depth; }
+};
+
+// From filters (all_taps, depth, k), the taps of a list.
+void pack_taps(const float* w, const long* list, const Packed& f, float* to) {
+  const long kg = f.k / f.groups, ks = round_up(kg, W);
+  parallel_for(f.taps * f.depth, larger(1, 16384 / f.k), [&](long begin, long end, int) {
+    for (long row = begin; row < end; ++row) {
+      const float* from = w + (list[row / f.depth] * f.depth + row % f.depth) * f.k;
+      for (long g = 0; g < f.groups; ++g)
+        for (long j = 0; j < ks; j += W) {
+          const long panel = j / PANEL * PANEL, width = smaller(PANEL, ks - panel), left = kg - j;
+          const float* p = from + g * kg + j;
+          store(to + g * f.group_size() + panel * f.taps * f.depth + row * width + (j - panel),
+                left >= W ? load(p) : load(p, left));
+        }
+    }
+  });
+}
+
+// y[place] = bias + add[place] + sum over taps of x[...] @ filter[tap]
+void correlate(const Images& x, const Taps& taps, const Places& at, const Packed& f, const float* bias,
+               const float* add, float* y) {
+  const long depth = f.depth, kg = f.k / f.groups, panels = (kg + PANEL - 1) / PANEL;
+  const Share share(x.n, at, 128);
+  // taps side by side on one group's channels are one run of products
+  const bool joined = f.groups == 1 && taps.side_by_side();
+  const long runs = joined ? taps.rows : taps.rows * taps.columns;
+  const long run = joined ? taps.columns * depth : depth;
+  const long at_once = larger(1, smaller(runs, 1024 / larger(1, run)));  // their filters stay in the L2 cache
+  const long wanted = 2L * threads(), parts = share.count >= wanted ? 1 : smaller(panels, wanted);
+  const long strip_size = Strip::size(x, taps, at, share.images, share.rows);
+  Scratch strips(strip_size * threads()), offsets(2 * 2 * runs * threads());
+  const bool streams = at_once >= runs && !bias && !add && streamed(x.n * at.rows * at.columns * f.k) && kg % W == 0 &&
+                       at.column_step % W == 0 && (size_t)y % (4 * W) == 0;
+  parallel_items(share.count * parts, [&](long item, int thread) {
+    const long part = item % parts, index = item / parts;
+    const long image = share.rows < at.rows ? index / share.per_image : index * share.images;
+    const long row = share.rows < at.rows ? index % share.per_image * share.rows : 0;
+    const long images = smaller(share.images, x.n - image), rows = smaller(share.rows, at.rows - row);
+    const Strip strip(x, taps, at, image, images, row, rows,
+                      strip_size ? strips.data() + thread * strip_size : nullptr);
+    long* a_runs = (long*)offsets.data() + thread * 2 * runs;
+    long* b_runs = a_runs + runs;
+    for (long r = 0; r < runs; ++r)
+      a_runs[r] = joined ? strip.tap(taps, r, 0) : strip.tap(taps, r / taps.columns, r % taps.columns);
+    for (long g = 0; g < f.groups; ++g)
+      for (long panel = panels * part / parts; panel < panels * (part + 1) / parts; ++panel) {
+        const long k = panel * PANEL, columns = smaller(PANEL, kg - k), width = round_up(columns, W);
+        for (long r = 0; r < runs; ++r) b_runs[r] = r * run * width;
+        for (long first = 0; first < runs; first += at_once) {
+          Walk walk{run, at.sw * x.c, 1, width, smaller(at_once, runs - first)};
+          walk.a_runs = a_runs + first, walk.b_runs = b_runs + first, walk.streams = streams;
+          for (long m = 0; m < images; ++m)
+            for (long p = 0; p < rows; ++p) {
+              const long place = (image + m) * at.image_step + (row + p) * at.row_step + g * kg + k;
+              if (first == 0 && (bias || add))
+                for (long q = 0; q < at.columns; ++q)
+                  for (long j = 0; j < columns; ++j)
+                    y[place + q * at.column_step + j] = (bias ? bias[g * kg + k + j] : 0) +
+                                                        (add ? add[place + q * at.column_step + j] : 0);
+              product(walk, at.columns, columns, strip.data() + strip.place(m, p) + g * depth,
+                      f.panel(g, k), y + place, at.column_step,
+                      first || bias || add ? Begin::previous : Begin::zero);
+            }
+        }
+      }
+    if (streams) stream_end();
+  });
+}
+
+// A plain product of matrices: every place meets one pixel, the one where it is.
+bool pointwise(const ConvShape& s) {
+  return s.kh == 1 && s.kw == 1 && s.sh == 1 && s.sw == 1 && s.oh == s.h && s.ow == s.w && s.groups == 1;
+}
+
+}  // namespace
+
+void conv2d(const ConvShape& s, const float* x, const float* w, const float* b, float* y) {
+  if (s.groups == s.c && s.k == s.c) return depthwise(s, x, w, b, y);
+  const long taps = s.kh * s.kw, depth = s.c / s.groups;
+  if (pointwise(s)) {
+    Scratch packed(s.c * round_up(s.k, W));
+    pack_panels(s.c, s.k, w, packed.data());
+    return multiply(s.n * s.h * s.w, s.c, s.k, x, s.c, 1, packed.data(), b, nullptr, y);
+  }
+  Packed f{nullptr, taps, depth, s.k, s.groups};
+  Scratch packed(f.groups * f.group_size()), lists(2 * (taps + s.kh + s.kw));
+  f.data = packed.data();
+  long *list = (long*)lists.data(), *row = list + taps, *column = row + s.kh;
+  for (long t = 0; t < taps; ++t) list[t] = t;
+  for (long i = 0; i < s.kh; ++i) row[i] = i * s.dh - s.top;
+  for (long j = 0; j < s.kw; ++j) column[j] = j * s.dw - s.left;
+  pack_taps(w, list, f, packed.data());
+  correlate({x, s.n, s.h, s.w, s.c}, {s.kh, s.kw, row, column},
+            {s.oh, s.ow, s.sh, s.sw, s.oh * s.ow * s.k, s.ow * s.k, s.k}, f, b, nullptr, y);
+}
+
+void conv2d_backward_input(const ConvShape& s, const float* dy, const float* w, const float* add, float* dx) {
+  if (s.groups == s.c && s.k == s.c) return depthwise_backward_input(s, dy, w, add, dx);
+  const long taps = s.kh * s.kw, cg = s.c / s.groups, kg = s.k / s.groups;
+  // (taps, c/g, groups, k/g) -> (taps, k/g, groups, c/g): the filters of the transposed convolution
+  Scratch turned(taps * cg * s.k);
+  transpose_groups(taps, cg, s.groups, kg, w, turned.data());
+  if (pointwise(s)) {
+    Scratch packed(s.k * round_up(s.c, W));
+    pack_panels(s.k, s.c, turned.data(), packed.data());
+    return multiply(s.n * s.h * s.w, s.k, s.c, dy, s.k, 1, packed.data(), nullptr, add, dx);
+  }
+  Packed f{nullptr, taps, kg, s.c, s.groups};
+  Scratch packed(f.groups * f.group_size()), lists(2 * (taps + s.kh + s.kw));
+  f.data = packed.data();
+  long *list = (long*)lists.data(), *row = list + taps, *column = row + s.kh;
+  for (long a = 0; a < smaller(s.sh, s.h); ++a)
+    for (long e = 0; e < smaller(s.sw, s.w); ++e) {
+      // pixel r = u*sh + a meets tap i from place p = (r + top - i*dh)/sh = u + (a + top - i*dh)/sh
+      Taps here{0, 0, row, column};
+      for (long i = 0; i < s.kh; ++i)
+        if ((a + s.top - i * s.dh) % s.sh == 0) row[here.rows++] = (a + s.top - i * s.dh) / s.sh;
+      for (long j = 0; j < s.kw; ++j)
+        if ((e + s.left - j * s.dw) % s.sw == 0) column[here.columns++] = (e + s.left - j * s.dw) / s.sw;
+      long count = 0;
+      for (long i = 0; i < s.kh; ++i)
+        for (long j = 0; j < s.kw; ++j)
+          if ((a + s.top - i * s.dh) % s.sh == 0 && (e + s.left - j * s.dw) % s.sw == 0) list[count++] = i * s.kw + j;
+      const Places at{(s.h - a + s.sh - 1) / s.sh, (s.w - e + s.sw - 1) / s.sw, 1, 1,
+                      s.h * s.w * s.c, s.sh * s.w * s.c, s.sw * s.c};
+      const long corner = (a * s.w + e) * s.c;
+      const float* added = add ? add + corner : nullptr;
+      if (count == 0) {
+        parallel_for(s.n * at.rows, larger(1, 16384 / (at.columns * s.c)), [&](long begin, long end, int) {
+          for (long i = begin; i < end; ++i)
+            for (long q = 0; q < at.columns; ++q) {
+              const long place = i / at.rows * at.image_step + i % at.rows * at.row_step + q * at.column_step;
+              if (added)
+                memcpy(dx + corner + place, added + place, 4 * s.c);
+              else
+                memset(dx + corner + place, 0, 4 * s.c);
+            }
+        });
+        continue;
+      }
+      f.taps = count;
+      pack_taps(turned.data(), list, f, packed.data());
+      correlate({dy, s.n, s.oh, s.ow, s.k}, here, at, f, nullptr, added, dx + corner);
+    }
+}
+
+void conv2d_backward_weight(const ConvShape& s, const float* dy, const float* x, float* dw) {
+  if (s.groups == s.c && s.k == s.c) return depthwise_backward_weight(s, dy, x, dw);
+  const long taps = s.kh * s.kw, cg = s.c / s.groups, kg = s.k / s.groups, size = taps * cg * s.k;
+  Scratch lists(2 * (s.kh + s.kw));
+  long *row = (long*)lists.data(), *column = row + s.kh;
+  for (long i = 0; i < s.kh; ++i) row[i] = i * s.dh - s.top;
+  for (long j = 0; j < s.kw; ++j) column[j] = j * s.dw - s.left;
+  const Taps grid{s.kh, s.kw, row, column};
+  const Images images_x{x, s.n, s.h, s.w, s.c};
+  const Places at{s.oh, s.ow, s.sh, s.sw, s.oh * s.ow * s.k, s.ow * s.k, s.k};
+  const Share share(s.n, at, 256);
+  const long parts = larger(1, smaller(threads(), share.count));
+  const long strip_size = Strip::size(images_x, grid, at, share.images, share.rows);
+  const long lines = share.images * share.rows;
+  // rows of dy that vectors may read past the end of
+  const long dy_size = kg % W ? lines * s.ow * s.k + W : 0;
+  const bool joined = s.groups == 1 && grid.side_by_side();
+  const long block = joined ? s.kw * cg : cg, blocks = joined ? s.kh : taps;
+  Scratch strips(strip_size * parts), copies(dy_size * parts), offsets(2 * lines * parts);
+  Scratch sums(size * (parts - 1));  // the first thread's are dw itself
+  if (s.n == 0) memset(dw, 0, 4 * size);
+  parallel_shares(share.count, (int)parts, [&](long first, long last, int thread) {
+    float* u = thread ? sums.data() + (thread - 1) * size : dw;
+    long* a_runs = (long*)offsets.data() + thread * lines;
+    for (long item = first; item < last; ++item) {
+      const long image = share.rows < at.rows ? item / share.per_image : item * share.images;
+      const long top = share.rows < at.rows ? item % share.per_image * share.rows : 0;
+      const long images = smaller(share.images, s.n - image), rows = smaller(share.rows, at.rows - top);
+      const Strip strip(images_x, grid, at, image, images, top, rows,
+                        strip_size ? strips.data() + thread * strip_size : nullptr);
+      for (long m = 0; m < images; ++m)
+        for (long p = 0; p < rows; ++p) a_runs[m * rows + p] = strip.place(m, p);
+      const float* g = dy + image * at.image_step + top * at.row_step;
+      if (dy_size) {
+        float* copy = copies.data() + thread * dy_size;
+        memcpy(copy, g, 4 * images * rows * s.ow * s.k);
+        g = copy;
+      }
+      Walk walk{s.ow, 1, s.sw * s.c, s.k, images * rows};
+      walk.a_runs = a_runs, walk.b_run = s.ow * s.k;
+      for (long t = 0; t < blocks; ++t)
+        for (long group = 0; group < s.groups; ++group)
+          for (long k = 0; k < kg; k += PANEL) {
+            const long i = joined ? t : t / s.kw, j = joined ? 0 : t % s.kw;
+            product(walk, block, smaller(PANEL, kg - k), strip.data() + strip.tap(grid, i, j) + group * cg,
+                    g + group * kg + k, u + t * block * s.k + group * kg + k, s.k,
+                    item == first ? Begin::zero : Begin::previous);
+          }
+    }
+  });
+  for (long part = 1; part < parts; ++part) {
+    const float* from = sums.data() + (part - 1) * size;
+    parallel_for(size, 65536, [&](long begin, long end, int) {
+      for (long i = begin; i < end; ++i) dw[i] += from[i];
+    });
+  }
+}
 
 }  // namespace handgrad::HG_ISA

@@ -22,4 +22,14 @@ inline void transpose_filters(long taps, long c, long k, const float* w, bool tu
   });
 }
 
+// (taps, c, groups, k) -> (taps, k, groups, c), c and k being those of one group.
+inline void transpose_groups(long taps, long c, long groups, long k, const float* w, float* out) {
+  if (groups == 1) return transpose_filters(taps, c, k, w, false, out);
+  for (long t = 0; t < taps; ++t)
+    for (long ci = 0; ci < c; ++ci)
+      for (long g = 0; g < groups; ++g)
+        for (long ki = 0; ki < k; ++ki)
+          out[((t * k + ki) * groups + g) * c + ci] = w[((t * c + ci) * groups + g) * k + ki];
+}
+
 }  // namespace handgrad::HG_ISA

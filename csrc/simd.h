@@ -83,6 +83,9 @@ HG_INLINE void stream_end() {
 #endif
 }
 
+// Whether a result of that many floats is too large to be found in the cache by who reads it next.
+HG_INLINE bool streamed(long floats) { return floats > (1L << 20); }
+
 HG_INLINE vec broadcast(float a) { return a - vec{}; }  // a - 0 is a, the sign of a zero included
 
 // max(v, 0) that lets NaN through: what a comparison with NaN selects is NaN itself.

@@ -33,163 +33,280 @@ struct Tiles {
 
 template <int M>
 struct Place {
+  const Tiles<M>& tiles;
   long image, p, q;  // of the tile's first output
   Place(const Tiles<M>& tiles, long t)
-      : image(t / tiles.per_image), p(t % tiles.per_image / tiles.across * M), q(t % tiles.across * M) {}
+      : tiles(tiles),
+        image(t / tiles.per_image),
+        p(t % tiles.per_image / tiles.across * M),
+        q(t % tiles.across * M) {}
+  void next() {
+    if ((q += M) < tiles.across * M) return;
+    q = 0;
+    if ((p += M) < tiles.down * M) return;
+    p = 0;
+    ++image;
+  }
 };
 
-// Planes of transformed tiles, one for each point: rows of `stride` floats, a vector between planes so that
+// Transformed tiles: a plane for each point, in it a row for each tile. A vector lies between planes, so that
 // they do not meet in the same lines of the cache.
 struct Planes {
   float* data;
   long stride, plane;
   Planes(float* data, long stride, long tiles) : data(data), stride(stride), plane(size(stride, tiles)) {}
   static long size(long stride, long tiles) { return stride * tiles + W; }
-  float* at(int point, long tile = 0) const { return data + point * plane + tile * stride; }
+  float* at(int point, long tile, long column) const { return data + point * plane + tile * stride + column; }
+};
+
+// The same in panels: PANEL columns of all tiles side by side, as sums over tiles read them.
+struct Panels {
+  float* data;
+  long columns, tiles, plane;
+  Panels(float* data, long columns, long tiles)
+      : data(data), columns(columns), tiles(tiles), plane(Planes::size(columns, tiles)) {}
+  long width(long column) const { return smaller(PANEL, columns - column / PANEL * PANEL); }
+  float* at(int point, long tile, long column) const {
+    const long panel = column / PANEL * PANEL;
+    return data + point * plane + panel * tiles + tile * width(column) + (column - panel);
+  }
+};
+
+// Part of the numbers of a row of channels: those that are left, W at most.
+HG_INLINE vec load_some(const float* p, long left) { return left >= W ? load(p) : load(p, left); }
+HG_INLINE void store_some(float* p, vec v, long left) { left >= W ? store(p, v) : store(p, v, left); }
+
+// Rows [r, r + P) and columns of a tile, as far as they are on an image: [begin, end) of 0..P.
+template <int P>
+struct Range {
+  long begin, end;
+  Range(long first, long size) : begin(larger(0, -first)), end(smaller(P, size - first)) {}
+  bool whole() const { return begin == 0 && end == P; }
 };
 
 // V = B^T d B of one tile, all channels; pixels outside the image are 0.
-template <int M>
-void transform_input(const ConvShape& s, const Place<M>& at, const float* x, const Planes& planes, int first,
+template <int M, class Layout>
+void transform_input(const ConvShape& s, const Place<M>& at, const float* x, const Layout& planes, int first,
                      long tile) {
   constexpr int P = M + 2;
-  const long r = at.p - s.top, q = at.q - s.left;
-  const bool inside = r >= 0 && q >= 0 && r + P <= s.h && q + P <= s.w;
-  const float* corner = x + ((at.image * s.h + r) * s.w + q) * s.c;
-  for (long c = 0; c < s.c; c += W) {
-    const long left = s.c - c;
-    vec t[P][P];
-    if (inside && left >= W) {
-      for (int i = 0; i < P; ++i)
-        for (int j = 0; j < P; ++j) t[i][j] = load(corner + (i * s.w + j) * s.c + c);
-    } else {
-      for (int i = 0; i < P; ++i)
-        for (int j = 0; j < P; ++j) {
-          const bool on = r + i >= 0 && r + i < s.h && q + j >= 0 && q + j < s.w;
-          const float* p = corner + (i * s.w + j) * s.c + c;
-          t[i][j] = !on ? vec{} : left >= W ? load(p) : load(p, left);
-        }
-    }
+  // what stays the same stands in locals: a store to the planes could change anything else, for all that is known
+  const long r = at.p - s.top, q = at.q - s.left, channels = s.c, line = s.w * s.c, plane = planes.plane;
+  const Range<P> rows(r, s.h), columns(q, s.w);
+  const bool inside = rows.whole() && columns.whole();
+  const float* corner = x + ((at.image * s.h + r) * s.w + q) * channels;
+  for (long c = 0; c < channels; c += W) {
+    const long left = channels - c;
+    float* to = planes.at(first, tile, c);
     vec v[P][P];
-    for (int i = 0; i < P; ++i) Transform<M>::input(t[i], 1, v[i], 1);
-    for (int j = 0; j < P; ++j) Transform<M>::input(&v[0][j], P, &t[0][j], P);
-    for (int i = 0; i < P; ++i)
-      for (int j = 0; j < P; ++j) store(planes.at(first + i * P + j, tile) + c, t[i][j]);
+    if (inside && left >= W) {
+      const float* row = corner + c;
+#pragma GCC unroll 1
+      for (int i = 0; i < P; ++i, row += line) {
+        vec d[P];
+        const float* pixel = row;
+        for (int j = 0; j < P; ++j, pixel += channels) d[j] = load(pixel);
+        Transform<M>::input(d, 1, v[i], 1);
+      }
+    } else {
+#pragma GCC unroll 1
+      for (long i = 0; i < P; ++i) {
+        vec d[P];
+        for (int j = 0; j < P; ++j) d[j] = vec{};
+        if (i >= rows.begin && i < rows.end)
+          for (long j = columns.begin; j < columns.end; ++j)
+            d[j] = load_some(corner + i * line + j * channels + c, left);
+        Transform<M>::input(d, 1, v[i], 1);
+      }
+    }
+    for (int j = 0; j < P; ++j) {
+      vec o[P];
+      Transform<M>::input(&v[0][j], P, o, 1);
+      for (int i = 0; i < P; ++i) store(to + (i * P + j) * plane, o[i]);
+    }
   }
 }
 
 // Y = A dy A^T of one tile, all filters; outputs outside the image are 0.
 template <int M>
-void transform_gradient(const ConvShape& s, const Place<M>& at, const float* dy, const Planes& planes,
+void transform_gradient(const ConvShape& s, const Place<M>& at, const float* dy, const Panels& planes,
                         long tile) {
   constexpr int P = M + 2;
-  const float* corner = dy + ((at.image * s.oh + at.p) * s.ow + at.q) * s.k;
-  for (long k = 0; k < s.k; k += W) {
-    const long left = s.k - k;
-    vec d[M][M], t[M][P], v[P][P];
-    for (int i = 0; i < M; ++i)
-      for (int j = 0; j < M; ++j) {
-        const bool on = at.p + i < s.oh && at.q + j < s.ow;
-        const float* p = corner + (i * s.ow + j) * s.k + k;
-        d[i][j] = !on ? vec{} : left >= W ? load(p) : load(p, left);
-      }
-    for (int i = 0; i < M; ++i) Transform<M>::output_transposed(d[i], 1, t[i], 1);
-    for (int j = 0; j < P; ++j) Transform<M>::output_transposed(&t[0][j], P, &v[0][j], P);
-    for (int i = 0; i < P; ++i)
-      for (int j = 0; j < P; ++j) store(planes.at(i * P + j, tile) + k, v[i][j]);
-  }
-}
-
-// y = A^T m A of one tile, all filters, with what the convolution adds: a bias and an array of y's shape.
-template <int M>
-void transform_output(const ConvShape& s, const Place<M>& at, const Planes& planes, long tile, const float* b,
-                      const float* add, float* y) {
-  constexpr int P = M + 2;
-  const long corner = ((at.image * s.oh + at.p) * s.ow + at.q) * s.k;
-  const long rows = smaller(M, s.oh - at.p), columns = smaller(M, s.ow - at.q);
-  for (long k = 0; k < s.k; k += W) {
-    const long left = s.k - k;
-    vec t[P][M], o[M][M];
-    for (int i = 0; i < P; ++i) {
-      vec m[P];
-      for (int j = 0; j < P; ++j) m[j] = load(planes.at(i * P + j, tile) + k);
-      Transform<M>::output(m, 1, t[i], 1);
+  const long filters = s.k, line = s.ow * s.k, plane = planes.plane;
+  const Range<M> rows(at.p, s.oh), columns(at.q, s.ow);
+  const bool inside = rows.whole() && columns.whole();
+  const float* corner = dy + ((at.image * s.oh + at.p) * s.ow + at.q) * filters;
+  for (long k = 0; k < filters; k += W) {
+    const long left = filters - k;
+    float* to = planes.at(0, tile, k);
+    vec d[M][M], v[M][P];
+    if (inside && left >= W) {
+      for (int i = 0; i < M; ++i)
+        for (int j = 0; j < M; ++j) d[i][j] = load(corner + i * line + j * filters + k);
+    } else {
+      for (int i = 0; i < M; ++i)
+        for (int j = 0; j < M; ++j) d[i][j] = vec{};
+      for (long i = 0; i < rows.end; ++i)
+        for (long j = 0; j < columns.end; ++j) d[i][j] = load_some(corner + i * line + j * filters + k, left);
     }
-    for (int j = 0; j < M; ++j) Transform<M>::output(&t[0][j], M, &o[0][j], M);
-    const vec bias = !b ? vec{} : left >= W ? load(b + k) : load(b + k, left);
-    for (int i = 0; i < rows; ++i)
-      for (int j = 0; j < columns; ++j) {
-        const long place = corner + (i * s.ow + j) * s.k + k;
-        vec v = o[i][j] + bias;
-        if (left >= W) {
-          if (add) v += load(add + place);
-          store(y + place, v);
-        } else {
-          if (add) v += load(add + place, left);
-          store(y + place, v, left);
-        }
-      }
+    for (int i = 0; i < M; ++i) Transform<M>::output_transposed(d[i], 1, v[i], 1);
+    for (int j = 0; j < P; ++j) {
+      vec o[P];
+      Transform<M>::output_transposed(&v[0][j], P, o, 1);
+      for (int i = 0; i < P; ++i) store(to + (i * P + j) * plane, o[i]);
+    }
   }
 }
 
-// U = G g G^T for filters g (3, 3, c, k), point by point in panels of columns as `product` reads them.
+// y = A^T m A of one tile, filters [k_begin, k_end), with what the convolution adds: a bias and an array of y's
+// shape. The planes begin at k_begin.
 template <int M>
-void transform_filters(long c, long k, const float* w, float* U) {
+void transform_output(const ConvShape& s, const Place<M>& at, const Planes& planes, long tile, long k_begin,
+                      long k_end, const float* b, const float* add, float* y, bool streams) {
   constexpr int P = M + 2;
-  const long plane = c * round_up(k, W);
-  parallel_for(c, larger(1, 16384 / k), [&](long begin, long end, int) {
-    for (long ci = begin; ci < end; ++ci)
-      for (long ki = 0; ki < k; ki += W) {
-        vec g[3][3], t[3][P], u[P][P];
-        for (int i = 0; i < 3; ++i)
-          for (int j = 0; j < 3; ++j) {
-            const float* p = w + ((i * 3 + j) * c + ci) * k + ki;
-            g[i][j] = k - ki >= W ? load(p) : load(p, k - ki);
-          }
-        for (int i = 0; i < 3; ++i) Transform<M>::filter(g[i], 1, t[i], 1);
-        for (int j = 0; j < P; ++j) Transform<M>::filter(&t[0][j], P, &u[0][j], P);
-        const long panel = ki / PANEL * PANEL, width = smaller(PANEL, round_up(k, W) - panel);
-        float* to = U + panel * c + ci * width + (ki - panel);
-        for (int i = 0; i < P; ++i)
-          for (int j = 0; j < P; ++j) store(to + (i * P + j) * plane, u[i][j]);
+  const long filters = s.k, line = s.ow * s.k, plane = planes.plane;
+  const long corner = ((at.image * s.oh + at.p) * s.ow + at.q) * filters;
+  const Range<M> rows(at.p, s.oh), columns(at.q, s.ow);
+  const bool inside = rows.whole() && columns.whole();
+  for (long k = k_begin; k < k_end; k += W) {
+    const long left = filters - k;
+    const float* from = planes.at(0, tile, k - k_begin);
+    vec t[M][P], o[M][M];
+    for (int j = 0; j < P; ++j) {
+      vec m[P];
+      for (int i = 0; i < P; ++i) m[i] = load(from + (i * P + j) * plane);
+      Transform<M>::output(m, 1, &t[0][j], P);
+    }
+    for (int i = 0; i < M; ++i) Transform<M>::output(t[i], 1, o[i], 1);
+    if (b) {
+      const vec bias = load_some(b + k, left);
+      for (int i = 0; i < M; ++i)
+        for (int j = 0; j < M; ++j) o[i][j] += bias;
+    }
+    if (inside && left >= W && !add) {
+      for (int i = 0; i < M; ++i)
+        for (int j = 0; j < M; ++j) {
+          float* to = y + corner + i * line + j * filters + k;
+          streams ? stream(to, o[i][j]) : store(to, o[i][j]);
+        }
+    } else {
+      for (long i = 0; i < rows.end; ++i)
+        for (long j = 0; j < columns.end; ++j) {
+          const long place = corner + i * line + j * filters + k;
+          store_some(y + place, add ? o[i][j] + load_some(add + place, left) : o[i][j], left);
+        }
+    }
+  }
+}
+
+// U = G g G^T for filters g (3, 3, c, k): channels [c_begin, c_end) of one panel of filters, as `product` reads
+// them: a plane (c, width) for each point.
+template <int M>
+void transform_filters(long c, long k, const float* w, long panel, long c_begin, long c_end, long plane,
+                       float* U) {
+  constexpr int P = M + 2;
+  const long width = smaller(PANEL, round_up(k, W) - panel);
+  for (long ci = c_begin; ci < c_end; ++ci)
+    for (long ki = panel; ki < panel + width; ki += W) {
+      vec g[3][3], t[3][P];
+      for (int i = 0; i < 3; ++i)
+        for (int j = 0; j < 3; ++j) g[i][j] = load_some(w + ((i * 3 + j) * c + ci) * k + ki, k - ki);
+      for (int i = 0; i < 3; ++i) Transform<M>::filter(g[i], 1, t[i], 1);
+      float* to = U + ci * width + (ki - panel);
+      for (int j = 0; j < P; ++j) {
+        vec u[P];
+        Transform<M>::filter(&t[0][j], P, u, 1);
+        for (int i = 0; i < P; ++i) store(to + (i * P + j) * plane, u[i]);
       }
+    }
+}
+
+bool can_stream(const ConvShape& s, const float* y) {
+  return streamed(s.n * s.oh * s.ow * s.k) && s.k % W == 0 && (size_t)y % (4 * W) == 0;
+}
+
+// Filters that stay in the caches: all are transformed first. Then a few tiles at a time are transformed,
+// multiplied and transformed back while they stay in the L2 cache.
+template <int M>
+void convolve_tiles(const ConvShape& s, const float* x, const float* w, const float* b, const float* add,
+                    float* y) {
+  constexpr int P = M + 2, POINTS = P * P;
+  const Tiles<M> tiles(s);
+  const long cs = round_up(s.c, W), ks = round_up(s.k, W), stride = larger(cs, ks);
+  Scratch filters(POINTS * s.c * ks);
+  const long panels = (s.k + PANEL - 1) / PANEL;
+  parallel_for(panels * s.c, larger(1, 16384 / smaller(s.k, PANEL)), [&](long begin, long end, int) {
+    for (long panel = begin / s.c; panel * s.c < end; ++panel)
+      transform_filters<M>(s.c, s.k, w, panel * PANEL, larger(begin - panel * s.c, 0), smaller(end - panel * s.c, s.c),
+                           s.c * ks, filters.data() + panel * PANEL * s.c);
+  });
+
+  const long chunk = larger(1, smaller(24, (tiles.count + threads() - 1) / threads()));
+  // one plane more than points: the product of point p goes where the input of point p - 1 was
+  const long work = (POINTS + 1) * Planes::size(stride, chunk);
+  Scratch scratch(work * threads());
+  const bool streams = can_stream(s, y);
+  parallel_items((tiles.count + chunk - 1) / chunk, [&](long item, int thread) {
+    const long begin = item * chunk, count = smaller(chunk, tiles.count - begin);
+    const Planes planes(scratch.data() + thread * work, stride, chunk);
+    Place<M> from(tiles, begin), to(tiles, begin);
+    for (long t = 0; t < count; ++t, from.next()) transform_input<M>(s, from, x, planes, 1, t);
+    for (int p = 0; p < POINTS; ++p)
+      for (long k = 0; k < s.k; k += PANEL) {
+        const long width = smaller(PANEL, ks - k);
+        const float* U = filters.data() + p * s.c * ks + k * s.c;
+        product({s.c, stride, 1, width}, count, width, planes.at(p + 1, 0, 0), U, planes.at(p, 0, k), stride,
+                Begin::zero);
+      }
+    for (long t = 0; t < count; ++t, to.next())
+      transform_output<M>(s, to, planes, t, 0, s.k, b, add, y, streams);
+    if (streams) stream_end();
   });
 }
 
-// The tiles that are transformed, multiplied and transformed back while they stay in the L2 cache. When the
-// filters have to come from memory each time, twice as many share the journey.
-long tiles_at_once(long tiles, long filter_bytes) {
-  const long most = filter_bytes > (16L << 20) ? 48 : 24;
-  const long share = (tiles + threads() - 1) / threads();
-  return larger(1, smaller(most, share));
+// Filters too large for the caches when they are transformed: the tiles are transformed first, many at once,
+// and each thread transforms a panel of filters at a time, which is multiplied with all of them and forgotten.
+template <int M>
+void convolve_panels(const ConvShape& s, const float* x, const float* w, const float* b, const float* add,
+                     float* y) {
+  constexpr int P = M + 2, POINTS = P * P;
+  const Tiles<M> tiles(s);
+  const long cs = round_up(s.c, W), ks = round_up(s.k, W), panels = (s.k + PANEL - 1) / PANEL;
+  const long most = larger(1, (12L << 20) / (4 * POINTS * cs));  // tiles whose planes stay in the last cache
+  const long phases = (tiles.count + most - 1) / most, chunk = (tiles.count + phases - 1) / larger(phases, 1);
+  const long filters_size = POINTS * s.c * PANEL, sums_size = POINTS * Planes::size(PANEL, chunk);
+  Scratch inputs(POINTS * Planes::size(cs, chunk)), scratch((filters_size + sums_size) * threads());
+  const Planes V(inputs.data(), cs, chunk);
+  const bool streams = can_stream(s, y);
+  for (long begin = 0; begin < tiles.count; begin += chunk) {
+    const long count = smaller(chunk, tiles.count - begin);
+    parallel_for(count, 4, [&](long first, long last, int) {
+      Place<M> from(tiles, begin + first);
+      for (long t = first; t < last; ++t, from.next()) transform_input<M>(s, from, x, V, 0, t);
+    });
+    parallel_items(panels, [&](long item, int thread) {
+      const long panel = item * PANEL, width = smaller(PANEL, ks - panel), end = smaller(panel + PANEL, s.k);
+      float* U = scratch.data() + thread * (filters_size + sums_size);
+      const Planes sums(U + filters_size, width, chunk);
+      transform_filters<M>(s.c, s.k, w, panel, 0, s.c, s.c * width, U);
+      for (int p = 0; p < POINTS; ++p)
+        product({s.c, cs, 1, width}, count, width, V.at(p, 0, 0), U + p * s.c * width, sums.at(p, 0, 0), width,
+                Begin::zero);
+      Place<M> to(tiles, begin);
+      for (long t = 0; t < count; ++t, to.next())
+        transform_output<M>(s, to, sums, t, panel, end, b, add, y, streams);
+      if (streams) stream_end();
+    });
+  }
 }
 
 // The forward convolution, also of gradients: w is (3, 3, c, k).
 template <int M>
 void convolve(const ConvShape& s, const float* x, const float* w, const float* b, const float* add, float* y) {
-  constexpr int P = M + 2, POINTS = P * P;
-  const Tiles<M> tiles(s);
-  const long cs = round_up(s.c, W), ks = round_up(s.k, W), stride = larger(cs, ks);
-  Scratch filters(POINTS * s.c * ks);
-  transform_filters<M>(s.c, s.k, w, filters.data());
-
-  const long chunk = tiles_at_once(tiles.count, 4 * POINTS * s.c * ks);
-  // one plane more than points: the product of point p goes where the input of point p - 1 was
-  const long work = (POINTS + 1) * Planes::size(stride, chunk);
-  Scratch scratch(work * threads());
-  parallel_items((tiles.count + chunk - 1) / chunk, [&](long item, int thread) {
-    const long begin = item * chunk, count = smaller(chunk, tiles.count - begin);
-    const Planes planes(scratch.data() + thread * work, stride, chunk);
-    for (long t = 0; t < count; ++t) transform_input<M>(s, Place<M>(tiles, begin + t), x, planes, 1, t);
-    for (int p = 0; p < POINTS; ++p)
-      for (long k = 0; k < s.k; k += PANEL) {
-        const long width = smaller(PANEL, ks - k);
-        const float* U = filters.data() + p * s.c * ks + k * s.c;
-        product({s.c, stride, 1, width}, count, width, planes.at(p + 1), U, planes.at(p) + k, stride, Begin::zero);
-      }
-    for (long t = 0; t < count; ++t)
-      transform_output<M>(s, Place<M>(tiles, begin + t), planes, t, b, add, y);
-  });
+  const long filter_bytes = 4 * (M + 2) * (M + 2) * s.c * round_up(s.k, W);
+  if (filter_bytes > (16L << 20) && s.k >= threads() * PANEL)
+    convolve_panels<M>(s, x, w, b, add, y);
+  else
+    convolve_tiles<M>(s, x, w, b, add, y);
 }
 
 // dw = G^T u G of filters [c_begin, c_end); u holds for every point `rows` rows of ks, the first for c_begin.
@@ -218,11 +335,15 @@ void transform_filter_gradient(const ConvShape& s, long c_begin, long c_end, con
 }
 
 // u[point] (+)= V[point]^T Y[point] for channels [c, c + rows).
-void outer_product(const Planes& V, const Planes& Y, int point, long c, long rows, long tiles, long k, float* u,
+void outer_product(const Panels& V, const Panels& Y, int point, long c, long rows, long tiles, long k, float* u,
                    Begin begin) {
-  for (long j = 0; j < k; j += PANEL)
-    product({tiles, 1, V.stride, Y.stride}, rows, smaller(PANEL, k - j), V.at(point) + c, Y.at(point) + j, u + j, k,
-            begin);
+  for (long i = c; i < c + rows;) {
+    const long end = smaller(c + rows, (i / PANEL + 1) * PANEL);  // of the panel of V
+    for (long j = 0; j < k; j += PANEL)
+      product({tiles, 1, V.width(i), Y.width(j)}, end - i, smaller(PANEL, k - j), V.at(point, 0, i),
+              Y.at(point, 0, j), u + (i - c) * k + j, k, begin);
+    i = end;
+  }
 }
 
 // Few channels: every thread has sums of its own, of the tiles of its share; they are added up at the end.
@@ -231,19 +352,19 @@ void backward_weight_private(const ConvShape& s, const float* dy, const float* x
   constexpr int P = M + 2, POINTS = P * P;
   const Tiles<M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), sums = POINTS * s.c * ks;
-  const long fits = (640L << 10) / (4 * POINTS * (cs + ks));
+  const long fits = (1536L << 10) / (4 * POINTS * (cs + ks));
   const long chunk = smaller(larger(fits, sums * 4 > (1L << 20) ? 64 : 24), tiles.count);
   const long chunks = (tiles.count + chunk - 1) / chunk;
   const long v_size = POINTS * Planes::size(cs, chunk), y_size = POINTS * Planes::size(ks, chunk);
   const long parts = smaller(threads(), chunks);
   Scratch accumulators(sums * parts), scratch((v_size + y_size) * parts);
   parallel_shares(chunks, (int)parts, [&](long first, long last, int thread) {
-    const Planes V(scratch.data() + thread * (v_size + y_size), cs, chunk), Y(V.data + v_size, ks, chunk);
+    const Panels V(scratch.data() + thread * (v_size + y_size), cs, chunk), Y(V.data + v_size, ks, chunk);
     float* u = accumulators.data() + thread * sums;
     for (long item = first; item < last; ++item) {
       const long begin = item * chunk, count = smaller(chunk, tiles.count - begin);
-      for (long t = 0; t < count; ++t) {
-        const Place<M> at(tiles, begin + t);
+      Place<M> at(tiles, begin);
+      for (long t = 0; t < count; ++t, at.next()) {
         transform_input<M>(s, at, x, V, 0, t);
         transform_gradient<M>(s, at, dy, Y, t);
       }
@@ -269,19 +390,20 @@ void backward_weight_shared(const ConvShape& s, const float* dy, const float* x,
   constexpr int P = M + 2, POINTS = P * P;
   const Tiles<M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W);
-  const long per_tile = 4 * POINTS * (cs + ks);
-  const long phases = larger(1, (tiles.count * per_tile + (16L << 20)) / (20L << 20));
+  // few phases, for each reads and writes all sums, but short enough for their tiles to stay in the last cache
+  const long tiles_bytes = 4 * POINTS * (cs + ks) * tiles.count, most = larger(8L << 20, 4 * POINTS * s.c * ks);
+  const long phases = (tiles_bytes + most - 1) / most;
   const long chunk = (tiles.count + phases - 1) / phases;
-  const long rows = 48, blocks = (s.c + rows - 1) / rows;
+  const long rows = smaller(PANEL, cs), blocks = (s.c + rows - 1) / rows;
   const long sums = POINTS * rows * ks;
   Scratch v(POINTS * Planes::size(cs, chunk)), y(POINTS * Planes::size(ks, chunk));
   Scratch accumulators(sums * (phases > 1 ? blocks : threads()));
-  const Planes V(v.data(), cs, chunk), Y(y.data(), ks, chunk);
+  const Panels V(v.data(), cs, chunk), Y(y.data(), ks, chunk);
   for (long phase = 0; phase < phases; ++phase) {
     const long begin = phase * chunk, count = smaller(chunk, tiles.count - begin);
     parallel_items((count + 7) / 8, [&](long item, int) {
-      for (long t = item * 8; t < smaller(item * 8 + 8, count); ++t) {
-        const Place<M> at(tiles, begin + t);
+      Place<M> at(tiles, begin + item * 8);
+      for (long t = item * 8; t < smaller(item * 8 + 8, count); ++t, at.next()) {
         transform_input<M>(s, at, x, V, 0, t);
         transform_gradient<M>(s, at, dy, Y, t);
       }

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from handgrad import errors, layers, rng
 from handgrad.graph import Graph, Input, Sequential, Symbol
+from handgrad.kernels import get_threads, set_threads
 from handgrad.layers import Run
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ __all__ = [
     "compat",
     "data",
     "errors",
+    "get_threads",
     "io",
     "kernels",
     "layers",
@@ -33,6 +35,7 @@ __all__ = [
     "optim",
     "rng",
     "save",
+    "set_threads",
     "testing",
     "train",
     "viz",

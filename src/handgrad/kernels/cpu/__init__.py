@@ -45,17 +45,21 @@ def _complex(a: Any) -> bool:
     return isinstance(a, np.ndarray) and a.dtype.kind == "c"
 
 
-def cpu_kernels(compiled: Any, **options: Any) -> Kernels:
+def cpu_kernels(compiled: Any, *, algorithm: int | None = None) -> Kernels:
     """Return the table that runs on one of the extension module's tables.
 
     Parameters
     ----------
     compiled : handgrad.kernels.cpu._kernels.Kernels
         The kernels of one instruction set.
+    algorithm : int, optional
+        The only one that convolutions use wherever they can: `algorithm.DIRECT`, or 2 or 4, the tile of
+        Winograd's algorithm. By default the cheapest.
     """
     entries = {}
     for family in _FAMILIES:
+        options = {"algorithm": algorithm} if family is conv else {}
         for name in family.__all__:
-            kernel = partial(getattr(family, name), compiled)
+            kernel = partial(getattr(family, name), compiled, **options)
             entries[name] = Compiled(name, family.__name__, kernel, getattr(REFERENCE, name))
     return replace(REFERENCE, **entries)

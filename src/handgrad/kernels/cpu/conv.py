@@ -14,37 +14,60 @@ from handgrad.typing import Array, Shape
 __all__ = ["conv2d", "conv2d_backward_input", "conv2d_backward_weight"]
 
 
-def conv2d(cpu: Any, x: Array, w: Array, b: Array | None, window: Window, groups: int = 1) -> Array:
+def conv2d(
+    cpu: Any,
+    x: Array,
+    w: Array,
+    b: Array | None,
+    window: Window,
+    groups: int = 1,
+    *,
+    algorithm: int | None = None,
+) -> Array:
     """Return the convolution of images with filters."""
-    shape, tile = _plan("forward", x.shape, w.shape, window, groups)
+    shape, tile = _plan(x.shape, w.shape, window, groups, algorithm)
     y = np.empty((x.shape[0], shape[4], shape[5], w.shape[3]), np.float32)
     cpu.conv2d(shape, tile, contiguous(x), contiguous(w), None if b is None else contiguous(b), y)
     return y
 
 
 def conv2d_backward_input(
-    cpu: Any, dy: Array, w: Array, shape: Shape, window: Window, groups: int = 1
+    cpu: Any,
+    dy: Array,
+    w: Array,
+    shape: Shape,
+    window: Window,
+    groups: int = 1,
+    *,
+    algorithm: int | None = None,
 ) -> Array:
     """Return the gradient of the images."""
-    sizes, tile = _plan("backward_input", shape, w.shape, window, groups)
+    sizes, tile = _plan(shape, w.shape, window, groups, algorithm)
     dx = np.empty(shape, np.float32)
     cpu.conv2d_backward_input(sizes, tile, contiguous(dy), contiguous(w), None, dx)
     return dx
 
 
 def conv2d_backward_weight(
-    cpu: Any, dy: Array, x: Array, shape: Shape, window: Window, groups: int = 1
+    cpu: Any,
+    dy: Array,
+    x: Array,
+    shape: Shape,
+    window: Window,
+    groups: int = 1,
+    *,
+    algorithm: int | None = None,
 ) -> Array:
     """Return the gradient of the filters."""
-    sizes, tile = _plan("backward_weight", x.shape, shape, window, groups)
+    sizes, tile = _plan(x.shape, shape, window, groups, algorithm)
     dw = np.empty(shape, np.float32)
     cpu.conv2d_backward_weight(sizes, tile, contiguous(dy), contiguous(x), dw)
     return dw
 
 
-def _plan(which: str, x: Shape, w: Shape, window: Window, groups: int) -> tuple[list[int], int]:
+def _plan(x: Shape, w: Shape, window: Window, groups: int, algorithm: int | None) -> tuple[list[int], int]:
     """Return the sizes as the extension module takes them, and the tile of Winograd's algorithm or 0."""
     (top, _), (left, _) = window.pads
     oh, ow = window.output_size((x[1], x[2]))
     sizes = [*x, oh, ow, w[3], w[0], w[1], *window.strides, *window.dilation, top, left, groups]
-    return sizes, choose(which, x, w, window, groups)
+    return sizes, choose(x, w, window, groups, algorithm)
