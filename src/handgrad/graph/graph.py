@@ -13,6 +13,7 @@ from handgrad.errors import ArgumentError, BuildError, CheckpointError, ShapeErr
 from handgrad.graph import executor
 from handgrad.graph.summary import summary
 from handgrad.graph.symbol import Symbol, name_source
+from handgrad.kernels import reuse_memory
 from handgrad.layers import Buffer, Init, Layer, Merge, Parameter, Run
 from handgrad.layers.packing import pack
 from handgrad.pixels import to_float
@@ -294,6 +295,7 @@ class Graph:
         """Move the buffers (running statistics) on, by what a forward saw."""
         executor.commit(self, trace)
 
+    @reuse_memory()
     def predict(self, x: Any, batch_size: int = 256, *, run: Run | None = None) -> Array:
         """Return the outputs for `x`, computed `batch_size` at a time in inference mode.
 
