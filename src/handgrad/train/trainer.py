@@ -46,6 +46,9 @@ class Trainer:
         Of the order of samples, augmentation and random layers.
     kernels : Kernels, optional
         The table of functions that compute.
+    precision : "float32" or "strict", default "float32"
+        "strict" computes every convolution as sums of products: slower, with about half the rounding of
+        Winograd's algorithm. Only where `kernels` is not given.
 
     Attributes
     ----------
@@ -81,6 +84,7 @@ class Trainer:
         *,
         seed: int = 0,
         kernels: Kernels | None = None,
+        precision: str = "float32",
     ) -> None:
         if not isinstance(model, Graph):
             raise ArgumentError("Trainer model", expected="a Graph or Sequential", got=type(model).__name__)
@@ -90,7 +94,7 @@ class Trainer:
         self.optimizer.check(model.parameters())
         self.metrics = get_metrics(metrics)
         self.rng = Stream((int(seed),)).child("train")
-        self.kernels = kernels or default_kernels()
+        self.kernels = kernels or default_kernels(precision)
         self.history = History()
         self.progress = Where()
         self.stop_training = self.failed = False
