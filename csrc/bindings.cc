@@ -11,6 +11,7 @@
 
 #include "kernels.h"
 #include "memory.h"
+#include "numpy_memory.h"
 #include "threads.h"
 
 namespace nb = nanobind;
@@ -431,6 +432,27 @@ void bind_resize(nb::class_<Kernels>& table) {
       "shape"_a, "dy"_a.noconvert(), "dx"_a.noconvert());
 }
 
+void bind_memory(nb::module_& m) {
+  if (!handgrad::prepare_numpy_memory()) throw nb::python_error();
+  m.attr("memory_handler") = nb::steal(handgrad::numpy_memory_handler());
+  m.def(
+      "set_memory_handler",
+      [](nb::handle handler) {
+        PyObject* before = handgrad::set_numpy_memory_handler(handler.ptr());
+        if (!before) throw nb::python_error();
+        return nb::steal(before);
+      },
+      "handler"_a, "Set where this context's NumPy arrays get memory; return what was set before.");
+  m.def(
+      "memory_use",
+      [] {
+        handgrad::pool::Use use = handgrad::pool::use();
+        return nb::make_tuple(use.in_use, use.kept, use.peak);
+      },
+      "The pool's bytes: in use, kept, and the most that were in use.");
+  m.def("release_memory", &handgrad::pool::release, nb::call_guard<nb::gil_scoped_release>());
+}
+
 }  // namespace
 
 NB_MODULE(_kernels, m) {
@@ -447,6 +469,7 @@ NB_MODULE(_kernels, m) {
   bind_gradient(table);
   bind_pool(table);
   bind_resize(table);
+  bind_memory(m);
 
   m.def(
       "tables",
