@@ -29,6 +29,7 @@ from handgrad.kernels.cpu import (
     update,
 )
 from handgrad.kernels.cpu.arrays import is_float32
+from handgrad.kernels.cpu import conv, dense, norm
 from handgrad.kernels.extension import load
 from handgrad.kernels.protocol import Kernel, Kernels
 from handgrad.kernels.reference import REFERENCE
@@ -45,6 +46,7 @@ _FAMILIES: tuple[ModuleType, ...] = (
     resize,
     update,
 )
+_FAMILIES: tuple[ModuleType, ...] = (conv, dense, norm)
 
 
 class Compiled:
