@@ -15,7 +15,7 @@ from handgrad.geometry import Window
 from handgrad.kernels import Kernels, default_kernels, select_kernels
 from handgrad.kernels.reference import REFERENCE
 from handgrad.kernels.select import tables
-from tests.kernels.calls import CALLS, UPDATES, Statistics, converter
+from tests.kernels.calls import CALLS, OF_GRADIENTS, UPDATES, Statistics, converter
 
 each_call = pytest.mark.parametrize("call", CALLS, ids=str)
 WIDE = {"batch_norm_statistics": (0, 1), "softmax_cross_entropy": (0,), "binary_cross_entropy": (0,)}
@@ -25,7 +25,7 @@ WIDE["mean_squared_error"] = (0,)
 
 def test_every_kernel_of_the_table_is_called():
     table = {f.name for f in fields(Kernels)}
-    assert table == {call.kernel for call in CALLS} | UPDATES
+    assert table == {call.kernel for call in CALLS} | UPDATES | OF_GRADIENTS
 
 
 def test_origins_names_the_module_of_every_entry():
@@ -114,7 +114,7 @@ def test_arrays_in_any_memory_order_give_the_same(call):
 def test_the_dtype_is_kept(call, dtype):
     wide = WIDE.get(call.kernel, ())
     for i, (a, b) in enumerate(zip(call.run(converter(dtype)), call.run(), strict=True)):
-        expected = np.float64 if i in wide else b.dtype if b.dtype.kind == "i" else dtype
+        expected = np.float64 if i in wide else b.dtype if b.dtype.kind in "biu" else dtype
         assert a.dtype == expected
         if b.dtype.kind == "f":
             np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)

@@ -42,12 +42,14 @@ BN = "layers/norm.py"
 EXECUTOR = "graph/executor.py"
 FUSED = "layers/fused.py"
 FUSE = "graph/fuse.py"
+FOLD = "graph/fold.py"
 
 GRADIENTS = "layers/test_gradients.py"
 LOOPS = "kernels/test_brute_force.py"
 PROTOCOL = "kernels/test_protocol.py"
 BN_TESTS = "layers/test_batch_normalization.py"
 RULES = "kernels/test_update.py optim/test_rules.py"
+FOLD_TESTS = "graph/test_fold.py"
 LOSSES = "kernels/test_loss.py losses/test_losses.py"
 
 MUTANTS = [
@@ -152,10 +154,10 @@ MUTANTS = [
     Mutant("ELU's default alpha is 0.1", "layers/activation.py",
            "alpha: float = 1.0", "alpha: float = 0.1", "layers/test_activations.py"),
     # the other layers
-    Mutant("dropout does not rescale", "layers/dropout.py",
-           "x.dtype.type(1 / keep)", "x.dtype.type(1)", "layers/test_dropout.py"),
+    Mutant("dropout does not rescale", "kernels/reference/dropout.py",
+           "asarray(1 / (1 - rate), dtype", "asarray(1, dtype", "layers/test_dropout.py"),
     Mutant("dropout's backward forgets the mask", "layers/dropout.py",
-           "return dy if saved.mask is None else dy * saved.mask", "return dy", GRADIENTS),
+           "if not need_dx or saved.mask is None:", "if True:", GRADIENTS),
     Mutant("the gradient does not go back in time", RECURRENT,
            "dh[:, t, :] + xp.matmul(D_t, xp.matrix_transpose(U))", "dh[:, t, :]", GRADIENTS),
     Mutant("the gradient goes back through U instead of its transpose", RECURRENT,
@@ -172,12 +174,16 @@ MUTANTS = [
            "self.grad += _same_shape(", "self.grad[...] = _same_shape(", "layers/test_contract.py"),
     # graphs
     Mutant("a fan-out keeps the last gradient", EXECUTOR,
-           "grads[i] = dx_i if grads[i] is None else grads[i] + dx_i", "grads[i] = dx_i", "graph/test_gradients.py"),
+           "grads[i] = dx_i if grads[i] is None else run.kernels.add(grads[i], dx_i)", "grads[i] = dx_i", "graph/test_gradients.py"),
     Mutant("a fan-out adds into what a layer returned", EXECUTOR,
-           "grads[i] = dx_i if grads[i] is None else grads[i] + dx_i",
+           "grads[i] = dx_i if grads[i] is None else run.kernels.add(grads[i], dx_i)",
            "grads[i] = dx_i if grads[i] is None else grads[i].__iadd__(dx_i)", "graph/test_gradients.py"),
     Mutant("every gradient is computed whether needed or not", EXECUTOR,
            "into = any(needed[i] for i in node.inputs)", "into = True", "graph/test_gradients.py"),
+    Mutant("a released backward keeps what was saved", EXECUTOR,
+           "saved[k] = node.layer.retained(saved_k)", "pass", "graph/test_gradients.py"),
+    Mutant("what was saved is held while gradients are summed", EXECUTOR,
+           "del dy_k, saved_k", "pass", "graph/test_gradients.py"),
     Mutant("all dropouts drop alike", EXECUTOR,
            "rng=run.rng.child(node.name)", "rng=run.rng", "layers/test_dropout.py"),
     Mutant("a state that does not fit is loaded in part", "graph/graph.py",
@@ -195,7 +201,19 @@ MUTANTS = [
     Mutant("fused layers commit out of order", FUSE,
            "and _commits_in_order(graph.nodes, match.group)", "and True", "graph/test_fuse.py"),
     Mutant("normalizations over other axes are fused", FUSE,
-           "if layer.axis in (-1, len(node.shape), (-1,), (len(node.shape),)) else None", "", "graph/test_fuse.py"),
+           "if layer.per_channel(node.shape) else None", "", "graph/test_fuse.py"),
+    # folding
+    Mutant("a folded bias forgets the running mean", FOLD,
+           "(b - mean) * gamma_s + beta", "b * gamma_s + beta", FOLD_TESTS),
+    Mutant("folding rounds the factors first", FOLD,
+           "gamma_s = gamma / np.sqrt(var + bn.epsilon)",
+           "gamma_s = (gamma / np.sqrt(var + bn.epsilon)).astype(old.weight.value.dtype)", FOLD_TESTS),
+    Mutant("a layer with another consumer is folded", FOLD,
+           "uses[before + 1] > 1", "uses[before + 1] > 9", FOLD_TESTS),
+    Mutant("rows are taken for channels", BN,
+           "return self._kept(len(shape) + 1) == (len(shape),)", "return len(self._kept(len(shape) + 1)) == 1", FOLD_TESTS),
+    Mutant("what was trained after folding is lost", FOLD,
+           "    if changed:\n", "    if False:\n", FOLD_TESTS),
     # losses
     Mutant("the gradient of cross entropy is a sum", LOSS,
            "dz = (e / s * xp.sum(t, axis=1, keepdims=True) - t) / n",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import handgrad
-from handgrad.cli import datasets, evaluate, gradcheck, info, predict, train
+from handgrad.cli import bench, datasets, evaluate, gradcheck, info, predict, train
 from handgrad.errors import HandgradError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("gradcheck")(gradcheck.gradcheck)
+app.command("bench")(bench.bench)
 app.command("info")(info.info)
 app.add_typer(datasets.app, name="datasets")
 

@@ -93,7 +93,7 @@ def _normalization(uses: Uses, value: int) -> tuple[int, BatchNormalization] | N
     node = uses.nodes[position]
     layer = node.layer
     assert isinstance(layer, BatchNormalization)
-    return (position, layer) if layer.axis in (-1, len(node.shape), (-1,), (len(node.shape),)) else None
+    return (position, layer) if layer.per_channel(node.shape) else None
 
 
 PATTERNS: tuple[Pattern, ...] = (batch_norm_add_relu, batch_norm_relu)

@@ -92,8 +92,9 @@ class BatchNormalizationReLU(FusedNormalization):
         """Return ``y = max(gamma*xhat + beta, 0)``."""
         self.check_input(x)
         bn = self.normalization
-        saved = bn.measure(x, run)
-        y = run.kernels.batch_norm_relu(bn.rows(x), saved.mean, saved.s, *bn.scale_and_shift())
+        rows = bn.rows(x)
+        saved = bn.measure(x, rows, run)
+        y = run.kernels.batch_norm_relu(rows, saved.mean, saved.s, *bn.scale_and_shift())
         return bn.unrows(y, x.shape), saved
 
     def backward(self, dy: Array, saved: BatchNormSaved, run: Run, *, need_dx: bool = True) -> Array | None:
@@ -108,6 +109,10 @@ class BatchNormalizationReLU(FusedNormalization):
     def commit(self, saved: BatchNormSaved) -> None:
         """Move the normalization's running statistics."""
         self.normalization.commit(saved)
+
+    def retained(self, saved: BatchNormSaved) -> BatchNormSaved:
+        """Return `saved` without x."""
+        return self.normalization.retained(saved)
 
     def multiply_adds(self, shape: Shape) -> int:
         """Return one for every number."""
@@ -143,8 +148,9 @@ class BatchNormalizationAddReLU(FusedNormalization, Merge):
         """Return ``y = max(gamma*xhat + beta + r, 0)``."""
         self.check_input(x)
         bn, (x0, r) = self.normalization, x
-        saved = bn.measure(x0, run)
-        y = run.kernels.batch_norm_relu(bn.rows(x0), saved.mean, saved.s, *bn.scale_and_shift(), bn.rows(r))
+        rows = bn.rows(x0)
+        saved = bn.measure(x0, rows, run)
+        y = run.kernels.batch_norm_relu(rows, saved.mean, saved.s, *bn.scale_and_shift(), bn.rows(r))
         y = bn.unrows(y, x0.shape)
         return y, BatchNormAddSaved(saved, y)
 
@@ -162,6 +168,10 @@ class BatchNormalizationAddReLU(FusedNormalization, Merge):
     def commit(self, saved: BatchNormAddSaved) -> None:
         """Move the normalization's running statistics."""
         self.normalization.commit(saved.normalization)
+
+    def retained(self, saved: BatchNormAddSaved) -> BatchNormAddSaved:
+        """Return `saved` without x and y."""
+        return BatchNormAddSaved(self.normalization.retained(saved.normalization), saved.y[:0].copy())
 
     def multiply_adds(self, shape: tuple[Shape, ...]) -> int:
         """Return two for every number."""

@@ -15,6 +15,8 @@ from handgrad.layers.layer import Layer, Run, owned
 from handgrad.layers.parameter import Buffer, Init, Parameter
 from handgrad.typing import Array, Shape, is_integer
 
+UNMOVED = "the running statistics are still mean 0 and variance 1: they move in training, by commit(saved)"
+
 
 class BatchNormSaved(NamedTuple):
     """What backward and commit of a batch normalization need."""
@@ -24,6 +26,8 @@ class BatchNormSaved(NamedTuple):
     var: Array
     s: Array
     """1/sqrt(var + epsilon)"""
+    m: int
+    """Values per channel."""
     constant: bool
     """Whether mean and variance were the running ones, constants of the function that forward computed."""
 
@@ -177,15 +181,16 @@ class BatchNormalization(Layer):
     def forward(self, x: Array, run: Run) -> tuple[Array, BatchNormSaved]:
         """Return ``y = gamma*xhat + beta``, by the batch's statistics in training, else the running ones."""
         self.check_input(x)
-        saved = self.measure(x, run)
-        y = run.kernels.batch_norm(self.rows(x), saved.mean, saved.s, *self.scale_and_shift())
+        rows = self.rows(x)
+        saved = self.measure(x, rows, run)
+        y = run.kernels.batch_norm(rows, saved.mean, saved.s, *self.scale_and_shift())
         return self.unrows(y, x.shape), saved
 
-    def measure(self, x: Array, run: Run) -> BatchNormSaved:
-        """Return the statistics that `x` is normalized by, and the rest that backward and commit need."""
+    def measure(self, x: Array, rows: Array, run: Run) -> BatchNormSaved:
+        """Return what x, of which these are the rows, is normalized by, and all that backward needs."""
         constant = not (run.training and self.trainable)
-        mean, var = self._running() if constant else self._batch(self.rows(x), run)
-        return BatchNormSaved(x, mean, var, 1 / np.sqrt(var + self.epsilon), constant)
+        mean, var = self._running() if constant else self._batch(rows, run)
+        return BatchNormSaved(x, mean, var, 1 / np.sqrt(var + self.epsilon), len(rows), constant)
 
     def backward(self, dy: Array, saved: BatchNormSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Accumulate dgamma and dbeta; return ``dx = gamma*s*(dy - (dbeta + xhat*dgamma)/m)``."""
@@ -205,7 +210,7 @@ class BatchNormalization(Layer):
 
     def commit(self, saved: BatchNormSaved) -> None:
         """Move the running statistics: ``running = momentum*running + (1 - momentum)*batch``."""
-        m = saved.x.size // max(saved.mean.size, 1)
+        m = saved.m
         if saved.constant or m == 0:
             return
         estimate = saved.var * (m / (m - 1)) if self.running_variance == "unbiased" else saved.var
@@ -213,6 +218,10 @@ class BatchNormalization(Layer):
             batch = batch.reshape(running.shape)
             running.assign(self.momentum * running.value + (1 - self.momentum) * batch)
         self.updates.assign(self.updates.value + 1)
+
+    def retained(self, saved: BatchNormSaved) -> BatchNormSaved:
+        """Return `saved` without x."""
+        return saved._replace(x=np.empty(0, saved.x.dtype))
 
     def multiply_adds(self, shape: Shape) -> int:
         """Return one for every number."""
@@ -235,11 +244,11 @@ class BatchNormalization(Layer):
 
     def _running(self) -> tuple[Array, Array]:
         if self.updates.value == 0:
-            warnings.warn(
-                f"{self.where}: the running statistics are still mean 0 and variance 1: they move in "
-                "training, by commit(saved)",
-                stacklevel=5,
-            )
+            warnings.warn(f"{self.where}: {UNMOVED}", stacklevel=5)
+        return self.inference_statistics()
+
+    def inference_statistics(self) -> tuple[Array, Array]:
+        """Return copies of the mean and the variance that inference normalizes by, flat, in float64."""
         # copies: what forward saved must not move with a commit that comes before backward
         mean, var = self.running_mean.value.flatten(), self.running_var.value.flatten()
         left = self.momentum ** int(self.updates.value)
@@ -267,6 +276,10 @@ class BatchNormalization(Layer):
     def _order(self, rank: int) -> tuple[int, ...]:
         kept = self._kept(rank)
         return *(a for a in range(rank) if a not in kept), *kept
+
+    def per_channel(self, shape: Shape) -> bool:
+        """Whether of inputs of `shape` the last axis, and no other, keeps statistics of its own."""
+        return self._kept(len(shape) + 1) == (len(shape),)
 
     def rows(self, x: Array) -> Array:
         """Return x as (m, c), the kept axes flattened into columns."""

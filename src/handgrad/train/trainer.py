@@ -15,7 +15,7 @@ from handgrad.errors import ArgumentError, CheckpointError, NonFiniteError
 from handgrad.graph import Graph
 from handgrad.graph.fuse import fuse as fused
 from handgrad.io import Checkpoint, load_checkpoint, model_config, save_checkpoint
-from handgrad.kernels import Kernels, default_kernels
+from handgrad.kernels import Kernels, default_kernels, release_memory, reuse_memory
 from handgrad.layers import Run
 from handgrad.rng import Stream
 from handgrad.train.callbacks import Callback
@@ -188,6 +188,8 @@ class Trainer:
         self.quantities = measured + tuple(f"val_{name}" for name in measured if validation is not None)
         self._begin(callbacks)
         with ExitStack() as begun:
+            begun.callback(release_memory)
+            begun.enter_context(reuse_memory())
             for callback in callbacks:
                 callback.on_train_begin()
                 begun.callback(callback.on_train_end)
@@ -230,6 +232,7 @@ class Trainer:
         for callback in self._callbacks:
             callback.on_epoch_end(at.epoch - 1, logs)
 
+    @reuse_memory()
     def train_step(self, x: Array, y: Array) -> float:
         """Do one step on one batch and return its loss, as it was before the step.
 
@@ -260,8 +263,8 @@ class Trainer:
             finite = bool(np.isfinite(loss))
             if finite:
                 model.zero_grad()
-                graph.backward(dz, trace, run)
-                finite = finite_gradients(model)
+                graph.backward(dz, trace, run, release=True)
+                finite = finite_gradients(model, self.kernels)
             if not finite:
                 where = f"epoch {at.epoch + 1}, step {at.step + 1}"
                 raise diagnose(model, x, run, where, lambda z: self.loss(z, y, self.kernels))
