@@ -8,8 +8,7 @@ import array_api_strict as strict
 import numpy as np
 import pytest
 
-from handgrad.errors import ArgumentError
-from handgrad.kernels import Kernels, default_kernels, select_kernels
+from handgrad.kernels import Kernels
 from handgrad.kernels.reference import REFERENCE
 from tests.kernels.calls import CALLS, UPDATES, Statistics, converter
 
@@ -29,14 +28,6 @@ def test_origins_names_the_module_of_every_entry():
     assert REFERENCE.origins()["conv2d"] == "handgrad.kernels.reference.conv"
     assert table.origins()["conv2d"] == __name__
     assert table.origins()["dense"] == "handgrad.kernels.reference.dense"
-
-
-def test_tables_are_selected_by_name():
-    assert select_kernels("reference") is REFERENCE
-    assert isinstance(default_kernels(), Kernels)
-    with pytest.raises(ArgumentError) as error:
-        select_kernels("abacus")
-    assert str(error.value) == "kernels: expected one of reference, got 'abacus'"
 
 
 @each_call
