@@ -30,6 +30,6 @@ def fresh():
     """Let the extension module be looked for anew, in this test and after it."""
     for end in (False, True):
         extension.load.cache_clear()
-        select.tables.cache_clear()
+        select._tables.cache_clear()
         if not end:
             yield

@@ -57,7 +57,7 @@ def _metavar(parameter: Any) -> str:
 
 def _help(parameter: Any) -> str:
     text = parameter.help or ""
-    shown = type(parameter.default) is int  # no flag, and not the absence of a default
+    shown = type(parameter.default) in (int, float)  # no flag, and not the absence of a default
     return f"{text} Default: {parameter.default}." if shown else text
 
 

@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from handgrad import errors, layers, rng
-from handgrad.graph import Graph, Input, Sequential, Symbol
+from handgrad.graph import Graph, Input, Sequential, Symbol, fold
 from handgrad.kernels import get_threads, set_threads
 from handgrad.layers import Run
 
@@ -25,6 +25,7 @@ __all__ = [
     "compat",
     "data",
     "errors",
+    "fold",
     "get_threads",
     "io",
     "kernels",

@@ -262,7 +262,10 @@ class TestRefuses:
             ("[1]", "{}: expected a recipe, as an object, got list"),
             ("{}", "{}: expected a field dataset, got no fields"),
             ('{"dataset": "digits", "lr": "x"}', "lr: expected a number above 0, got 'x'"),
-            ('{"dataset": "digits", "model": "x"}', "model: expected one of small_cnn, got 'x'"),
+            (
+                '{"dataset": "digits", "model": "x"}',
+                "model: expected one of small_cnn, lenet, resnet18, resnet20, resnet50, got 'x'",
+            ),
             (
                 '{"dataset": "digits", "model_options": {"foo": 1}}',
                 "model_options: expected some of width, dropout, dtype, got 'foo'",

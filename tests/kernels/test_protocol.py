@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from dataclasses import fields, replace
 
 import array_api_strict as strict
 import numpy as np
 import pytest
 
-from handgrad.kernels import Kernels
+from handgrad.errors import ArgumentError
+from handgrad.geometry import Window
+from handgrad.kernels import Kernels, default_kernels
 from handgrad.kernels.reference import REFERENCE
-from tests.kernels.calls import CALLS, UPDATES, Statistics, converter
+from tests.kernels.calls import CALLS, OF_GRADIENTS, UPDATES, Statistics, converter
 
 each_call = pytest.mark.parametrize("call", CALLS, ids=str)
 WIDE = {"batch_norm_statistics": (0, 1), "softmax_cross_entropy": (0,), "binary_cross_entropy": (0,)}
@@ -20,7 +24,7 @@ WIDE["mean_squared_error"] = (0,)
 
 def test_every_kernel_of_the_table_is_called():
     table = {f.name for f in fields(Kernels)}
-    assert table == {call.kernel for call in CALLS} | UPDATES
+    assert table == {call.kernel for call in CALLS} | UPDATES | OF_GRADIENTS
 
 
 def test_origins_names_the_module_of_every_entry():
@@ -28,6 +32,19 @@ def test_origins_names_the_module_of_every_entry():
     assert REFERENCE.origins()["conv2d"] == "handgrad.kernels.reference.conv"
     assert table.origins()["conv2d"] == __name__
     assert table.origins()["dense"] == "handgrad.kernels.reference.dense"
+
+
+def test_unknown_precision_is_refused():
+    with pytest.raises(ArgumentError) as error:
+        default_kernels("half")
+    assert str(error.value) == "precision: expected one of float32, strict, got 'half'"
+
+
+def test_tables_can_be_copied_and_pickled():
+    kernels = pickle.loads(pickle.dumps(copy.deepcopy(default_kernels("strict"))))
+    x, w = np.ones((1, 4, 4, 2), np.float32), np.ones((3, 3, 2, 3), np.float32)
+    np.testing.assert_array_equal(kernels.conv2d(x, w, None, Window((3, 3))), np.full((1, 2, 2, 3), 18.0))
+    assert kernels.origins() == default_kernels().origins()
 
 
 @each_call
@@ -88,7 +105,7 @@ def test_arrays_in_any_memory_order_give_the_same(call):
 def test_the_dtype_is_kept(call, dtype):
     wide = WIDE.get(call.kernel, ())
     for i, (a, b) in enumerate(zip(call.run(converter(dtype)), call.run(), strict=True)):
-        expected = np.float64 if i in wide else b.dtype if b.dtype.kind == "i" else dtype
+        expected = np.float64 if i in wide else b.dtype if b.dtype.kind in "biu" else dtype
         assert a.dtype == expected
         if b.dtype.kind == "f":
             np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import handgrad as hg
-from handgrad import layers, models
+from handgrad import layers
 from handgrad.errors import ArgumentError
 from handgrad.models import small_cnn
 
@@ -107,11 +107,3 @@ def test_a_number_of_classes_that_means_nothing_is_refused():
     with pytest.raises(ArgumentError) as error:
         small_cnn((8, 8, 1), 0)
     assert str(error.value) == "logits (Dense) units: expected an int, at least 1, got 0"
-
-
-def test_models_are_found_by_name():
-    assert models.get("small_cnn") is small_cnn
-    assert list(models.MODELS) == ["small_cnn"]
-    with pytest.raises(ArgumentError) as error:
-        models.get("resnet")
-    assert str(error.value) == "model: expected one of small_cnn, got 'resnet'"

@@ -40,12 +40,14 @@ LOSS = "kernels/reference/loss.py"
 UPDATE = "kernels/reference/update.py"
 BN = "layers/norm.py"
 EXECUTOR = "graph/executor.py"
+FOLD = "graph/fold.py"
 
 GRADIENTS = "layers/test_gradients.py"
 LOOPS = "kernels/test_brute_force.py"
 PROTOCOL = "kernels/test_protocol.py"
 BN_TESTS = "layers/test_batch_normalization.py"
 RULES = "kernels/test_update.py optim/test_rules.py"
+FOLD_TESTS = "graph/test_fold.py"
 LOSSES = "kernels/test_loss.py losses/test_losses.py"
 
 MUTANTS = [
@@ -131,10 +133,10 @@ MUTANTS = [
     Mutant("ELU's default alpha is 0.1", "layers/activation.py",
            "alpha: float = 1.0", "alpha: float = 0.1", "layers/test_activations.py"),
     # the other layers
-    Mutant("dropout does not rescale", "layers/dropout.py",
-           "x.dtype.type(1 / keep)", "x.dtype.type(1)", "layers/test_dropout.py"),
+    Mutant("dropout does not rescale", "kernels/reference/dropout.py",
+           "asarray(1 / (1 - rate), dtype", "asarray(1, dtype", "layers/test_dropout.py"),
     Mutant("dropout's backward forgets the mask", "layers/dropout.py",
-           "return dy if saved.mask is None else dy * saved.mask", "return dy", GRADIENTS),
+           "if not need_dx or saved.mask is None:", "if True:", GRADIENTS),
     Mutant("the gradient does not go back in time", RECURRENT,
            "dh[:, t, :] + xp.matmul(D_t, xp.matrix_transpose(U))", "dh[:, t, :]", GRADIENTS),
     Mutant("the gradient goes back through U instead of its transpose", RECURRENT,
@@ -151,12 +153,16 @@ MUTANTS = [
            "self.grad += _same_shape(", "self.grad[...] = _same_shape(", "layers/test_contract.py"),
     # graphs
     Mutant("a fan-out keeps the last gradient", EXECUTOR,
-           "grads[i] = dx_i if grads[i] is None else grads[i] + dx_i", "grads[i] = dx_i", "graph/test_gradients.py"),
+           "grads[i] = dx_i if grads[i] is None else run.kernels.add(grads[i], dx_i)", "grads[i] = dx_i", "graph/test_gradients.py"),
     Mutant("a fan-out adds into what a layer returned", EXECUTOR,
-           "grads[i] = dx_i if grads[i] is None else grads[i] + dx_i",
+           "grads[i] = dx_i if grads[i] is None else run.kernels.add(grads[i], dx_i)",
            "grads[i] = dx_i if grads[i] is None else grads[i].__iadd__(dx_i)", "graph/test_gradients.py"),
     Mutant("every gradient is computed whether needed or not", EXECUTOR,
            "into = any(needed[i] for i in node.inputs)", "into = True", "graph/test_gradients.py"),
+    Mutant("a released backward keeps what was saved", EXECUTOR,
+           "saved[k] = node.layer.retained(saved_k)", "pass", "graph/test_gradients.py"),
+    Mutant("what was saved is held while gradients are summed", EXECUTOR,
+           "del dy_k, saved_k", "pass", "graph/test_gradients.py"),
     Mutant("all dropouts drop alike", EXECUTOR,
            "rng=run.rng.child(node.name)", "rng=run.rng", "layers/test_dropout.py"),
     Mutant("a state that does not fit is loaded in part", "graph/graph.py",
@@ -166,6 +172,18 @@ MUTANTS = [
            "u = np.ones(y.shape)\n        grads", "testing/test_gradcheck.py"),
     Mutant("gradcheck takes NaN for right", "testing/gradcheck.py",
            "np.inf if np.isnan(error) else error", "error", "testing/test_gradcheck.py"),
+    # folding
+    Mutant("a folded bias forgets the running mean", FOLD,
+           "(b - mean) * gamma_s + beta", "b * gamma_s + beta", FOLD_TESTS),
+    Mutant("folding rounds the factors first", FOLD,
+           "gamma_s = gamma / np.sqrt(var + bn.epsilon)",
+           "gamma_s = (gamma / np.sqrt(var + bn.epsilon)).astype(old.weight.value.dtype)", FOLD_TESTS),
+    Mutant("a layer with another consumer is folded", FOLD,
+           "uses[before + 1] > 1", "uses[before + 1] > 9", FOLD_TESTS),
+    Mutant("rows are taken for channels", FOLD,
+           "return [a % rank for a in axes] == [rank - 1]", "return len(axes) == 1", FOLD_TESTS),
+    Mutant("what was trained after folding is lost", FOLD,
+           "    if changed:\n", "    if False:\n", FOLD_TESTS),
     # losses
     Mutant("the gradient of cross entropy is a sum", LOSS,
            "dz = (e / s * xp.sum(t, axis=1, keepdims=True) - t) / n",

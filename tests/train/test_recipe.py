@@ -9,6 +9,7 @@ from PIL import Image
 
 from handgrad.data import ImageFolder, RandomCrop
 from handgrad.errors import ArgumentError, CheckpointError, DataError, HandgradError
+from handgrad.models import MODELS
 from handgrad.train import RECIPES, Recipe, recipe_for
 
 OPTIONS = "expected some of width, dropout, dtype, got"
@@ -158,7 +159,7 @@ def test_options_that_the_model_does_not_have_are_refused(options, got):
 def test_an_unknown_model_is_refused():
     with pytest.raises(ArgumentError) as error:
         Recipe("digits", model="big").build((8, 8, 1), 10)
-    assert str(error.value) == "model: expected one of small_cnn, got 'big'"
+    assert str(error.value) == f"model: expected one of {', '.join(MODELS)}, got 'big'"
 
 
 class TestRead:

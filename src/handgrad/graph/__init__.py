@@ -1,8 +1,9 @@
 """Models: layers put together, and run."""
 
 from handgrad.graph.executor import Trace
+from handgrad.graph.fold import fold
 from handgrad.graph.graph import Graph, Node
 from handgrad.graph.sequential import Sequential
 from handgrad.graph.symbol import Input, Symbol
 
-__all__ = ["Graph", "Input", "Node", "Sequential", "Symbol", "Trace"]
+__all__ = ["Graph", "Input", "Node", "Sequential", "Symbol", "Trace", "fold"]

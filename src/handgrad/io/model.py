@@ -10,7 +10,10 @@ from handgrad.errors import ArgumentError, CheckpointError
 from handgrad.graph import Graph
 from handgrad.io.config import model_config, model_from_config
 from handgrad.io.tensors import read_tensors, write_tensors
-from handgrad.typing import Config
+from handgrad.typing import Array, Config
+
+ORIGINAL = "original/"
+"""What the names of tensors begin with that belong to the model a folded one was made of."""
 
 
 def save(model: Graph, path: str | os.PathLike[str], *, about: Mapping[str, Any] | None = None) -> None:
@@ -20,7 +23,7 @@ def save(model: Graph, path: str | os.PathLike[str], *, about: Mapping[str, Any]
     ----------
     model : Graph
         Its parameters and buffers become tensors of their names, its layers and connections JSON in the
-        header.
+        header. A folded model's original comes with it, its tensors under ``original/``.
     path : path
         Of the file; what stood there is replaced at once or not at all.
     about : mapping, optional
@@ -37,7 +40,11 @@ def save(model: Graph, path: str | os.PathLike[str], *, about: Mapping[str, Any]
     >>> bool((again["dense"].weight.value == model["dense"].weight.value).all())
     True
     """
-    write_tensors(path, model.state(), {"model": model_config(model), "about": dict(about or {})})
+    tensors, header = model.state(), {"model": model_config(model), "about": dict(about or {})}
+    if model.original is not None:
+        tensors |= {ORIGINAL + name: tensor for name, tensor in model.original.state().items()}
+        header["original"] = model_config(model.original)
+    write_tensors(path, tensors, header)
 
 
 def load(path: str | os.PathLike[str], custom_objects: Mapping[str, type] | None = None) -> Graph:
@@ -56,14 +63,30 @@ def load(path: str | os.PathLike[str], custom_objects: Mapping[str, type] | None
         If there is no such file, it is damaged, or it holds no model that can be made.
     """
     tensors, header = _read(path)
+    of_original = {name: t for name, t in tensors.items() if name.startswith(ORIGINAL)}
+    if "original" not in header:
+        return _model(path, header["model"], tensors, header.get("prefix", ""), custom_objects)
+    rest = {name: t for name, t in tensors.items() if name not in of_original}
+    model = _model(path, header["model"], rest, "", custom_objects)
+    model.original = _model(path, header["original"], of_original, ORIGINAL, custom_objects)
+    return model
+
+
+def _model(
+    path: str | os.PathLike[str],
+    config: Config,
+    tensors: Mapping[str, Array],
+    prefix: str,
+    custom_objects: Mapping[str, type] | None,
+) -> Graph:
+    """Return a model with the state in the tensors that begin with `prefix`."""
     try:
-        model = model_from_config(header["model"], custom_objects)
+        model = model_from_config(config, custom_objects)
     except (ArgumentError, AttributeError, IndexError, KeyError, TypeError) as error:
         reason = error if isinstance(error, ArgumentError) else repr(error)
         raise CheckpointError(
             os.fspath(path), expected="a model as handgrad describes it", got=f"another ({reason})"
         ) from error
-    prefix = header.get("prefix", "")
     model.load_state({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
     return model
 

@@ -6,9 +6,17 @@ from collections.abc import Callable
 
 from handgrad.errors import ArgumentError
 from handgrad.graph import Graph
+from handgrad.models.lenet import lenet
+from handgrad.models.resnet import resnet18, resnet20, resnet50
 from handgrad.models.small_cnn import small_cnn
 
-MODELS: dict[str, Callable[..., Graph]] = {"small_cnn": small_cnn}
+MODELS: dict[str, Callable[..., Graph]] = {
+    "small_cnn": small_cnn,
+    "lenet": lenet,
+    "resnet18": resnet18,
+    "resnet20": resnet20,
+    "resnet50": resnet50,
+}
 
 
 def get(name: str) -> Callable[..., Graph]:
