@@ -242,4 +242,9 @@ MUTANTS = [
     Mutant("clipping never scales down", "optim/optimizer.py",
            "return min(1.0, float(self.global_clipnorm)", "return max(1.0, float(self.global_clipnorm)",
            "optim/test_step.py"),
+    # which kernels run
+    Mutant("the environment has no say in which kernels run", "kernels/select.py",
+           'if name := os.environ.get("HANDGRAD_KERNELS"):', 'if name := "":', "kernels/test_select.py"),
+    Mutant("the environment has no say in the number of threads", "kernels/extension.py",
+           'if named := os.environ.get("HANDGRAD_THREADS"):', 'if named := "":', "kernels/test_threads.py"),
 ]  # fmt: skip

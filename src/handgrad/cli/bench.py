@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+import click
 
 
-def bench(
-    networks: Annotated[
-        list[str] | None, typer.Argument(help="Which to measure, as --list names them (default: five).")
-    ] = None,
-    seconds: Annotated[float, typer.Option(help="For each network, after its first steps.", min=0.0)] = 8.0,
-    torch: Annotated[bool, typer.Option(help="Compare with PyTorch where it is installed.")] = True,
-    show: Annotated[bool, typer.Option("--list", help="Show the networks and end.")] = False,
-) -> None:
+@click.command(short_help="Measure training and inference, beside PyTorch.")
+@click.argument("networks", nargs=-1, help="Which to measure, as --list names them (default: five).")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.0),
+    default=8.0,
+    show_default=True,
+    help="For each network, after its first steps.",
+)
+@click.option(
+    "--torch/--no-torch", default=True, show_default=True, help="Compare with PyTorch where it is installed."
+)
+@click.option("--list", "show", is_flag=True, help="Show the networks and end.")
+def bench(networks: tuple[str, ...], seconds: float, torch: bool, show: bool) -> None:
     """Measure training steps and inference on this machine, beside PyTorch if it is installed.
 
     Both take turns on the same weights and images, PyTorch with the memory
