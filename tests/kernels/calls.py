@@ -11,9 +11,13 @@ import numpy as np
 from handgrad.geometry import Window
 from handgrad.kernels import Kernels
 from handgrad.kernels.reference import REFERENCE
+from handgrad.rng import Stream
 
 UPDATES = {"sgd", "adagrad", "adadelta", "rmsprop", "adam"}
 """The kernels that write what they are given: apart, in test_update.py."""
+
+OF_GRADIENTS = {"all_finite", "sum_of_squares"}
+"""The kernels that answer a question, of real numbers alone: apart, in test_gradient.py."""
 
 
 class Statistics(np.ndarray):
@@ -98,6 +102,19 @@ def _calls() -> list[Call]:
         Call("batch_norm_backward_constant", (dy, x, mean, s, gamma), (0, 1)),
         Call("batch_norm_backward_constant", (dy, x, mean, s, None), (0, 1), note="plain"),
     ]
+    residual = r(6, 3)
+    y = REFERENCE.batch_norm_relu(x, mean, s, gamma, beta, residual)
+    calls += [
+        Call("batch_norm_relu", (x, mean, s, gamma, beta)),
+        Call("batch_norm_relu", (x, mean, s, None, None), note="plain"),
+        Call("batch_norm_relu", (x, mean, s, gamma, beta, residual), (0, 5), note="residual"),
+    ]
+    for name in ("batch_norm_relu_backward", "batch_norm_relu_backward_constant"):
+        calls += [
+            Call(name, (dy, x, None, mean, s, gamma, beta), (0, 1)),
+            Call(name, (dy, x, None, mean, s, None, None), (0, 1), note="plain"),
+            Call(name, (dy, x, y, mean, s, gamma, beta), (0, 1, 2), note="residual"),
+        ]
     x = r(2, 5, 6, 3)
     for note, window in {
         "padded": Window((3, 2), (2, 1), pads=((1, 1), (0, 1))),
@@ -157,6 +174,9 @@ def _calls() -> list[Call]:
         Call("softmax_cross_entropy", (r(4, 3), rng.integers(0, 3, 4)), (0, 1)),
         Call("binary_cross_entropy", (r(4, 3), rng.random((4, 3))), (0, 1)),
         Call("mean_squared_error", (r(4, 3), r(4, 3)), (0, 1)),
+        Call("add", (r(4, 5), r(4, 5)), (0, 1)),
+        Call("dropout", (r(4, 5), 0.3, Stream((1,)))),
+        Call("dropout_backward", (r(4, 5), rng.random((4, 5)) < 0.7, 0.3), (0, 1)),
     ]
     return calls
 

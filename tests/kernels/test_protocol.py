@@ -15,7 +15,7 @@ from handgrad.geometry import Window
 from handgrad.kernels import Kernels, default_kernels, select_kernels
 from handgrad.kernels.reference import REFERENCE
 from handgrad.kernels.select import tables
-from tests.kernels.calls import CALLS, UPDATES, Statistics, converter
+from tests.kernels.calls import CALLS, OF_GRADIENTS, UPDATES, Statistics, converter
 from tests.kernels.tables import each_table
 
 each_call = pytest.mark.parametrize("call", CALLS, ids=str)
@@ -34,7 +34,7 @@ def own(call, table):
 
 def test_every_kernel_of_the_table_is_called():
     table = {f.name for f in fields(Kernels)}
-    assert table == {call.kernel for call in CALLS} | UPDATES
+    assert table == {call.kernel for call in CALLS} | UPDATES | OF_GRADIENTS
 
 
 def test_origins_names_the_module_of_every_entry():
@@ -144,7 +144,7 @@ def test_the_dtype_is_kept(call, dtype, table):
     """Compiled tables compute in float32: float64 goes through the reference, to the last digit."""
     wide = WIDE.get(call.kernel, ())
     for i, (a, b) in enumerate(zip(call.run(converter(dtype), table), call.run(), strict=True)):
-        expected = np.float64 if i in wide else b.dtype if b.dtype.kind in "iu" else dtype
+        expected = np.float64 if i in wide else b.dtype if b.dtype.kind in "biu" else dtype
         assert a.dtype == expected
         if b.dtype.kind == "f":
             tolerance = {"rtol": 2e-4, "atol": 2e-5} if dtype == np.float32 else {"rtol": 0, "atol": 0}

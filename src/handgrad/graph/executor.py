@@ -82,7 +82,7 @@ def backward(
         if into:
             for i, dx_i in zip(node.inputs, dx if isinstance(node.layer, Merge) else (dx,), strict=True):
                 if needed[i]:
-                    grads[i] = dx_i if grads[i] is None else grads[i] + dx_i
+                    grads[i] = dx_i if grads[i] is None else run.kernels.add(grads[i], dx_i)
             del dx_i
         del dx
     dx_input: Array | None = grads[0]

@@ -15,7 +15,7 @@ from handgrad.graph.summary import summary
 from handgrad.graph.symbol import Symbol, name_source
 from handgrad.kernels import reuse_memory
 from handgrad.layers import Buffer, Init, Layer, Merge, Parameter, Run
-from handgrad.layers.packing import pack
+from handgrad.layers.packing import Gradients, pack
 from handgrad.pixels import to_float
 from handgrad.rng import Stream
 from handgrad.typing import Array, DTypeLike, Shape, is_integer
@@ -109,6 +109,7 @@ class Graph:
         self.output_shape = outputs.shape
         self.nodes = tuple(_order(inputs, outputs))
         self.original: Graph | None = None
+        self._gradients, self._trained_gradients = Gradients(), Gradients()
         self._build()
 
     def _build(self) -> None:
@@ -187,10 +188,14 @@ class Graph:
         """Return every buffer by its path, ``"batch_normalization.running_mean"``."""
         return dict(self._owned(lambda layer: layer.buffers()))
 
+    def gradient_vectors(self) -> list[Array]:
+        """Return the gradients of the trainable parameters as few flat vectors, views of each ``grad``."""
+        return self._trained_gradients.vectors(self.trainable_parameters().values())
+
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
-        for parameter in self.parameters().values():
-            parameter.zero_grad()
+        for vector in self._gradients.vectors(self.parameters().values()):
+            vector[...] = 0
 
     def state(self) -> dict[str, Array]:
         """Return copies of all parameters' and buffers' values, by path."""

@@ -34,6 +34,9 @@ class Kernels:
     batch_norm: Kernel
     batch_norm_backward: Kernel
     batch_norm_backward_constant: Kernel
+    batch_norm_relu: Kernel
+    batch_norm_relu_backward: Kernel
+    batch_norm_relu_backward_constant: Kernel
     # pool
     max_pool2d: Kernel
     max_pool2d_backward: Kernel
@@ -67,6 +70,11 @@ class Kernels:
     silu_backward: Kernel
     softmax: Kernel
     softmax_backward: Kernel
+    # dropout
+    dropout: Kernel
+    dropout_backward: Kernel
+    # merge
+    add: Kernel
     # recurrent: sequences (n, t, c)
     simple_rnn: Kernel
     simple_rnn_backward: Kernel
@@ -80,6 +88,9 @@ class Kernels:
     adadelta: Kernel
     rmsprop: Kernel
     adam: Kernel
+    # gradient: what is asked of all gradients at once
+    all_finite: Kernel
+    sum_of_squares: Kernel
 
     def origins(self) -> dict[str, str]:
         """Return for every entry the module it comes from."""

@@ -257,7 +257,7 @@ class Trainer:
             if finite:
                 model.zero_grad()
                 model.backward(dz, trace, run, release=True)
-                finite = finite_gradients(model)
+                finite = finite_gradients(model, self.kernels)
             if not finite:
                 where = f"epoch {at.epoch + 1}, step {at.step + 1}"
                 raise diagnose(model, x, run, where, lambda z: self.loss(z, y, self.kernels))

@@ -2,11 +2,12 @@
 
 An entry of a compiled table computes in float32 on NumPy arrays. Everything else (float64 and complex128 of
 gradient checks, arrays of other modules) goes to the reference function it replaces: `Compiled` decides that,
-here and nowhere else.
+here and nowhere else, and asks the family's own function ``covers`` where it has one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -15,12 +16,37 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.kernels.cpu import conv, dense, pool, resize
+from handgrad.kernels.cpu import (
+    activation,
+    conv,
+    dense,
+    dropout,
+    gradient,
+    loss,
+    merge,
+    pool,
+    resize,
+    update,
+)
+from handgrad.kernels.cpu.arrays import is_float32
+from handgrad.kernels.cpu import conv, dense, norm
 from handgrad.kernels.extension import load
 from handgrad.kernels.protocol import Kernel, Kernels
 from handgrad.kernels.reference import REFERENCE
 
-_FAMILIES: tuple[ModuleType, ...] = (conv, dense, pool, resize)
+_FAMILIES: tuple[ModuleType, ...] = (
+    activation,
+    conv,
+    dense,
+    dropout,
+    gradient,
+    loss,
+    merge,
+    pool,
+    resize,
+    update,
+)
+_FAMILIES: tuple[ModuleType, ...] = (conv, dense, norm)
 
 
 class Compiled:
@@ -43,11 +69,12 @@ class Compiled:
         self._made_from = family.__name__, name, compiled.name, options
         self.kernel: Kernel = partial(getattr(family, name), compiled, **options)
         self.reference: Kernel = getattr(REFERENCE, name)
+        self.covers: Callable[..., bool] = getattr(family, "covers", _covers)
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Compute in float32 here, anything else by the reference."""
-        covered = type(x) is np.ndarray and x.dtype == np.float32 and not any(map(_complex, args))
-        return (self.kernel if covered else self.reference)(x, *args, **kwargs)
+        kernel = self.kernel if self.covers(x, *args, **kwargs) else self.reference
+        return kernel(x, *args, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle by names, as functions are."""
@@ -58,6 +85,10 @@ def _compiled(family: str, name: str, instructions: str, options: dict[str, Any]
     module = import_module(family)
     table = next(t for t in load().module.tables() if t.name == instructions)
     return Compiled(module, name, table, options)
+
+
+def _covers(x: Any, *args: Any, **_: Any) -> bool:
+    return is_float32(x) and not any(map(_complex, args))
 
 
 def _complex(a: Any) -> bool:
