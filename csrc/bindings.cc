@@ -452,6 +452,8 @@ void bind_memory(nb::module_& m) {
       },
       "The pool's bytes: in use, kept, and the most that were in use.");
   m.def("release_memory", &handgrad::pool::release, nb::call_guard<nb::gil_scoped_release>());
+}
+
 void bind_norm(nb::class_<Kernels>& table) {
   table.def(
       "batch_norm_statistics",

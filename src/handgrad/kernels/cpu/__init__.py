@@ -24,12 +24,12 @@ from handgrad.kernels.cpu import (
     gradient,
     loss,
     merge,
+    norm,
     pool,
     resize,
     update,
 )
 from handgrad.kernels.cpu.arrays import is_float32
-from handgrad.kernels.cpu import conv, dense, norm
 from handgrad.kernels.extension import load
 from handgrad.kernels.protocol import Kernel, Kernels
 from handgrad.kernels.reference import REFERENCE
@@ -42,11 +42,11 @@ _FAMILIES: tuple[ModuleType, ...] = (
     gradient,
     loss,
     merge,
+    norm,
     pool,
     resize,
     update,
 )
-_FAMILIES: tuple[ModuleType, ...] = (conv, dense, norm)
 
 
 class Compiled:
