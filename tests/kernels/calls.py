@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from handgrad.geometry import Window
+from handgrad.kernels import Kernels
 from handgrad.kernels.reference import REFERENCE
 from handgrad.rng import Stream
 
@@ -36,10 +37,12 @@ class Call:
     def __str__(self) -> str:
         return f"{self.kernel}-{self.note}" if self.note else self.kernel
 
-    def run(self, convert: Callable[[np.ndarray], Any] = np.asarray) -> tuple[Any, ...]:
+    def run(
+        self, convert: Callable[[np.ndarray], Any] = np.asarray, table: Kernels = REFERENCE
+    ) -> tuple[Any, ...]:
         """Return the results for arguments converted by a function, as a tuple."""
         args = tuple(convert(a) if isinstance(a, np.ndarray) else a for a in self.args)
-        result = getattr(REFERENCE, self.kernel)(*args, **self.kwargs)
+        result = getattr(table, self.kernel)(*args, **self.kwargs)
         return result if isinstance(result, tuple) else (result,)
 
     def with_args(self, args: tuple[Any, ...]) -> Call:
