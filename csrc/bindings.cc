@@ -11,12 +11,16 @@
 
 #include "kernels.h"
 #include "memory.h"
+#include "numpy_memory.h"
 #include "threads.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
+using handgrad::BlockShape;
 using handgrad::ConvShape;
+using handgrad::FrameShape;
 using handgrad::Kernels;
+using handgrad::PoolShape;
 
 namespace {
 
@@ -101,13 +105,371 @@ void bind_dense(nb::class_<Kernels>& table) {
       "dy"_a.noconvert(), "x"_a.noconvert(), "dw"_a.noconvert());
 }
 
+// Arrays that are read and written number by number.
+template <class... Arrays>
+long same_size(const Arrays&... arrays) {
+  const size_t sizes[] = {arrays.size()...};
+  for (size_t size : sizes)
+    if (size != sizes[0]) throw nb::value_error("arrays of one size");
+  return (long)sizes[0];
+}
+template <class T>
+const T* data_or_null(long n, const std::optional<Input<T>>& a) {
+  if (a && (long)a->size() != n) throw nb::value_error("arrays of one size");
+  return a ? a->data() : nullptr;
+}
+float* data_or_null(long n, const std::optional<FloatsOut>& a) {
+  if (a && (long)a->size() != n) throw nb::value_error("arrays of one size");
+  return a ? a->data() : nullptr;
+}
+
+using Unary = void (*Kernels::*)(long, const float*, float*);
+using Binary = void (*Kernels::*)(long, const float*, const float*, float*);
+using UnaryWith = void (*Kernels::*)(long, const float*, float, float*);
+using BinaryWith = void (*Kernels::*)(long, const float*, const float*, float, float*);
+
+void bind_unary(nb::class_<Kernels>& table, const char* name, Unary kernel) {
+  table.def(
+      name,
+      [kernel](const Kernels& k, Floats x, FloatsOut y) {
+        long n = same_size(x, y);
+        nb::gil_scoped_release release;
+        (k.*kernel)(n, x.data(), y.data());
+      },
+      "x"_a.noconvert(), "y"_a.noconvert());
+}
+
+void bind_binary(nb::class_<Kernels>& table, const char* name, Binary kernel) {
+  table.def(
+      name,
+      [kernel](const Kernels& k, Floats a, Floats b, FloatsOut y) {
+        long n = same_size(a, b, y);
+        nb::gil_scoped_release release;
+        (k.*kernel)(n, a.data(), b.data(), y.data());
+      },
+      "a"_a.noconvert(), "b"_a.noconvert(), "y"_a.noconvert());
+}
+
+void bind_with_number(nb::class_<Kernels>& table, const char* name, const char* backward, UnaryWith kernel,
+                      BinaryWith backward_kernel) {
+  table.def(
+      name,
+      [kernel](const Kernels& k, Floats x, float number, FloatsOut y) {
+        long n = same_size(x, y);
+        nb::gil_scoped_release release;
+        (k.*kernel)(n, x.data(), number, y.data());
+      },
+      "x"_a.noconvert(), "number"_a, "y"_a.noconvert());
+  table.def(
+      backward,
+      [backward_kernel](const Kernels& k, Floats dy, Floats x, float number, FloatsOut dx) {
+        long n = same_size(dy, x, dx);
+        nb::gil_scoped_release release;
+        (k.*backward_kernel)(n, dy.data(), x.data(), number, dx.data());
+      },
+      "dy"_a.noconvert(), "x"_a.noconvert(), "number"_a, "dx"_a.noconvert());
+}
+
+void bind_activation(nb::class_<Kernels>& table) {
+#define HG_BIND_BOTH(name)                        \
+  bind_unary(table, #name, &Kernels::name); \
+  bind_binary(table, #name "_backward", &Kernels::name##_backward);
+  HG_BIND_BOTH(relu)
+  HG_BIND_BOTH(selu)
+  HG_BIND_BOTH(softplus)
+  HG_BIND_BOTH(sigmoid)
+  HG_BIND_BOTH(tanh)
+  HG_BIND_BOTH(gelu)
+  HG_BIND_BOTH(gelu_tanh)
+  HG_BIND_BOTH(silu)
+#undef HG_BIND_BOTH
+  bind_with_number(table, "leaky_relu", "leaky_relu_backward", &Kernels::leaky_relu,
+                   &Kernels::leaky_relu_backward);
+  bind_with_number(table, "elu", "elu_backward", &Kernels::elu, &Kernels::elu_backward);
+  table.def(
+      "softmax",
+      [](const Kernels& k, Floats x, FloatsOut y) {
+        long n = same_size(x, y), columns = x.shape(x.ndim() - 1);
+        nb::gil_scoped_release release;
+        k.softmax(columns ? n / columns : 0, columns, x.data(), y.data());
+      },
+      "x"_a.noconvert(), "y"_a.noconvert());
+  table.def(
+      "softmax_backward",
+      [](const Kernels& k, Floats dy, Floats y, FloatsOut dx) {
+        long n = same_size(dy, y, dx), columns = y.shape(y.ndim() - 1);
+        nb::gil_scoped_release release;
+        k.softmax_backward(columns ? n / columns : 0, columns, dy.data(), y.data(), dx.data());
+      },
+      "dy"_a.noconvert(), "y"_a.noconvert(), "dx"_a.noconvert());
+}
+
+void bind_dropout(nb::class_<Kernels>& table) {
+  table.def(
+      "dropout",
+      [](const Kernels& k, Floats x, uint64_t key0, uint64_t key1, double keep, FloatsOut y,
+         Output<bool> mask) {
+        long n = same_size(x, y, mask);
+        nb::gil_scoped_release release;
+        k.dropout(n, x.data(), key0, key1, keep, y.data(), mask.data());
+      },
+      "x"_a.noconvert(), "key0"_a, "key1"_a, "keep"_a, "y"_a.noconvert(), "mask"_a.noconvert());
+  table.def(
+      "dropout_backward",
+      [](const Kernels& k, Floats dy, Input<bool> mask, double keep, FloatsOut dx) {
+        long n = same_size(dy, mask, dx);
+        nb::gil_scoped_release release;
+        k.dropout_backward(n, dy.data(), mask.data(), keep, dx.data());
+      },
+      "dy"_a.noconvert(), "mask"_a.noconvert(), "keep"_a, "dx"_a.noconvert());
+}
+
+void bind_loss(nb::class_<Kernels>& table) {
+  table.def(
+      "softmax_cross_entropy",
+      [](const Kernels& k, Floats z, std::optional<Input<int64_t>> labels, std::optional<Floats> t,
+         double smoothing, FloatsOut dz) {
+        long size = same_size(z, dz), n = z.shape(0), columns = z.shape(1);
+        const int64_t* classes = data_or_null(n, labels);
+        const float* targets = data_or_null(size, t);
+        double value;
+        nb::gil_scoped_release release;
+        k.softmax_cross_entropy(n, columns, z.data(), classes, targets, smoothing, &value, dz.data());
+        return value;
+      },
+      "z"_a.noconvert(), "labels"_a.noconvert().none(), "t"_a.noconvert().none(), "smoothing"_a,
+      "dz"_a.noconvert());
+  for (auto [name, kernel] : {std::pair("binary_cross_entropy", &Kernels::binary_cross_entropy),
+                              std::pair("mean_squared_error", &Kernels::mean_squared_error)})
+    table.def(
+        name,
+        [kernel = kernel](const Kernels& k, Floats z, Floats t, FloatsOut dz) {
+          long m = same_size(z, t, dz);
+          double value;
+          nb::gil_scoped_release release;
+          (k.*kernel)(m, z.data(), t.data(), &value, dz.data());
+          return value;
+        },
+        "z"_a.noconvert(), "t"_a.noconvert(), "dz"_a.noconvert());
+}
+
+void bind_update(nb::class_<Kernels>& table) {
+  table.def(
+      "sgd",
+      [](const Kernels& k, FloatsOut p, Floats g, std::optional<FloatsOut> b, float lr, bool first,
+         float momentum, float damped, bool nesterov, float weight_decay) {
+        long n = same_size(p, g);
+        float* velocity = data_or_null(n, b);
+        nb::gil_scoped_release release;
+        k.sgd(n, p.data(), g.data(), velocity, lr, first, momentum, damped, nesterov, weight_decay);
+      },
+      "p"_a.noconvert(), "g"_a.noconvert(), "b"_a.noconvert().none(), "lr"_a, "first"_a, "momentum"_a,
+      "damped"_a, "nesterov"_a, "weight_decay"_a);
+  table.def(
+      "adagrad",
+      [](const Kernels& k, FloatsOut p, Floats g, FloatsOut s, float lr, float epsilon, float weight_decay) {
+        long n = same_size(p, g, s);
+        nb::gil_scoped_release release;
+        k.adagrad(n, p.data(), g.data(), s.data(), lr, epsilon, weight_decay);
+      },
+      "p"_a.noconvert(), "g"_a.noconvert(), "s"_a.noconvert(), "lr"_a, "epsilon"_a, "weight_decay"_a);
+  table.def(
+      "adadelta",
+      [](const Kernels& k, FloatsOut p, Floats g, FloatsOut v, FloatsOut u, float lr, double rho,
+         float epsilon, float weight_decay) {
+        long n = same_size(p, g, v, u);
+        nb::gil_scoped_release release;
+        k.adadelta(n, p.data(), g.data(), v.data(), u.data(), lr, rho, epsilon, weight_decay);
+      },
+      "p"_a.noconvert(), "g"_a.noconvert(), "v"_a.noconvert(), "u"_a.noconvert(), "lr"_a, "rho"_a,
+      "epsilon"_a, "weight_decay"_a);
+  table.def(
+      "rmsprop",
+      [](const Kernels& k, FloatsOut p, Floats g, FloatsOut v, std::optional<FloatsOut> m,
+         std::optional<FloatsOut> b, float lr, double rho, float epsilon, float momentum, float weight_decay) {
+        long n = same_size(p, g, v);
+        float *mean = data_or_null(n, m), *velocity = data_or_null(n, b);
+        nb::gil_scoped_release release;
+        k.rmsprop(n, p.data(), g.data(), v.data(), mean, velocity, lr, rho, epsilon, momentum, weight_decay);
+      },
+      "p"_a.noconvert(), "g"_a.noconvert(), "v"_a.noconvert(), "m"_a.noconvert().none(),
+      "b"_a.noconvert().none(), "lr"_a, "rho"_a, "epsilon"_a, "momentum"_a, "weight_decay"_a);
+  table.def(
+      "adam",
+      [](const Kernels& k, FloatsOut p, Floats g, FloatsOut m, FloatsOut v, float step, double beta_1,
+         double beta_2, float correction, float epsilon, float weight_decay, float keep) {
+        long n = same_size(p, g, m, v);
+        nb::gil_scoped_release release;
+        k.adam(n, p.data(), g.data(), m.data(), v.data(), step, beta_1, beta_2, correction, epsilon,
+               weight_decay, keep);
+      },
+      "p"_a.noconvert(), "g"_a.noconvert(), "m"_a.noconvert(), "v"_a.noconvert(), "step"_a, "beta_1"_a,
+      "beta_2"_a, "correction"_a, "epsilon"_a, "weight_decay"_a, "keep"_a);
+}
+
+void bind_gradient(nb::class_<Kernels>& table) {
+  table.def(
+      "all_finite",
+      [](const Kernels& k, Floats g) {
+        bool answer;
+        nb::gil_scoped_release release;
+        k.all_finite((long)g.size(), g.data(), &answer);
+        return answer;
+      },
+      "g"_a.noconvert());
+  table.def(
+      "sum_of_squares",
+      [](const Kernels& k, Floats g) {
+        double answer;
+        nb::gil_scoped_release release;
+        k.sum_of_squares((long)g.size(), g.data(), &answer);
+        return answer;
+      },
+      "g"_a.noconvert());
+}
+
+PoolShape pool_shape(const std::vector<long>& v) {
+  return {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12], v[13]};
+}
+
+// Taps of one byte and of four, as a kernel takes them.
+std::pair<uint8_t*, int32_t*> taps(const Output<uint8_t>& tap) { return {tap.data(), nullptr}; }
+std::pair<uint8_t*, int32_t*> taps(const Output<int32_t>& tap) { return {nullptr, tap.data()}; }
+
+template <class Tap>
+void bind_max_pool(nb::class_<Kernels>& table) {
+  table.def(
+      "max_pool2d",
+      [](const Kernels& k, const std::vector<long>& shape, Floats x, FloatsOut y, Output<Tap> tap) {
+        PoolShape s = pool_shape(shape);
+        auto [narrow, wide] = taps(tap);
+        nb::gil_scoped_release release;
+        k.max_pool2d(s, x.data(), y.data(), narrow, wide);
+      },
+      "shape"_a, "x"_a.noconvert(), "y"_a.noconvert(), "tap"_a.noconvert());
+  table.def(
+      "max_pool2d_backward",
+      [](const Kernels& k, const std::vector<long>& shape, Floats dy, Input<Tap> tap, FloatsOut dx) {
+        PoolShape s = pool_shape(shape);
+        nb::gil_scoped_release release;
+        if constexpr (sizeof(Tap) == 1)
+          k.max_pool2d_backward(s, dy.data(), tap.data(), nullptr, dx.data());
+        else
+          k.max_pool2d_backward(s, dy.data(), nullptr, tap.data(), dx.data());
+      },
+      "shape"_a, "dy"_a.noconvert(), "tap"_a.noconvert(), "dx"_a.noconvert());
+}
+
+void bind_pool(nb::class_<Kernels>& table) {
+  bind_max_pool<uint8_t>(table);
+  bind_max_pool<int32_t>(table);
+  table.def(
+      "average_pool2d",
+      [](const Kernels& k, const std::vector<long>& shape, bool count_padding, Floats x, FloatsOut y) {
+        PoolShape s = pool_shape(shape);
+        nb::gil_scoped_release release;
+        k.average_pool2d(s, count_padding, x.data(), y.data());
+      },
+      "shape"_a, "count_padding"_a, "x"_a.noconvert(), "y"_a.noconvert());
+  table.def(
+      "average_pool2d_backward",
+      [](const Kernels& k, const std::vector<long>& shape, bool count_padding, Floats dy, FloatsOut dx) {
+        PoolShape s = pool_shape(shape);
+        nb::gil_scoped_release release;
+        k.average_pool2d_backward(s, count_padding, dy.data(), dx.data());
+      },
+      "shape"_a, "count_padding"_a, "dy"_a.noconvert(), "dx"_a.noconvert());
+  table.def(
+      "global_average_pool2d",
+      [](const Kernels& k, Floats x, FloatsOut y) {
+        long n = x.shape(0), pixels = x.shape(1) * x.shape(2), c = x.shape(3);
+        nb::gil_scoped_release release;
+        k.global_average_pool2d(n, pixels, c, x.data(), y.data());
+      },
+      "x"_a.noconvert(), "y"_a.noconvert());
+  table.def(
+      "global_average_pool2d_backward",
+      [](const Kernels& k, Floats dy, FloatsOut dx) {
+        long n = dx.shape(0), pixels = dx.shape(1) * dx.shape(2), c = dx.shape(3);
+        nb::gil_scoped_release release;
+        k.global_average_pool2d_backward(n, pixels, c, dy.data(), dx.data());
+      },
+      "dy"_a.noconvert(), "dx"_a.noconvert());
+}
+
+void bind_resize(nb::class_<Kernels>& table) {
+  table.def(
+      "pad2d",
+      [](const Kernels& k, const std::vector<long>& v, Floats x, float value, FloatsOut y) {
+        FrameShape s = {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]};
+        nb::gil_scoped_release release;
+        k.pad2d(s, x.data(), value, y.data());
+      },
+      "shape"_a, "x"_a.noconvert(), "value"_a, "y"_a.noconvert());
+  table.def(
+      "pad2d_backward",
+      [](const Kernels& k, const std::vector<long>& v, Floats dy, FloatsOut dx) {
+        FrameShape s = {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]};
+        nb::gil_scoped_release release;
+        k.pad2d_backward(s, dy.data(), dx.data());
+      },
+      "shape"_a, "dy"_a.noconvert(), "dx"_a.noconvert());
+  table.def(
+      "upsample2d",
+      [](const Kernels& k, const std::vector<long>& v, Floats x, FloatsOut y) {
+        BlockShape s = {v[0], v[1], v[2], v[3], v[4], v[5]};
+        nb::gil_scoped_release release;
+        k.upsample2d(s, x.data(), y.data());
+      },
+      "shape"_a, "x"_a.noconvert(), "y"_a.noconvert());
+  table.def(
+      "upsample2d_backward",
+      [](const Kernels& k, const std::vector<long>& v, Floats dy, FloatsOut dx) {
+        BlockShape s = {v[0], v[1], v[2], v[3], v[4], v[5]};
+        nb::gil_scoped_release release;
+        k.upsample2d_backward(s, dy.data(), dx.data());
+      },
+      "shape"_a, "dy"_a.noconvert(), "dx"_a.noconvert());
+}
+
+void bind_memory(nb::module_& m) {
+  if (!handgrad::prepare_numpy_memory()) throw nb::python_error();
+  m.attr("memory_handler") = nb::steal(handgrad::numpy_memory_handler());
+  m.def(
+      "set_memory_handler",
+      [](nb::handle handler) {
+        PyObject* before = handgrad::set_numpy_memory_handler(handler.ptr());
+        if (!before) throw nb::python_error();
+        return nb::steal(before);
+      },
+      "handler"_a, "Set where this context's NumPy arrays get memory; return what was set before.");
+  m.def(
+      "memory_use",
+      [] {
+        handgrad::pool::Use use = handgrad::pool::use();
+        return nb::make_tuple(use.in_use, use.kept, use.peak);
+      },
+      "The pool's bytes: in use, kept, and the most that were in use.");
+  m.def("release_memory", &handgrad::pool::release, nb::call_guard<nb::gil_scoped_release>());
+}
+
 }  // namespace
 
 NB_MODULE(_kernels, m) {
+  nb::set_leak_warnings(false);  // the tables live as long as the process
   nb::class_<Kernels> table(m, "Kernels");
   table.def_prop_ro("name", [](const Kernels& k) { return k.name; });
   bind_conv(table);
   bind_dense(table);
+  bind_activation(table);
+  bind_binary(table, "add", &Kernels::add);
+  bind_dropout(table);
+  bind_loss(table);
+  bind_update(table);
+  bind_gradient(table);
+  bind_pool(table);
+  bind_resize(table);
+  bind_memory(m);
 
   m.def(
       "tables",
@@ -127,7 +489,22 @@ NB_MODULE(_kernels, m) {
         return supported;
       },
       nb::rv_policy::reference, "The tables of kernels that this machine can run, the fastest first.");
+  std::vector<std::string> built;  // as `tables` would give them on a machine that has all
+#ifdef HG_HAS_AVX512
+  built.push_back("avx512");
+#endif
+#ifdef HG_HAS_AVX2
+  built.push_back("avx2");
+#endif
+  built.push_back("plain");
+  m.attr("instruction_sets") = built;
+#ifdef _OPENMP
+  m.attr("parallel") = true;
+#else
+  m.attr("parallel") = false;
+#endif
   m.def("threads", &handgrad::threads);
   m.def("set_threads", &handgrad::set_threads, "n"_a);
   m.def("usable_cpus", &handgrad::usable_cpus);
+  m.def("end_threads", &handgrad::end_threads);
 }

@@ -168,6 +168,8 @@ void correlate(const Images& x, const Taps& taps, const Places& at, const Packed
   const long wanted = 2L * threads(), parts = share.count >= wanted ? 1 : smaller(panels, wanted);
   const long strip_size = Strip::size(x, taps, at, share.images, share.rows);
   Scratch strips(strip_size * threads()), offsets(2 * 2 * runs * threads());
+  const bool streams = at_once >= runs && !bias && !add && streamed(x.n * at.rows * at.columns * f.k) && kg % W == 0 &&
+                       at.column_step % W == 0 && (size_t)y % (4 * W) == 0;
   parallel_items(share.count * parts, [&](long item, int thread) {
     const long part = item % parts, index = item / parts;
     const long image = share.rows < at.rows ? index / share.per_image : index * share.images;
@@ -185,7 +187,7 @@ void correlate(const Images& x, const Taps& taps, const Places& at, const Packed
         for (long r = 0; r < runs; ++r) b_runs[r] = r * run * width;
         for (long first = 0; first < runs; first += at_once) {
           Walk walk{run, at.sw * x.c, 1, width, smaller(at_once, runs - first)};
-          walk.a_runs = a_runs + first, walk.b_runs = b_runs + first;
+          walk.a_runs = a_runs + first, walk.b_runs = b_runs + first, walk.streams = streams;
           for (long m = 0; m < images; ++m)
             for (long p = 0; p < rows; ++p) {
               const long place = (image + m) * at.image_step + (row + p) * at.row_step + g * kg + k;
@@ -200,6 +202,7 @@ void correlate(const Images& x, const Taps& taps, const Places& at, const Packed
             }
         }
       }
+    if (streams) stream_end();
   });
 }
 

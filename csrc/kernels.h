@@ -7,19 +7,27 @@
 #include "activation.h"
 #include "conv.h"
 #include "dense.h"
+#include "dropout.h"
+#include "gradient.h"
 #include "loss.h"
+#include "merge.h"
 #include "norm.h"
 #include "pool.h"
+#include "resize.h"
 #include "update.h"
 
-#define HG_KERNELS(K)     \
-  HG_CONV_KERNELS(K)      \
-  HG_DENSE_KERNELS(K)     \
-  HG_NORM_KERNELS(K)      \
-  HG_POOL_KERNELS(K)      \
+#define HG_KERNELS(K)      \
+  HG_CONV_KERNELS(K)       \
+  HG_DENSE_KERNELS(K)      \
+  HG_NORM_KERNELS(K)       \
+  HG_POOL_KERNELS(K)       \
+  HG_RESIZE_KERNELS(K)     \
   HG_ACTIVATION_KERNELS(K) \
-  HG_LOSS_KERNELS(K)      \
-  HG_UPDATE_KERNELS(K)
+  HG_DROPOUT_KERNELS(K)    \
+  HG_MERGE_KERNELS(K)      \
+  HG_LOSS_KERNELS(K)       \
+  HG_UPDATE_KERNELS(K)     \
+  HG_GRADIENT_KERNELS(K)
 
 namespace handgrad {
 

@@ -37,6 +37,7 @@ void multiply(long m, long depth, long n, const float* a, long a_row, long a_ste
   // with few strips the panels are divided, too, so that every thread has an item
   const long wanted = 4L * threads();
   const long groups = strips >= wanted ? 1 : smaller(panels, (wanted + strips - 1) / larger(strips, 1));
+  const bool streams = depth <= DEPTH && !bias && !add && streamed(m * n) && n % W == 0 && (size_t)c % (4 * W) == 0;
   parallel_items(strips * groups, [&](long item, int) {
     const long row = item / groups * STRIP, rows = smaller(STRIP, m - row), group = item % groups;
     for (long d = 0; d == 0 || d < depth; d += DEPTH) {
@@ -51,10 +52,13 @@ void multiply(long m, long depth, long n, const float* a, long a_row, long a_ste
             for (long j = 0; j < columns; ++j)
               to[r * n + j] = (bias ? bias[panel + j] : 0) + (add ? add[(row + r) * n + panel + j] : 0);
         }
-        product({steps, a_row, a_step, width}, rows, columns, a + row * a_row + d * a_step,
-                packed + panel * depth + d * width, to, n, begin);
+        Walk walk{steps, a_row, a_step, width};
+        walk.streams = streams;
+        product(walk, rows, columns, a + row * a_row + d * a_step, packed + panel * depth + d * width, to, n,
+                begin);
       }
     }
+    if (streams) stream_end();
   });
 }
 

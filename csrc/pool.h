@@ -1,3 +1,26 @@
+// Pooling of images (n, h, w, c), in C order.
 #pragma once
 
-#define HG_POOL_KERNELS(K)
+#include <stdint.h>
+
+namespace handgrad {
+
+struct PoolShape {
+  long n, h, w, c;      // images
+  long oh, ow;          // places of the window
+  long kh, kw;          // taps
+  long sh, sw, dh, dw;  // strides and dilation
+  long top, left;       // padding; below and to the right it is what the number of places says
+};
+
+}  // namespace handgrad
+
+// The taps of a maximum are of one byte, or of four where that is too small; the other pointer is null.
+#define HG_POOL_KERNELS(K)                                                                                   \
+  K(max_pool2d, (const PoolShape& s, const float* x, float* y, uint8_t* tap, int32_t* wide_tap))             \
+  K(max_pool2d_backward,                                                                                     \
+    (const PoolShape& s, const float* dy, const uint8_t* tap, const int32_t* wide_tap, float* dx))           \
+  K(average_pool2d, (const PoolShape& s, bool count_padding, const float* x, float* y))                      \
+  K(average_pool2d_backward, (const PoolShape& s, bool count_padding, const float* dy, float* dx))           \
+  K(global_average_pool2d, (long n, long pixels, long c, const float* x, float* y))                          \
+  K(global_average_pool2d_backward, (long n, long pixels, long c, const float* dy, float* dx))

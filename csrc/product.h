@@ -18,6 +18,7 @@ struct Walk {
   long runs = 1;
   long a_run = 0, b_run = 0;
   const long *a_runs = nullptr, *b_runs = nullptr;  // or lists of offsets, where they are not regular
+  bool streams = false;  // whether whole vectors of C go past the caches; they lie at multiples of their size
 };
 
 // How a block of C begins: at zero, or at what C holds.
@@ -56,7 +57,7 @@ HG_INLINE void block(const Walk& walk, const float* a, const float* b, float* c,
   for (int r = 0; r < R; ++r)
     for (int v = 0; v < V; ++v) {
       if (whole || v < V - 1)
-        store(c + r * c_row + v * W, sum[r][v]);
+        walk.streams ? stream(c + r * c_row + v * W, sum[r][v]) : store(c + r * c_row + v * W, sum[r][v]);
       else
         store(c + r * c_row + v * W, sum[r][v], columns - v * W);
     }

@@ -40,8 +40,13 @@ typedef int32_t ivec __attribute__((vector_size(4 * W)));
 typedef double dvec __attribute__((vector_size(8 * W)));
 typedef float vec_unaligned __attribute__((vector_size(4 * W), aligned(4), may_alias));
 typedef int32_t ivec_unaligned __attribute__((vector_size(4 * W), aligned(4), may_alias));
+typedef double dhalf __attribute__((vector_size(4 * W)));  // as many doubles as a register holds
+typedef float hvec_unaligned __attribute__((vector_size(2 * W), aligned(4), may_alias));
+typedef uint8_t bvec __attribute__((vector_size(W)));
+typedef uint8_t bvec_unaligned __attribute__((vector_size(W), aligned(1), may_alias));
 
 #define HG_INLINE static inline __attribute__((always_inline))
+#define HG_INLINE_MEMBER inline __attribute__((always_inline))
 
 HG_INLINE vec load(const float* p) { return *(const vec_unaligned*)p; }
 HG_INLINE void store(float* p, vec v) { *(vec_unaligned*)p = v; }
@@ -50,17 +55,83 @@ HG_INLINE void store(float* p, vec v) { *(vec_unaligned*)p = v; }
 HG_INLINE vec load(const float* p, long n) {
 #if defined(__AVX512F__)
   return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#elif defined(__AVX2__)
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return (vec)_mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane));
 #else
   vec v = {};
-  memcpy(&v, p, 4 * n);
+  for (int i = 0; i < W - 1; ++i)
+    if (i < n) v[i] = p[i];
   return v;
 #endif
 }
 HG_INLINE void store(float* p, vec v, long n) {
 #if defined(__AVX512F__)
   _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#elif defined(__AVX2__)  // in pieces: a masked store is slow on some processors
+  __m128 rest = _mm256_castps256_ps128((__m256)v);
+  if (n & 4) _mm_storeu_ps(p, rest), p += 4, rest = _mm256_extractf128_ps((__m256)v, 1);
+  if (n & 2) _mm_storel_pi((__m64*)p, rest), p += 2, rest = _mm_movehl_ps(rest, rest);
+  if (n & 1) _mm_store_ss(p, rest);
 #else
-  memcpy(p, &v, 4 * n);
+  for (int i = 0; i < W - 1; ++i)
+    if (i < n) p[i] = v[i];
+#endif
+}
+
+// Integers of four bytes, or of one byte in memory: compilers convert these one by one if left alone.
+HG_INLINE ivec load(const int32_t* p) { return *(const ivec_unaligned*)p; }
+HG_INLINE void store(int32_t* p, ivec v) { *(ivec_unaligned*)p = v; }
+HG_INLINE ivec load(const int32_t* p, long n) { return (ivec)load((const float*)p, n); }
+HG_INLINE void store(int32_t* p, ivec v, long n) { store((float*)p, (vec)v, n); }
+HG_INLINE ivec widen(bvec v) {
+#if defined(__AVX512F__)
+  return (ivec)_mm512_maskz_cvtepu8_epi32((__mmask16)-1, (__m128i)v);
+#elif defined(__AVX2__)
+  return (ivec)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)&v));
+#elif defined(__x86_64__)
+  int32_t bytes;
+  memcpy(&bytes, &v, 4);
+  const __m128i zero = _mm_setzero_si128();
+  return (ivec)_mm_unpacklo_epi16(_mm_unpacklo_epi8(_mm_cvtsi32_si128(bytes), zero), zero);
+#else
+  return __builtin_convertvector(v, ivec);
+#endif
+}
+HG_INLINE bvec narrow(ivec v) {
+  bvec bytes;
+#if defined(__AVX512F__)
+  bytes = (bvec)_mm512_maskz_cvtepi32_epi8((__mmask16)-1, (__m512i)v);
+#elif defined(__AVX2__)
+  const __m256i all = (__m256i)v;
+  const __m128i shorts = _mm_packs_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+  _mm_storel_epi64((__m128i*)&bytes, _mm_packus_epi16(shorts, shorts));
+#elif defined(__x86_64__)
+  const __m128i shorts = _mm_packs_epi32((__m128i)v, (__m128i)v);
+  const int32_t four = _mm_cvtsi128_si32(_mm_packus_epi16(shorts, shorts));
+  memcpy(&bytes, &four, 4);
+#else
+  bytes = __builtin_convertvector(v, bvec);
+#endif
+  return bytes;
+}
+HG_INLINE ivec load(const uint8_t* p) { return widen(*(const bvec_unaligned*)p); }
+HG_INLINE void store(uint8_t* p, ivec v) { *(bvec_unaligned*)p = narrow(v); }
+HG_INLINE ivec load(const uint8_t* p, long n) {
+#if defined(__AVX512F__)
+  return widen((bvec)_mm_maskz_loadu_epi8((__mmask16)((1u << n) - 1), p));
+#else
+  bvec v = {};
+  memcpy(&v, p, n);
+  return widen(v);
+#endif
+}
+HG_INLINE void store(uint8_t* p, ivec v, long n) {
+  const bvec bytes = narrow(v);
+#if defined(__AVX512F__)
+  _mm_mask_storeu_epi8(p, (__mmask16)((1u << n) - 1), (__m128i)bytes);
+#else
+  memcpy(p, &bytes, n);
 #endif
 }
 
@@ -89,12 +160,16 @@ HG_INLINE bool streamed(long floats) { return floats > (1L << 20); }
 HG_INLINE vec broadcast(float a) { return a - vec{}; }  // a - 0 is a, the sign of a zero included
 
 // max(v, 0) that lets NaN through: what a comparison with NaN selects is NaN itself.
-HG_INLINE vec relu(vec v) { return v < 0 ? vec{} : v; }
+HG_INLINE vec relu(vec v) { return v <= 0 ? vec{} : v; }
 
 HG_INLINE float sum(vec v) {
   float s = 0;
   for (int i = 0; i < W; ++i) s += v[i];
   return s;
+}
+// W/2 floats in memory as one register of doubles: a whole vector GCC 12 would convert number by number.
+HG_INLINE dhalf load_double(const float* p) {
+  return __builtin_convertvector(*(const hvec_unaligned*)p, dhalf);
 }
 HG_INLINE dvec to_double(vec v) { return __builtin_convertvector(v, dvec); }
 

@@ -33,8 +33,17 @@ int cgroup_cpus() {
   return 0;
 }
 
+int default_threads() {
+#ifdef _OPENMP
+  int n = usable_cpus(), wanted = omp_get_max_threads();
+  return wanted < n ? wanted : n;
+#else
+  return 1;
+#endif
+}
+
 std::atomic<int>& setting() {
-  static std::atomic<int> n{usable_cpus()};
+  static std::atomic<int> n{default_threads()};
   return n;
 }
 
@@ -53,6 +62,18 @@ int usable_cpus() {
 
 int threads() { return setting().load(std::memory_order_relaxed); }
 
-void set_threads(int n) { setting().store(n > 0 ? n : 1, std::memory_order_relaxed); }
+void set_threads(int n) {
+#ifdef _OPENMP
+  setting().store(n > 0 ? n : 1, std::memory_order_relaxed);
+#else
+  (void)n;
+#endif
+}
+
+void end_threads() {
+#ifdef _OPENMP
+  omp_pause_resource_all(omp_pause_soft);  // what LLVM's runtime, which survives forks, survives too
+#endif
+}
 
 }  // namespace handgrad

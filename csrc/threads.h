@@ -7,10 +7,15 @@
 
 namespace handgrad {
 
-// The CPUs this process may use (affinity and cgroup quota), or what set_threads said.
+// The CPUs this process may use (affinity and cgroup quota) but no more than OMP_NUM_THREADS, or what
+// set_threads said.
 int threads();
 void set_threads(int n);
 int usable_cpus();
+
+// Ends the threads that wait for work; the next kernel begins new ones. Called before a fork: in the child,
+// GNU's runtime would wait forever for threads that only the parent has.
+void end_threads();
 
 // Calls work(begin, end, thread) with shares of 0..n that differ in size by one at most, one for each thread:
 // the division depends on n and the number of threads alone, so that a run can be repeated bit for bit.

@@ -157,18 +157,19 @@ void transform_gradient(const ConvShape& s, const Place<M>& at, const float* dy,
   }
 }
 
-// y = A^T m A of one tile, all filters, with what the convolution adds: a bias and an array of y's shape.
+// y = A^T m A of one tile, filters [k_begin, k_end), with what the convolution adds: a bias and an array of y's
+// shape. The planes begin at k_begin.
 template <int M>
-void transform_output(const ConvShape& s, const Place<M>& at, const Planes& planes, long tile, const float* b,
-                      const float* add, float* y, bool streams) {
+void transform_output(const ConvShape& s, const Place<M>& at, const Planes& planes, long tile, long k_begin,
+                      long k_end, const float* b, const float* add, float* y, bool streams) {
   constexpr int P = M + 2;
   const long filters = s.k, line = s.ow * s.k, plane = planes.plane;
   const long corner = ((at.image * s.oh + at.p) * s.ow + at.q) * filters;
   const Range<M> rows(at.p, s.oh), columns(at.q, s.ow);
   const bool inside = rows.whole() && columns.whole();
-  for (long k = 0; k < filters; k += W) {
+  for (long k = k_begin; k < k_end; k += W) {
     const long left = filters - k;
-    const float* from = planes.at(0, tile, k);
+    const float* from = planes.at(0, tile, k - k_begin);
     vec t[M][P], o[M][M];
     for (int j = 0; j < P; ++j) {
       vec m[P];
@@ -197,57 +198,58 @@ void transform_output(const ConvShape& s, const Place<M>& at, const Planes& plan
   }
 }
 
-// U = G g G^T for filters g (3, 3, c, k), point by point in panels of columns as `product` reads them.
+// U = G g G^T for filters g (3, 3, c, k): channels [c_begin, c_end) of one panel of filters, as `product` reads
+// them: a plane (c, width) for each point.
 template <int M>
-void transform_filters(long c, long k, const float* w, float* U) {
+void transform_filters(long c, long k, const float* w, long panel, long c_begin, long c_end, long plane,
+                       float* U) {
   constexpr int P = M + 2;
-  const long plane = c * round_up(k, W);
-  parallel_for(c, larger(1, 16384 / k), [&](long begin, long end, int) {
-    for (long ci = begin; ci < end; ++ci)
-      for (long ki = 0; ki < k; ki += W) {
-        vec g[3][3], t[3][P], u[P][P];
-        for (int i = 0; i < 3; ++i)
-          for (int j = 0; j < 3; ++j) {
-            const float* p = w + ((i * 3 + j) * c + ci) * k + ki;
-            g[i][j] = k - ki >= W ? load(p) : load(p, k - ki);
-          }
-        for (int i = 0; i < 3; ++i) Transform<M>::filter(g[i], 1, t[i], 1);
-        for (int j = 0; j < P; ++j) Transform<M>::filter(&t[0][j], P, &u[0][j], P);
-        const long panel = ki / PANEL * PANEL, width = smaller(PANEL, round_up(k, W) - panel);
-        float* to = U + panel * c + ci * width + (ki - panel);
-        for (int i = 0; i < P; ++i)
-          for (int j = 0; j < P; ++j) store(to + (i * P + j) * plane, u[i][j]);
+  const long width = smaller(PANEL, round_up(k, W) - panel);
+  for (long ci = c_begin; ci < c_end; ++ci)
+    for (long ki = panel; ki < panel + width; ki += W) {
+      vec g[3][3], t[3][P];
+      for (int i = 0; i < 3; ++i)
+        for (int j = 0; j < 3; ++j) g[i][j] = load_some(w + ((i * 3 + j) * c + ci) * k + ki, k - ki);
+      for (int i = 0; i < 3; ++i) Transform<M>::filter(g[i], 1, t[i], 1);
+      float* to = U + ci * width + (ki - panel);
+      for (int j = 0; j < P; ++j) {
+        vec u[P];
+        Transform<M>::filter(&t[0][j], P, u, 1);
+        for (int i = 0; i < P; ++i) store(to + (i * P + j) * plane, u[i]);
       }
-  });
+    }
 }
 
-// The tiles that are transformed, multiplied and transformed back while they stay in the L2 cache. When the
-// filters have to come from memory each time, twice as many share the journey.
-long tiles_at_once(long tiles, long filter_bytes) {
-  const long most = filter_bytes > (16L << 20) ? 48 : 24;
-  const long share = (tiles + threads() - 1) / threads();
-  return larger(1, smaller(most, share));
+bool can_stream(const ConvShape& s, const float* y) {
+  return streamed(s.n * s.oh * s.ow * s.k) && s.k % W == 0 && (size_t)y % (4 * W) == 0;
 }
 
-// The forward convolution, also of gradients: w is (3, 3, c, k).
+// Filters that stay in the caches: all are transformed first. Then a few tiles at a time are transformed,
+// multiplied and transformed back while they stay in the L2 cache.
 template <int M>
-void convolve(const ConvShape& s, const float* x, const float* w, const float* b, const float* add, float* y) {
+void convolve_tiles(const ConvShape& s, const float* x, const float* w, const float* b, const float* add,
+                    float* y) {
   constexpr int P = M + 2, POINTS = P * P;
   const Tiles<M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), stride = larger(cs, ks);
   Scratch filters(POINTS * s.c * ks);
-  transform_filters<M>(s.c, s.k, w, filters.data());
+  const long panels = (s.k + PANEL - 1) / PANEL;
+  parallel_for(panels * s.c, larger(1, 16384 / smaller(s.k, PANEL)), [&](long begin, long end, int) {
+    for (long panel = begin / s.c; panel * s.c < end; ++panel)
+      transform_filters<M>(s.c, s.k, w, panel * PANEL, larger(begin - panel * s.c, 0), smaller(end - panel * s.c, s.c),
+                           s.c * ks, filters.data() + panel * PANEL * s.c);
+  });
 
-  const long chunk = tiles_at_once(tiles.count, 4 * POINTS * s.c * ks);
+  const long chunk = larger(1, smaller(24, (tiles.count + threads() - 1) / threads()));
   // one plane more than points: the product of point p goes where the input of point p - 1 was
   const long work = (POINTS + 1) * Planes::size(stride, chunk);
   Scratch scratch(work * threads());
-  const bool streams = streamed(s.n * s.oh * s.ow * s.k) && s.k % W == 0 && (size_t)y % (4 * W) == 0;
+  const bool streams = can_stream(s, y);
   parallel_items((tiles.count + chunk - 1) / chunk, [&](long item, int thread) {
     const long begin = item * chunk, count = smaller(chunk, tiles.count - begin);
     const Planes planes(scratch.data() + thread * work, stride, chunk);
-    Place<M> at(tiles, begin);
-    for (long t = 0; t < count; ++t, at.next()) transform_input<M>(s, at, x, planes, 1, t);
+    Place<M> from(tiles, begin), to(tiles, begin);
+    for (long t = 0; t < count; ++t, from.next()) transform_input<M>(s, from, x, planes, 1, t);
     for (int p = 0; p < POINTS; ++p)
       for (long k = 0; k < s.k; k += PANEL) {
         const long width = smaller(PANEL, ks - k);
@@ -255,10 +257,56 @@ void convolve(const ConvShape& s, const float* x, const float* w, const float* b
         product({s.c, stride, 1, width}, count, width, planes.at(p + 1, 0, 0), U, planes.at(p, 0, k), stride,
                 Begin::zero);
       }
-    Place<M> to(tiles, begin);
-    for (long t = 0; t < count; ++t, to.next()) transform_output<M>(s, to, planes, t, b, add, y, streams);
+    for (long t = 0; t < count; ++t, to.next())
+      transform_output<M>(s, to, planes, t, 0, s.k, b, add, y, streams);
     if (streams) stream_end();
   });
+}
+
+// Filters too large for the caches when they are transformed: the tiles are transformed first, many at once,
+// and each thread transforms a panel of filters at a time, which is multiplied with all of them and forgotten.
+template <int M>
+void convolve_panels(const ConvShape& s, const float* x, const float* w, const float* b, const float* add,
+                     float* y) {
+  constexpr int P = M + 2, POINTS = P * P;
+  const Tiles<M> tiles(s);
+  const long cs = round_up(s.c, W), ks = round_up(s.k, W), panels = (s.k + PANEL - 1) / PANEL;
+  const long most = larger(1, (12L << 20) / (4 * POINTS * cs));  // tiles whose planes stay in the last cache
+  const long phases = (tiles.count + most - 1) / most, chunk = (tiles.count + phases - 1) / larger(phases, 1);
+  const long filters_size = POINTS * s.c * PANEL, sums_size = POINTS * Planes::size(PANEL, chunk);
+  Scratch inputs(POINTS * Planes::size(cs, chunk)), scratch((filters_size + sums_size) * threads());
+  const Planes V(inputs.data(), cs, chunk);
+  const bool streams = can_stream(s, y);
+  for (long begin = 0; begin < tiles.count; begin += chunk) {
+    const long count = smaller(chunk, tiles.count - begin);
+    parallel_for(count, 4, [&](long first, long last, int) {
+      Place<M> from(tiles, begin + first);
+      for (long t = first; t < last; ++t, from.next()) transform_input<M>(s, from, x, V, 0, t);
+    });
+    parallel_items(panels, [&](long item, int thread) {
+      const long panel = item * PANEL, width = smaller(PANEL, ks - panel), end = smaller(panel + PANEL, s.k);
+      float* U = scratch.data() + thread * (filters_size + sums_size);
+      const Planes sums(U + filters_size, width, chunk);
+      transform_filters<M>(s.c, s.k, w, panel, 0, s.c, s.c * width, U);
+      for (int p = 0; p < POINTS; ++p)
+        product({s.c, cs, 1, width}, count, width, V.at(p, 0, 0), U + p * s.c * width, sums.at(p, 0, 0), width,
+                Begin::zero);
+      Place<M> to(tiles, begin);
+      for (long t = 0; t < count; ++t, to.next())
+        transform_output<M>(s, to, sums, t, panel, end, b, add, y, streams);
+      if (streams) stream_end();
+    });
+  }
+}
+
+// The forward convolution, also of gradients: w is (3, 3, c, k).
+template <int M>
+void convolve(const ConvShape& s, const float* x, const float* w, const float* b, const float* add, float* y) {
+  const long filter_bytes = 4 * (M + 2) * (M + 2) * s.c * round_up(s.k, W);
+  if (filter_bytes > (16L << 20) && s.k >= threads() * PANEL)
+    convolve_panels<M>(s, x, w, b, add, y);
+  else
+    convolve_tiles<M>(s, x, w, b, add, y);
 }
 
 // dw = G^T u G of filters [c_begin, c_end); u holds for every point `rows` rows of ks, the first for c_begin.

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from handgrad import errors, layers, rng
 from handgrad.graph import Graph, Input, Sequential, Symbol, fold
+from handgrad.kernels import get_threads, set_threads
 from handgrad.layers import Run
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = [
     "data",
     "errors",
     "fold",
+    "get_threads",
     "io",
     "kernels",
     "layers",
@@ -34,6 +36,7 @@ __all__ = [
     "optim",
     "rng",
     "save",
+    "set_threads",
     "testing",
     "train",
     "viz",

@@ -46,12 +46,16 @@ class Stream:
         """Return the stream named by this key followed by `key`."""
         return Stream((*self.key, *key))
 
-    def generator(self) -> np.random.Generator:
-        """Return a NumPy generator at the beginning of this stream."""
+    def philox_key(self) -> tuple[int, int]:
+        """Return the generator's key, as two words of 64 bits."""
         # int(): NumPy's 3 and Python's name the same stream
         key = tuple(k if isinstance(k, str) else int(k) for k in self.key)
         digest = hashlib.blake2b(repr(key).encode(), digest_size=16).digest()
-        return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+        return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
+
+    def generator(self) -> np.random.Generator:
+        """Return a NumPy generator at the beginning of this stream."""
+        return np.random.Generator(np.random.Philox(key=np.array(self.philox_key(), np.uint64)))
 
     def uniform(
         self, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0, dtype: DTypeLike = np.float32
@@ -65,7 +69,7 @@ class Stream:
         return (std * self.generator().standard_normal(shape, np.float64)).astype(dtype)
 
     def keep(self, shape: tuple[int, ...], probability: float) -> Array:
-        """Return booleans that are true with `probability`."""
+        """Return booleans that are true with `probability`: where a number uniform on [0, 1) is less."""
         u: Array = self.generator().random(shape, np.float32)
         return u < probability
 

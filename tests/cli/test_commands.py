@@ -20,11 +20,11 @@ def digits():
 
 class TestMain:
     @pytest.mark.parametrize("arguments", [("--help",), ()])
-    def test_help_lists_the_six_commands(self, arguments):
+    def test_help_lists_the_commands(self, arguments):
         result = call(*arguments)
         text = result.out + result.err
         found = re.findall(r"^│ (\w+)  ", text, re.M)
-        assert found == ["train", "evaluate", "predict", "gradcheck", "info", "datasets"]
+        assert found == ["train", "evaluate", "predict", "gradcheck", "bench", "info", "datasets"]
         assert "Convolutional networks with every gradient written by hand." in text
         assert "--version" in text
 

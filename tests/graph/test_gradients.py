@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import handgrad as hg
 from handgrad import layers
 from handgrad.errors import BuildError
 from handgrad.layers import Layer, Merge, NothingSaved, Run
+from handgrad.layers.layer import owned
 from tests.graph import models
 from tests.graph.models import data, gradients
 
@@ -247,6 +250,103 @@ def test_a_forward_that_keeps_nothing_says_so():
         assert str(error.value) == (
             f"net {what}: expected a trace with what every layer saved, got that of a forward with keep=False"
         )
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_released_as_it_goes_backward_gives_the_same_gradients_and_commit_the_same_buffers(name):
+    results = []
+    for release in (False, True):
+        model = models.MODELS[name](dtype=np.float64)
+        x = data(model)
+        y, trace = model.forward(x, TRAINING)
+        dx = model.backward(np.cos(y), trace, TRAINING, need_dx=True, release=release)
+        model.commit(trace)
+        owned = model.parameters() | model.buffers()
+        results.append([dx, *(getattr(o, "grad", o.value) for o in owned.values())])
+    for kept, released in zip(*results, strict=True):
+        np.testing.assert_array_equal(kept, released)
+
+
+class ProbeSaved(NamedTuple):
+    array: np.ndarray
+
+
+@dataclass(eq=False)
+class Probe(Layer):
+    """Counts the saved arrays and the gradients that are in memory, at each backward and sum of gradients."""
+
+    saved: Any = owned()
+    gradients: Any = owned()
+    counts: Any = owned()
+
+    def output_shape(self, shape):
+        return shape
+
+    def create(self, shape, init):
+        self.slope = init.parameter("slope", (1,), "ones")
+        self.saved, self.gradients, self.counts = weakref.WeakSet(), weakref.WeakSet(), []
+
+    def new(self, shape, where):
+        array = np.ones(shape).view(Watched)
+        array.probe = self
+        where.add(array)
+        return array
+
+    def count(self):
+        self.counts.append((len(self.saved), len(self.gradients)))
+
+    def forward(self, x, run):
+        return x, ProbeSaved(self.new(x.shape, self.saved))
+
+    def backward(self, dy, saved, run, *, need_dx=True):
+        self.count()
+        return self.new(dy.shape, self.gradients) if need_dx else None
+
+
+class Watched(np.ndarray):
+    """An array that a WeakSet can hold, and the sum of two is an ordinary one."""
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other):
+        return self is other
+
+    def __add__(self, other):
+        self.probe.count()
+        return np.add(np.asarray(self), np.asarray(other))
+
+
+def test_what_backward_has_used_is_let_go_at_once():
+    i = hg.Input((3,))
+    probe = Probe()
+    h = probe(probe(i))
+    h = layers.Add()(h, probe(h))
+    model = hg.Graph(i, probe(h))
+    expected = {
+        # the last probe; the one in the block; the sum at the block's input; the two before it, the first of
+        # which gets that sum, which is not counted
+        True: [(4, 0), (3, 1), (2, 2), (2, 0), (1, 1)],
+        False: [(4, 0), (4, 1), (4, 2), (4, 0), (4, 1)],
+    }
+    for release, counts in expected.items():
+        y, trace = model.forward(data(model), TRAINING)
+        probe.counts.clear()
+        model.backward(np.ones_like(y), trace, TRAINING, release=release)
+        assert probe.counts == counts
+        del trace
+
+
+def test_a_released_trace_says_so():
+    model = models.chain(name="net")
+    y, trace = model.forward(data(model), TRAINING)
+    model.backward(np.ones_like(y), trace, TRAINING, release=True)
+    with pytest.raises(BuildError) as error:
+        model.backward(np.ones_like(y), trace, TRAINING)
+    assert str(error.value) == (
+        "net backward: expected a trace with what every layer saved, got one that a backward has released"
+    )
+    model.commit(trace)
+    assert model.buffers()["batch_normalization.updates"].value == 1
 
 
 def test_the_kernels_of_the_run_are_those_that_compute():

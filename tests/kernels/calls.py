@@ -10,9 +10,13 @@ import numpy as np
 
 from handgrad.geometry import Window
 from handgrad.kernels.reference import REFERENCE
+from handgrad.rng import Stream
 
 UPDATES = {"sgd", "adagrad", "adadelta", "rmsprop", "adam"}
 """The kernels that write what they are given: apart, in test_update.py."""
+
+OF_GRADIENTS = {"all_finite", "sum_of_squares"}
+"""The kernels that answer a question, of real numbers alone: apart, in test_gradient.py."""
 
 
 class Statistics(np.ndarray):
@@ -154,6 +158,9 @@ def _calls() -> list[Call]:
         Call("softmax_cross_entropy", (r(4, 3), rng.integers(0, 3, 4)), (0, 1)),
         Call("binary_cross_entropy", (r(4, 3), rng.random((4, 3))), (0, 1)),
         Call("mean_squared_error", (r(4, 3), r(4, 3)), (0, 1)),
+        Call("add", (r(4, 5), r(4, 5)), (0, 1)),
+        Call("dropout", (r(4, 5), 0.3, Stream((1,)))),
+        Call("dropout_backward", (r(4, 5), rng.random((4, 5)) < 0.7, 0.3), (0, 1)),
     ]
     return calls
 

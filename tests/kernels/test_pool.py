@@ -49,8 +49,14 @@ def test_padding_is_never_the_maximum(value):
     np.testing.assert_array_equal(dx, image([4, 0], [0, 0]))
 
 
-def test_the_tap_is_an_int32():
-    assert REFERENCE.max_pool2d(image([1, 2], [3, 4]), TWO)[1].dtype == np.int32
+@pytest.mark.parametrize(("columns", "dtype"), [(256, np.uint8), (257, np.int32)])
+def test_taps_are_bytes_where_bytes_can_number_them(columns, dtype):
+    x = image(np.arange(columns))
+    _, tap = REFERENCE.max_pool2d(x, Window((1, columns)))
+    assert tap.dtype == dtype
+    assert tap.item() == columns - 1
+    dx = REFERENCE.max_pool2d_backward(np.ones((1, 1, 1, 1)), tap, x.shape, Window((1, columns)))
+    assert dx[0, 0, -1, 0] == dx.sum() == 1.0
 
 
 @pytest.mark.parametrize(("count", "corner"), [(False, 1.0), (True, 4 / 9)])

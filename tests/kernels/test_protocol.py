@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from dataclasses import fields, replace
 
 import array_api_strict as strict
@@ -9,9 +11,11 @@ import numpy as np
 import pytest
 
 from handgrad.errors import ArgumentError
+from handgrad.geometry import Window
 from handgrad.kernels import Kernels, default_kernels, select_kernels
 from handgrad.kernels.reference import REFERENCE
-from tests.kernels.calls import CALLS, UPDATES, Statistics, converter
+from handgrad.kernels.select import tables
+from tests.kernels.calls import CALLS, OF_GRADIENTS, UPDATES, Statistics, converter
 
 each_call = pytest.mark.parametrize("call", CALLS, ids=str)
 WIDE = {"batch_norm_statistics": (0, 1), "softmax_cross_entropy": (0,), "binary_cross_entropy": (0,)}
@@ -21,7 +25,7 @@ WIDE["mean_squared_error"] = (0,)
 
 def test_every_kernel_of_the_table_is_called():
     table = {f.name for f in fields(Kernels)}
-    assert table == {call.kernel for call in CALLS} | UPDATES
+    assert table == {call.kernel for call in CALLS} | UPDATES | OF_GRADIENTS
 
 
 def test_origins_names_the_module_of_every_entry():
@@ -36,7 +40,20 @@ def test_tables_are_selected_by_name():
     assert isinstance(default_kernels(), Kernels)
     with pytest.raises(ArgumentError) as error:
         select_kernels("abacus")
-    assert str(error.value) == "kernels: expected one of reference, got 'abacus'"
+    assert str(error.value).startswith(f"kernels: expected one of {', '.join(tables())}, got 'abacus'")
+
+
+def test_unknown_precision_is_refused():
+    with pytest.raises(ArgumentError) as error:
+        default_kernels("half")
+    assert str(error.value) == "precision: expected one of float32, strict, got 'half'"
+
+
+def test_tables_can_be_copied_and_pickled():
+    kernels = pickle.loads(pickle.dumps(copy.deepcopy(default_kernels("strict"))))
+    x, w = np.ones((1, 4, 4, 2), np.float32), np.ones((3, 3, 2, 3), np.float32)
+    np.testing.assert_array_equal(kernels.conv2d(x, w, None, Window((3, 3))), np.full((1, 2, 2, 3), 18.0))
+    assert kernels.origins() == default_kernels().origins()
 
 
 @each_call
@@ -97,7 +114,7 @@ def test_arrays_in_any_memory_order_give_the_same(call):
 def test_the_dtype_is_kept(call, dtype):
     wide = WIDE.get(call.kernel, ())
     for i, (a, b) in enumerate(zip(call.run(converter(dtype)), call.run(), strict=True)):
-        expected = np.float64 if i in wide else b.dtype if b.dtype.kind == "i" else dtype
+        expected = np.float64 if i in wide else b.dtype if b.dtype.kind in "biu" else dtype
         assert a.dtype == expected
         if b.dtype.kind == "f":
             np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)

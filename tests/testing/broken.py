@@ -270,6 +270,12 @@ class CommitsNothing(Scale):
 
 
 @dataclass(eq=False)
+class RetainsTooLittle(Scale):
+    def retained(self, saved):
+        return saved._replace(x=saved.x[:0])
+
+
+@dataclass(eq=False)
 class TrainsThoughFrozen(Scale):
     def backward(self, dy, saved, run, *, need_dx=True):
         self.scale.accumulate(np.sum(dy * saved.x, axis=0))

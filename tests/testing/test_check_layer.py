@@ -39,6 +39,7 @@ BREACHES = {
     "CommitMovesAParameter": ("commit to leave scale alone", "another value"),
     "CommitsInference": ("inference to leave mean alone", "another value"),
     "CommitsNothing": ("commit after training to move a buffer", "the same values"),
+    "RetainsTooLittle": ("commit to find in retained what it moves mean by", "another value"),
     "TrainsThoughFrozen": ("a frozen layer to keep parameters, gradients and buffers", "changed scale.grad"),
     "FrozenStopsTheGradient": ("dx from a frozen layer", "None"),
     "HidesState": ("the same output from a layer with the same configuration and state", "another"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from handgrad.errors import BuildError
 from handgrad.layers import Layer, Merge, Run
@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from handgrad.graph.graph import Graph, Node
 
 
-class Trace(NamedTuple):
+@dataclass(eq=False, repr=False)
+class Trace:
     """What every node saved in a forward, in order; None where it was not to be kept."""
 
-    saved: tuple[Any, ...] | None
+    saved: list[Any] | None
+    released: bool = False
+    """Whether a backward has left of it only what commit needs."""
 
 
 def forward(
@@ -41,7 +44,7 @@ def forward(
         for i in node.inputs:
             if last[i] == k:
                 values[i] = None
-    return values[-1], Trace(tuple(saved) if keep else None)
+    return values[-1], Trace(saved if keep else None)
 
 
 def backward(
@@ -51,31 +54,37 @@ def backward(
     run: Run,
     *,
     need_dx: bool = False,
+    release: bool = False,
     watch: Callable[[Node, Array], None] | None = None,
 ) -> Array | None:
     """Run every node backward, last first.
 
     Only where the gradient leads to a trainable parameter, or to the input if `need_dx`. At a fan-out the
     first gradient is taken by reference and the next added to it in fresh storage: what a layer returned is
-    never written.
+    never written. With `release` no array is held any longer than the nodes still to come need it.
     """
     saved = _saved(graph, trace, "backward")
+    trace.released = release
     needed = _needed(graph, need_dx)
     grads: list[Any] = [None] * len(needed)
     grads[-1] = dy
     for k in range(len(graph.nodes) - 1, -1, -1):
-        node, dy_k = graph.nodes[k], grads[k + 1]
+        node, dy_k, saved_k = graph.nodes[k], grads.pop(), saved[k]
+        if release:
+            saved[k] = node.layer.retained(saved_k)
         if dy_k is None or not needed[k + 1]:
             continue
         if watch is not None:
             watch(node, dy_k)
         into = any(needed[i] for i in node.inputs)
-        dx = node.layer.backward(dy_k, saved[k], _run_of(node, run), need_dx=into)
-        grads[k + 1] = None
+        dx = node.layer.backward(dy_k, saved_k, _run_of(node, run), need_dx=into)
+        del dy_k, saved_k  # so that they are not in memory beside the sums
         if into:
             for i, dx_i in zip(node.inputs, dx if isinstance(node.layer, Merge) else (dx,), strict=True):
                 if needed[i]:
-                    grads[i] = dx_i if grads[i] is None else grads[i] + dx_i
+                    grads[i] = dx_i if grads[i] is None else run.kernels.add(grads[i], dx_i)
+            del dx_i
+        del dx
     dx_input: Array | None = grads[0]
     return dx_input
 
@@ -86,12 +95,12 @@ def commit(graph: Graph, trace: Trace) -> None:
         node.layer.commit(saved)
 
 
-def _saved(graph: Graph, trace: Trace, what: str) -> tuple[Any, ...]:
-    if trace.saved is None:
+def _saved(graph: Graph, trace: Trace, what: str) -> list[Any]:
+    if trace.saved is None or (trace.released and what == "backward"):
         raise BuildError(
             f"{graph.name or type(graph).__name__} {what}",
             expected="a trace with what every layer saved",
-            got="that of a forward with keep=False",
+            got="one that a backward has released" if trace.released else "that of a forward with keep=False",
         )
     return trace.saved
 

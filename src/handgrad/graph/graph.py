@@ -13,8 +13,9 @@ from handgrad.errors import ArgumentError, BuildError, CheckpointError, ShapeErr
 from handgrad.graph import executor
 from handgrad.graph.summary import summary
 from handgrad.graph.symbol import Symbol, name_source
+from handgrad.kernels import reuse_memory
 from handgrad.layers import Buffer, Init, Layer, Merge, Parameter, Run
-from handgrad.layers.packing import pack
+from handgrad.layers.packing import Gradients, pack
 from handgrad.pixels import to_float
 from handgrad.rng import Stream
 from handgrad.typing import Array, DTypeLike, Shape, is_integer
@@ -108,6 +109,7 @@ class Graph:
         self.output_shape = outputs.shape
         self.nodes = tuple(_order(inputs, outputs))
         self.original: Graph | None = None
+        self._gradients, self._trained_gradients = Gradients(), Gradients()
         self._build()
 
     def _build(self) -> None:
@@ -186,10 +188,14 @@ class Graph:
         """Return every buffer by its path, ``"batch_normalization.running_mean"``."""
         return dict(self._owned(lambda layer: layer.buffers()))
 
+    def gradient_vectors(self) -> list[Array]:
+        """Return the gradients of the trainable parameters as few flat vectors, views of each ``grad``."""
+        return self._trained_gradients.vectors(self.trainable_parameters().values())
+
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
-        for parameter in self.parameters().values():
-            parameter.zero_grad()
+        for vector in self._gradients.vectors(self.parameters().values()):
+            vector[...] = 0
 
     def state(self) -> dict[str, Array]:
         """Return copies of all parameters' and buffers' values, by path."""
@@ -274,6 +280,7 @@ class Graph:
         run: Run,
         *,
         need_dx: bool = False,
+        release: bool = False,
         watch: Callable[[Node, Array], None] | None = None,
     ) -> Array | None:
         """Add to all trainable parameters' gradients; return dL/dx if `need_dx`.
@@ -284,15 +291,19 @@ class Graph:
             Gradient of the output.
         trace : Trace
             From the forward, with the same `run`.
+        release : bool, default False
+            Whether to let go of what every layer saved once it has been used, as a training step does: the
+            trace then holds what `commit` needs, and no second backward can use it.
         watch : callable, optional
             Is called with every node and the gradient of its output, last node first.
         """
-        return executor.backward(self, dy, trace, run, need_dx=need_dx, watch=watch)
+        return executor.backward(self, dy, trace, run, need_dx=need_dx, release=release, watch=watch)
 
     def commit(self, trace: executor.Trace) -> None:
         """Move the buffers (running statistics) on, by what a forward saw."""
         executor.commit(self, trace)
 
+    @reuse_memory()
     def predict(self, x: Any, batch_size: int = 256, *, run: Run | None = None) -> Array:
         """Return the outputs for `x`, computed `batch_size` at a time in inference mode.
 

@@ -67,6 +67,11 @@ class Kernels:
     silu_backward: Kernel
     softmax: Kernel
     softmax_backward: Kernel
+    # dropout
+    dropout: Kernel
+    dropout_backward: Kernel
+    # merge
+    add: Kernel
     # recurrent: sequences (n, t, c)
     simple_rnn: Kernel
     simple_rnn_backward: Kernel
@@ -80,6 +85,9 @@ class Kernels:
     adadelta: Kernel
     rmsprop: Kernel
     adam: Kernel
+    # gradient: what is asked of all gradients at once
+    all_finite: Kernel
+    sum_of_squares: Kernel
 
     def origins(self) -> dict[str, str]:
         """Return for every entry the module it comes from."""

@@ -1,27 +1,85 @@
-"""Which table of kernels runs, by device name."""
+"""Which table of kernels runs, by name."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from functools import cache
+
 from handgrad.errors import ArgumentError
+from handgrad.kernels.extension import load
 from handgrad.kernels.protocol import Kernels
 from handgrad.kernels.reference import REFERENCE
 
-TABLES: dict[str, Kernels] = {"reference": REFERENCE}
+_PRECISIONS = ("float32", "strict")
 
 
-def select_kernels(device: str = "reference") -> Kernels:
-    """Return the table of `device`.
+@cache
+def tables(precision: str = "float32") -> Mapping[str, Kernels]:
+    """Return the tables that this machine can run, by name.
+
+    ``"cpu"`` is the fastest of the compiled ones, which follow under the names of their instruction sets
+    (``"avx512"``, ``"avx2"``, ``"plain"``); ``"reference"`` is the mathematics in NumPy, and the only one
+    where handgrad is installed without compiled kernels.
+
+    Parameters
+    ----------
+    precision : "float32" or "strict", default "float32"
+        "strict" computes every convolution as sums of products, whose rounding is about half of that of the
+        algorithms with fewer multiplications.
 
     Raises
     ------
     ArgumentError
-        If there is none of that name.
+        If `precision` is neither.
     """
-    if device not in TABLES:
-        raise ArgumentError("kernels", expected=f"one of {', '.join(TABLES)}", got=repr(device))
-    return TABLES[device]
+    if precision not in _PRECISIONS:
+        raise ArgumentError("precision", expected=f"one of {', '.join(_PRECISIONS)}", got=repr(precision))
+    module = load().module
+    if module is None:
+        return {"reference": REFERENCE}
+    from handgrad.kernels.cpu import cpu_kernels
+    from handgrad.kernels.cpu.algorithm import DIRECT
+
+    algorithm = DIRECT if precision == "strict" else None
+    compiled = {table.name: cpu_kernels(table, algorithm=algorithm) for table in module.tables()}
+    return {"cpu": next(iter(compiled.values())), **compiled, "reference": REFERENCE}
 
 
-def default_kernels() -> Kernels:
-    """Return the fastest table this installation has."""
-    return select_kernels()
+def select_kernels(name: str, precision: str = "float32") -> Kernels:
+    """Return the table of that name; `precision` as of `tables`.
+
+    Raises
+    ------
+    ArgumentError
+        If this machine has none of that name.
+    """
+    return _named("kernels", name, precision)
+
+
+def default_kernels(precision: str = "float32") -> Kernels:
+    """Return the table that ``HANDGRAD_KERNELS`` names, by default the fastest that this machine can run.
+
+    Parameters
+    ----------
+    precision : "float32" or "strict", default "float32"
+        As of `tables`.
+
+    Raises
+    ------
+    ArgumentError
+        If ``HANDGRAD_KERNELS`` names one that this machine does not have.
+    """
+    if name := os.environ.get("HANDGRAD_KERNELS"):
+        return _named("HANDGRAD_KERNELS", name, precision)
+    return next(iter(tables(precision).values()))
+
+
+def _named(where: str, name: str, precision: str) -> Kernels:
+    if name == "reference":  # whatever may be wrong with the others
+        return REFERENCE
+    if name not in tables(precision):
+        problem = load().problem
+        do = f"there are no compiled kernels: {problem}" if problem else ""
+        raise ArgumentError(where, expected=f"one of {', '.join(tables(precision))}", got=repr(name), do=do)
+    return tables(precision)[name]

@@ -11,7 +11,7 @@ from handgrad.typing import Array, Shape
 
 
 class DropoutSaved(NamedTuple):
-    """What the backward of dropout needs; None where nothing was dropped."""
+    """What the backward of dropout needs: what was kept, a byte each; None where nothing was dropped."""
 
     mask: Array | None
 
@@ -27,12 +27,13 @@ class Dropout(Layer):
 
     Notes
     -----
-    With a mask that is :math:`1/(1 - r)` with probability :math:`1 - r` and else 0, drawn anew in every step,
+    With a mask that is 1 with probability :math:`1 - r` and else 0, drawn anew in every step,
 
-    .. math:: y_i = x_i\,m_i, \qquad \dot x_i = \dot y_i\,m_i
+    .. math:: y_i = \frac{x_i\,m_i}{1 - r}, \qquad \dot x_i = \frac{\dot y_i\,m_i}{1 - r}
 
-    The mean of :math:`m_i` is 1, so that inference is the identity. The mask comes from ``run.rng``: a model
-    gives every node and every step a stream of its own, so that a repeated forward drops the same numbers.
+    The mean of :math:`m_i/(1 - r)` is 1, so that inference is the identity. The mask comes from ``run.rng``:
+    a model gives every node and every step a stream of its own, so that a repeated forward drops the same
+    numbers.
 
     References
     ----------
@@ -48,16 +49,16 @@ class Dropout(Layer):
         return shape
 
     def forward(self, x: Array, run: Run) -> tuple[Array, DropoutSaved]:
-        """Return ``y = x*mask`` in training, else x."""
+        """Return ``y = x*mask/(1 - rate)`` in training, else x."""
         self.check_input(x)
         if not run.training or self.rate == 0:
             return x, DropoutSaved(None)
-        keep = 1 - self.rate
-        mask = run.rng.keep(x.shape, keep) * x.dtype.type(1 / keep)
-        return x * mask, DropoutSaved(mask)
+        y, mask = run.kernels.dropout(x, float(self.rate), run.rng)
+        return y, DropoutSaved(mask)
 
     def backward(self, dy: Array, saved: DropoutSaved, run: Run, *, need_dx: bool = True) -> Array | None:
-        """Return ``dx = dy*mask``, of the mask that forward drew."""
-        if not need_dx:
-            return None
-        return dy if saved.mask is None else dy * saved.mask
+        """Return ``dx = dy*mask/(1 - rate)``, of the mask that forward drew."""
+        if not need_dx or saved.mask is None:
+            return dy if need_dx else None
+        dx: Array = run.kernels.dropout_backward(dy, saved.mask, float(self.rate))
+        return dx

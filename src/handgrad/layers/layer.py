@@ -100,6 +100,14 @@ class Layer:
     def commit(self, saved: Any) -> None:
         """Move the buffers on, by what `forward` saw: the only writer of buffers while training."""
 
+    def retained(self, saved: Any) -> Any:
+        """Return what `commit` needs of `saved`, in its place: a training step keeps no more after backward.
+
+        By default all of it where there is a `commit`, and nothing where there is none. A layer that also
+        saves large arrays leaves them out here, so that their memory is free for gradients.
+        """
+        return saved if type(self).commit is not Layer.commit else NothingSaved()
+
     def multiply_adds(self, shape: Any) -> int:
         """Return the multiplications with addition of one forward of one sample of `shape`."""
         return 0

@@ -26,6 +26,8 @@ class BatchNormSaved(NamedTuple):
     var: Array
     s: Array
     """1/sqrt(var + epsilon)"""
+    m: int
+    """Values per channel."""
     constant: bool
     """Whether mean and variance were the running ones, constants of the function that forward computed."""
 
@@ -184,7 +186,7 @@ class BatchNormalization(Layer):
         mean, var = self._running() if constant else self._batch(rows, run)
         s = 1 / np.sqrt(var + self.epsilon)
         y = run.kernels.batch_norm(rows, mean, s, _flat(self.gamma), _flat(self.beta))
-        return self._unrows(y, x.shape), BatchNormSaved(x, mean, var, s, constant)
+        return self._unrows(y, x.shape), BatchNormSaved(x, mean, var, s, len(rows), constant)
 
     def backward(self, dy: Array, saved: BatchNormSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Accumulate dgamma and dbeta; return ``dx = gamma*s*(dy - (dbeta + xhat*dgamma)/m)``."""
@@ -200,7 +202,7 @@ class BatchNormalization(Layer):
 
     def commit(self, saved: BatchNormSaved) -> None:
         """Move the running statistics: ``running = momentum*running + (1 - momentum)*batch``."""
-        m = saved.x.size // max(saved.mean.size, 1)
+        m = saved.m
         if saved.constant or m == 0:
             return
         estimate = saved.var * (m / (m - 1)) if self.running_variance == "unbiased" else saved.var
@@ -208,6 +210,10 @@ class BatchNormalization(Layer):
             batch = batch.reshape(running.shape)
             running.assign(self.momentum * running.value + (1 - self.momentum) * batch)
         self.updates.assign(self.updates.value + 1)
+
+    def retained(self, saved: BatchNormSaved) -> BatchNormSaved:
+        """Return `saved` without x."""
+        return saved._replace(x=np.empty(0, saved.x.dtype))
 
     def multiply_adds(self, shape: Shape) -> int:
         """Return one for every number."""

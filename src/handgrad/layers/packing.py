@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,30 @@ def _address(x: Array) -> int:
 def span_view(run: list[Parameter]) -> tuple[Array, Array]:
     """Return (values, gradients) of a run from `spans`, each as one flat view."""
     return _flat([p.value for p in run]), _flat([p.grad for p in run])
+
+
+class Gradients:
+    """The gradients of parameters as flat vectors, one for each run that lies side by side.
+
+    Runs are looked for when they are first asked for, and again when a parameter has come, gone or moved.
+    """
+
+    def __init__(self) -> None:
+        self._of: list[Array] = []
+        self._vectors: list[Array] = []
+
+    def vectors(self, parameters: Iterable[Parameter]) -> list[Array]:
+        """Return the vectors, views of the gradients of `parameters`."""
+        parameters = list(parameters)
+        known = len(self._of) == len(parameters)
+        if not (known and all(p.grad is g for p, g in zip(parameters, self._of, strict=True))):
+            self._of = [p.grad for p in parameters]
+            self._vectors = [span_view(run)[1] for run in spans(parameters)]
+        return self._vectors
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # in a copy, vectors are no longer views of the copied gradients: they are found anew
+        return Gradients, ()
 
 
 def _flat(arrays: list[Array]) -> Array:

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, Self
 
-import numpy as np
-
 from handgrad.arguments import check_number, class_arguments, plain
 from handgrad.errors import ArgumentError, CheckpointError
 from handgrad.kernels import Kernels, default_kernels
@@ -167,7 +165,8 @@ class Optimizer:
         if self._checked != groups:
             self.check(parameters)
         spans = self._state.arrange(self.where, parameters, groups, self.slots())
-        lr, scale = self.learning_rate, self._clip(parameters)
+        kernels = kernels or default_kernels()
+        lr, scale = self.learning_rate, self._clip(parameters, kernels)
         for span in spans:
             for name in span.names:
                 self._state.steps[name] += 1
@@ -178,14 +177,14 @@ class Optimizer:
                 lr=lr * float(span.group.lr_scale) if span.group else lr,
                 weight_decay=self._decay(span),
                 t=self._state.steps[span.names[0]],
-                kernels=kernels or default_kernels(),
+                kernels=kernels,
             )
         self.iterations += 1
 
-    def _clip(self, parameters: Mapping[str, Parameter]) -> float:
+    def _clip(self, parameters: Mapping[str, Parameter], kernels: Kernels) -> float:
         if self.global_clipnorm is None:
             return 1.0
-        return min(1.0, float(self.global_clipnorm) / (global_norm(parameters) + 1e-6))
+        return min(1.0, float(self.global_clipnorm) / (global_norm(parameters, kernels) + 1e-6))
 
     def _decay(self, span: Span) -> float:
         if span.group and span.group.weight_decay is not None:
@@ -262,6 +261,6 @@ class Optimizer:
         return cls(**arguments)
 
 
-def global_norm(parameters: Mapping[str, Parameter]) -> float:
+def global_norm(parameters: Mapping[str, Parameter], kernels: Kernels) -> float:
     """Return the Euclidean norm of all gradients together, summed in float64."""
-    return math.sqrt(sum(float(np.sum(np.square(p.grad, dtype=np.float64))) for p in parameters.values()))
+    return math.sqrt(sum(float(kernels.sum_of_squares(p.grad)) for p in parameters.values()))

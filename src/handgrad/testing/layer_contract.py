@@ -265,6 +265,12 @@ def _commit(case: _Case) -> None:
         case.require(same, f"inference to leave {name} alone", "another value")
     moved = any(not np.array_equal(before[name], buffers[name]) for name in buffers)
     case.require(moved or not buffers, "commit after training to move a buffer", "the same values")
+    layer = case.new()
+    _, saved = layer.forward(case.input(21), run)
+    layer.commit(layer.retained(saved))
+    for name, value in before.items():
+        same = np.array_equal(layer.buffers()[name].value, value)
+        case.require(same, f"commit to find in retained what it moves {name} by", "another value")
 
 
 def _frozen(case: _Case) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 
 from handgrad.errors import NonFiniteError
 from handgrad.graph import Graph, Node
+from handgrad.kernels import Kernels
 from handgrad.layers import Run
-from handgrad.layers.packing import span_view, spans
 from handgrad.typing import Array
 
 ADVICE = "lower the learning rate, clip gradients with global_clipnorm, or look at the data"
@@ -20,11 +20,9 @@ class _FoundError(Exception):
         self.got = got
 
 
-def finite_gradients(model: Graph) -> bool:
+def finite_gradients(model: Graph, kernels: Kernels) -> bool:
     """Whether all gradients of trainable parameters are finite."""
-    return all(
-        bool(np.isfinite(span_view(run)[1]).all()) for run in spans(model.trainable_parameters().values())
-    )
+    return all(bool(kernels.all_finite(vector)) for vector in model.gradient_vectors())
 
 
 def diagnose(

@@ -9,13 +9,14 @@ import numpy as np
 
 from handgrad.data import Loader, as_dataset
 from handgrad.graph import Graph
-from handgrad.kernels import Kernels, default_kernels
+from handgrad.kernels import Kernels, default_kernels, reuse_memory
 from handgrad.layers import Run
 from handgrad.losses import Loss
 from handgrad.train.metrics import Metric
 from handgrad.train.totals import Totals
 
 
+@reuse_memory()
 def evaluate(
     model: Graph,
     loss: Loss,

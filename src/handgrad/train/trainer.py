@@ -14,7 +14,7 @@ from handgrad.data import Dataset, Loader, Transform, as_dataset
 from handgrad.errors import ArgumentError, CheckpointError, NonFiniteError
 from handgrad.graph import Graph
 from handgrad.io import Checkpoint, load_checkpoint, model_config, save_checkpoint
-from handgrad.kernels import Kernels, default_kernels
+from handgrad.kernels import Kernels, default_kernels, release_memory, reuse_memory
 from handgrad.layers import Run
 from handgrad.rng import Stream
 from handgrad.train.callbacks import Callback
@@ -46,6 +46,9 @@ class Trainer:
         Of the order of samples, augmentation and random layers.
     kernels : Kernels, optional
         The table of functions that compute.
+    precision : "float32" or "strict", default "float32"
+        "strict" computes every convolution as sums of products: slower, with about half the rounding of
+        Winograd's algorithm. Only where `kernels` is not given.
 
     Attributes
     ----------
@@ -81,6 +84,7 @@ class Trainer:
         *,
         seed: int = 0,
         kernels: Kernels | None = None,
+        precision: str = "float32",
     ) -> None:
         if not isinstance(model, Graph):
             raise ArgumentError("Trainer model", expected="a Graph or Sequential", got=type(model).__name__)
@@ -90,7 +94,7 @@ class Trainer:
         self.optimizer.check(model.parameters())
         self.metrics = get_metrics(metrics)
         self.rng = Stream((int(seed),)).child("train")
-        self.kernels = kernels or default_kernels()
+        self.kernels = kernels or default_kernels(precision)
         self.history = History()
         self.progress = Where()
         self.stop_training = self.failed = False
@@ -177,6 +181,8 @@ class Trainer:
         self.quantities = measured + tuple(f"val_{name}" for name in measured if validation is not None)
         self._begin(callbacks)
         with ExitStack() as begun:
+            begun.callback(release_memory)
+            begun.enter_context(reuse_memory())
             for callback in callbacks:
                 callback.on_train_begin()
                 begun.callback(callback.on_train_end)
@@ -219,6 +225,7 @@ class Trainer:
         for callback in self._callbacks:
             callback.on_epoch_end(at.epoch - 1, logs)
 
+    @reuse_memory()
     def train_step(self, x: Array, y: Array) -> float:
         """Do one step on one batch and return its loss, as it was before the step.
 
@@ -249,8 +256,8 @@ class Trainer:
             finite = bool(np.isfinite(loss))
             if finite:
                 model.zero_grad()
-                model.backward(dz, trace, run)
-                finite = finite_gradients(model)
+                model.backward(dz, trace, run, release=True)
+                finite = finite_gradients(model, self.kernels)
             if not finite:
                 where = f"epoch {at.epoch + 1}, step {at.step + 1}"
                 raise diagnose(model, x, run, where, lambda z: self.loss(z, y, self.kernels))

@@ -78,7 +78,7 @@ class BatchNormalization(layers.BatchNormalization):
 
     def commit(self, saved: BatchNormSaved) -> None:
         """Move the running statistics; the first ones are taken as they are."""
-        if saved.constant or self.updates.value or saved.x.size == 0:
+        if saved.constant or self.updates.value or saved.m == 0:
             super().commit(saved)
             return
         self.running_mean.assign(saved.mean.reshape(self.running_mean.shape))

@@ -2,23 +2,49 @@
 
 An entry of a compiled table computes in float32 on NumPy arrays. Everything else (float64 and complex128 of
 gradient checks, arrays of other modules) goes to the reference function it replaces: `Compiled` decides that,
-here and nowhere else.
+here and nowhere else, and asks the family's own function ``covers`` where it has one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from handgrad.kernels.cpu import conv, dense
+from handgrad.kernels.cpu import (
+    activation,
+    conv,
+    dense,
+    dropout,
+    gradient,
+    loss,
+    merge,
+    pool,
+    resize,
+    update,
+)
+from handgrad.kernels.cpu.arrays import is_float32
+from handgrad.kernels.extension import load
 from handgrad.kernels.protocol import Kernel, Kernels
 from handgrad.kernels.reference import REFERENCE
 
-_FAMILIES: tuple[ModuleType, ...] = (conv, dense)
+_FAMILIES: tuple[ModuleType, ...] = (
+    activation,
+    conv,
+    dense,
+    dropout,
+    gradient,
+    loss,
+    merge,
+    pool,
+    resize,
+    update,
+)
 
 
 class Compiled:
@@ -26,19 +52,41 @@ class Compiled:
 
     Parameters
     ----------
-    kernel : callable
-        For float32.
-    reference : callable
-        For everything else.
+    family : module
+        Where its wrapper is.
+    name : str
+        Of the kernel.
+    compiled : handgrad.kernels.cpu._kernels.Kernels
+        The kernels of one instruction set.
+    options : dict
+        Keyword arguments of every call.
     """
 
-    def __init__(self, name: str, module: str, kernel: Kernel, reference: Kernel) -> None:
-        self.__name__, self.__module__ = name, module
-        self.kernel, self.reference = kernel, reference
+    def __init__(self, family: ModuleType, name: str, compiled: Any, options: dict[str, Any]) -> None:
+        self.__name__, self.__module__ = name, family.__name__
+        self._made_from = family.__name__, name, compiled.name, options
+        self.kernel: Kernel = partial(getattr(family, name), compiled, **options)
+        self.reference: Kernel = getattr(REFERENCE, name)
+        self.covers: Callable[..., bool] = getattr(family, "covers", _covers)
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        covered = type(x) is np.ndarray and x.dtype == np.float32 and not any(map(_complex, args))
-        return (self.kernel if covered else self.reference)(x, *args, **kwargs)
+        """Compute in float32 here, anything else by the reference."""
+        kernel = self.kernel if self.covers(x, *args, **kwargs) else self.reference
+        return kernel(x, *args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle by names, as functions are."""
+        return _compiled, self._made_from
+
+
+def _compiled(family: str, name: str, instructions: str, options: dict[str, Any]) -> Compiled:
+    module = import_module(family)
+    table = next(t for t in load().module.tables() if t.name == instructions)
+    return Compiled(module, name, table, options)
+
+
+def _covers(x: Any, *args: Any, **_: Any) -> bool:
+    return is_float32(x) and not any(map(_complex, args))
 
 
 def _complex(a: Any) -> bool:
@@ -56,10 +104,9 @@ def cpu_kernels(compiled: Any, *, algorithm: int | None = None) -> Kernels:
         The only one that convolutions use wherever they can: `algorithm.DIRECT`, or 2 or 4, the tile of
         Winograd's algorithm. By default the cheapest.
     """
-    entries = {}
-    for family in _FAMILIES:
-        options = {"algorithm": algorithm} if family is conv else {}
-        for name in family.__all__:
-            kernel = partial(getattr(family, name), compiled, **options)
-            entries[name] = Compiled(name, family.__name__, kernel, getattr(REFERENCE, name))
+    entries = {
+        name: Compiled(family, name, compiled, {"algorithm": algorithm} if family is conv else {})
+        for family in _FAMILIES
+        for name in family.__all__
+    }
     return replace(REFERENCE, **entries)

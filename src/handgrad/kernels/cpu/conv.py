@@ -1,4 +1,7 @@
-"""Convolution, compiled (csrc/conv.cc, csrc/winograd.cc); contracts as in `handgrad.kernels.reference.conv`."""
+"""Convolution, compiled (csrc/conv.cc, csrc/winograd.cc).
+
+Contracts as in `handgrad.kernels.reference.conv`.
+"""
 
 from __future__ import annotations
 

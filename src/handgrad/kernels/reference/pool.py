@@ -36,21 +36,22 @@ def max_pool2d(x: Array, window: Window) -> tuple[Array, Array]:
     Returns
     -------
     y : (n, oh, ow, c)
-    tap : (n, oh, ow, c) of int32
+    tap : (n, oh, ow, c) of uint8, or of int32 for windows of more than 256 taps
         Number ``i*kw + j`` of the first tap that holds the maximum; NaN counts as larger than anything.
     """
     xp = array_namespace(x)
     P = pad(x, window, -np.inf)
+    number = tap_dtype(xp, window)
     y: Any = None
     tap: Any = None
     for t, at in taps(window, window.output_size(x.shape[1:3])):
         v = P[at]
         if y is None:
-            y, tap = v, xp.zeros(v.shape, dtype=xp.int32)
+            y, tap = v, xp.zeros(v.shape, dtype=number)
             continue
         larger = (real(v) > real(y)) | (xp.isnan(v) & ~xp.isnan(y))
         y = xp.where(larger, v, y)
-        tap = xp.where(larger, xp.asarray(t, dtype=xp.int32), tap)
+        tap = xp.where(larger, xp.asarray(t, dtype=number), tap)
     return (xp.asarray(y, copy=True) if window.kernel == (1, 1) else y), tap
 
 
@@ -72,6 +73,12 @@ def max_pool2d_backward(dy: Array, tap: Array, shape: Shape, window: Window) -> 
     for t, at in taps(window, (dy.shape[1], dy.shape[2])):
         dP[at] += xp.where(tap == t, dy, zero)
     return crop(dP, window)
+
+
+def tap_dtype(xp: Any, window: Window) -> Any:
+    """Return the dtype of the numbers of a window's taps: one byte where it holds them all."""
+    kh, kw = window.kernel
+    return xp.uint8 if kh * kw <= 256 else xp.int32
 
 
 def average_pool2d(x: Array, window: Window, *, count_padding: bool = False) -> Array:

@@ -1,0 +1,188 @@
+// The formulas are those of src/handgrad/kernels/reference/activation.py, in the same letters.
+#include "activation.h"
+
+#include "elementwise.h"
+#include "exp.h"
+#include "rows.h"
+
+namespace handgrad::HG_ISA {
+
+HG_ACTIVATION_KERNELS(HG_DECLARE)
+
+void relu(long n, const float* x, float* y) {
+  map(n, CHEAP, y, [=](Lanes at) { return relu(load(x, at)); });
+}
+
+void relu_backward(long n, const float* dy, const float* y, float* dx) {
+  map(n, CHEAP, dx, [=](Lanes at) { return load(y, at) <= 0 ? vec{} : load(dy, at); });
+}
+
+void leaky_relu(long n, const float* x, float slope, float* y) {
+  map(n, CHEAP, y, [=](Lanes at) {
+    const vec v = load(x, at);
+    return v > 0 ? v : slope * v;
+  });
+}
+
+void leaky_relu_backward(long n, const float* dy, const float* x, float slope, float* dx) {
+  map(n, CHEAP, dx, [=](Lanes at) {
+    const vec d = load(dy, at);
+    return load(x, at) > 0 ? d : slope * d;
+  });
+}
+
+namespace {
+
+// y = scale*x where x > 0, else alpha*(e^x - 1)
+HG_INLINE void scaled_elu(long n, const float* x, float scale, float alpha, float* y) {
+  map(n, COSTLY, y, [=](Lanes at) {
+    const vec v = load(x, at);
+    return v > 0 ? scale * v : alpha * expm1_negative(at_most(v, 0));
+  });
+}
+
+// dx = scale*dy where x > 0, else alpha*e^x*dy
+HG_INLINE void scaled_elu_backward(long n, const float* dy, const float* x, float scale, float alpha, float* dx) {
+  map(n, COSTLY, dx, [=](Lanes at) {
+    const vec v = load(x, at), d = load(dy, at);
+    return v > 0 ? scale * d : d * (alpha * exp(at_most(v, 0)));
+  });
+}
+
+// The fixed point of Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017, eq. 14
+constexpr double SELU_ALPHA = 1.6732632423543772848170429916717;
+constexpr double SELU_SCALE = 1.0507009873554804934193349852946;
+
+}  // namespace
+
+void elu(long n, const float* x, float alpha, float* y) { scaled_elu(n, x, 1, alpha, y); }
+
+void elu_backward(long n, const float* dy, const float* x, float alpha, float* dx) {
+  scaled_elu_backward(n, dy, x, 1, alpha, dx);
+}
+
+void selu(long n, const float* x, float* y) {
+  scaled_elu(n, x, (float)SELU_SCALE, (float)(SELU_SCALE * SELU_ALPHA), y);
+}
+
+void selu_backward(long n, const float* dy, const float* x, float* dx) {
+  scaled_elu_backward(n, dy, x, (float)SELU_SCALE, (float)(SELU_SCALE * SELU_ALPHA), dx);
+}
+
+void softplus(long n, const float* x, float* y) {
+  map(n, COSTLY, y, [=](Lanes at) { return softplus(load(x, at)); });
+}
+
+void softplus_backward(long n, const float* dy, const float* x, float* dx) {
+  map(n, COSTLY, dx, [=](Lanes at) { return load(dy, at) * sigmoid(load(x, at)); });
+}
+
+void sigmoid(long n, const float* x, float* y) {
+  map(n, COSTLY, y, [=](Lanes at) { return sigmoid(load(x, at)); });
+}
+
+void sigmoid_backward(long n, const float* dy, const float* y, float* dx) {
+  map(n, CHEAP, dx, [=](Lanes at) {
+    const vec s = load(y, at);
+    return load(dy, at) * s * (1 - s);
+  });
+}
+
+void tanh(long n, const float* x, float* y) {
+  map(n, COSTLY, y, [=](Lanes at) { return tanh(load(x, at)); });
+}
+
+// dx = dy*(1 - y^2); as a product, what is left near y = 1 keeps its digits.
+void tanh_backward(long n, const float* dy, const float* y, float* dx) {
+  map(n, CHEAP, dx, [=](Lanes at) {
+    const vec t = load(y, at);
+    return load(dy, at) * ((1 - t) * (1 + t));
+  });
+}
+
+void gelu(long n, const float* x, float* y) {
+  map(n, COSTLY, y, [=](Lanes at) {
+    const vec v = load(x, at);
+    return v * normal(v).cdf;
+  });
+}
+
+// dx = dy*(Phi(x) + x*phi(x))
+void gelu_backward(long n, const float* dy, const float* x, float* dx) {
+  constexpr float ONE_BY_SQRT_2_PI = 0.398942280401432678f;
+  map(n, COSTLY, dx, [=](Lanes at) {
+    const vec v = load(x, at);
+    const Normal f = normal(v);
+    return load(dy, at) * (f.cdf + v * (ONE_BY_SQRT_2_PI * f.e));
+  });
+}
+
+namespace {
+
+// 2*u = 2*sqrt(2/pi)*(z + 0.044715*z^3), and half its derivative by z. Since (1 + tanh(u))/2 is sigmoid(2*u), the
+// approximate GELU is x*sigmoid(2*u).
+constexpr float TWO_SQRT_2_BY_PI = 1.59576912160573071f;
+HG_INLINE vec gelu_2u(vec z) { return TWO_SQRT_2_BY_PI * (z + 0.044715f * z * z * z); }
+HG_INLINE vec gelu_2du(vec z) { return TWO_SQRT_2_BY_PI * (1 + 0.134145f * z * z); }
+HG_INLINE vec bounded(vec v) { return at_least(at_most(v, 40), -40); }
+
+}  // namespace
+
+void gelu_tanh(long n, const float* x, float* y) {
+  map(n, COSTLY, y, [=](Lanes at) {
+    const vec v = load(x, at);
+    return v * sigmoid(gelu_2u(bounded(v)));
+  });
+}
+
+// dx = dy*(s + z*s*(1 - s)*2*u') with s = sigmoid(2*u)
+void gelu_tanh_backward(long n, const float* dy, const float* x, float* dx) {
+  map(n, COSTLY, dx, [=](Lanes at) {
+    const vec z = bounded(load(x, at));
+    const Sigmoid f = sigmoid_and_derivative(gelu_2u(z));
+    return load(dy, at) * (f.s + z * f.derivative * gelu_2du(z));
+  });
+}
+
+void silu(long n, const float* x, float* y) {
+  map(n, COSTLY, y, [=](Lanes at) {
+    const vec v = load(x, at);
+    return v * sigmoid(v);
+  });
+}
+
+// dx = dy*(s + x*s*(1 - s))
+void silu_backward(long n, const float* dy, const float* x, float* dx) {
+  map(n, COSTLY, dx, [=](Lanes at) {
+    const vec v = load(x, at);
+    const Sigmoid f = sigmoid_and_derivative(v);
+    return load(dy, at) * (f.s + v * f.derivative);
+  });
+}
+
+// y_i = e^(x_i - max)/s, s the sum of all e^(x_j - max)
+void softmax(long m, long k, const float* x, float* y) {
+  parallel_for(m, grain_of_rows(k), [&](long begin, long end, int) {
+    for (long i = begin; i < end; ++i) {
+      const float* xi = x + i * k;
+      float* yi = y + i * k;
+      const float by_s = (float)(1 / exp_row(k, xi, greatest(k, xi), yi));
+      for_row(k, [&](Lanes at) { store(yi, load(yi, at) * by_s, at); });
+    }
+  });
+}
+
+// dx_i = y_i*(dy_i - sum_j dy_j*y_j)
+void softmax_backward(long m, long k, const float* dy, const float* y, float* dx) {
+  parallel_for(m, grain_of_rows(k), [&](long begin, long end, int) {
+    for (long i = begin; i < end; ++i) {
+      const float *di = dy + i * k, *yi = y + i * k;
+      DoubleSum products;
+      for_row(k, [&](Lanes at) { products.add_product(load(di, at), load(yi, at)); });
+      const float dot = (float)products.total();
+      for_row(k, [&](Lanes at) { store(dx + i * k, load(yi, at) * (load(di, at) - dot), at); });
+    }
+  });
+}
+
+}  // namespace handgrad::HG_ISA

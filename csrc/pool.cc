@@ -1,0 +1,266 @@
+// Pooling:
+//
+//     y[p, q]  = max or mean over the taps (i, j) of x[p*sh + i*dh - top, q*sw + j*dw - left]
+//     dx[r, s] = sum over the taps and the places (p, q) from which they meet (r, s)
+//
+// Sums are taken in the order of the taps, each in one thread: the same for every number of threads.
+#include "pool.h"
+
+#include "windows.h"
+
+namespace handgrad::HG_ISA {
+
+HG_POOL_KERNELS(HG_DECLARE)
+
+namespace {
+
+Axis rows_of(const PoolShape& s) { return {s.h, s.oh, s.kh, s.sh, s.dh, s.top}; }
+Axis columns_of(const PoolShape& s) { return {s.w, s.ow, s.kw, s.sw, s.dw, s.left}; }
+
+template <bool WHOLE, class T>
+HG_INLINE auto get(const T* p, long n) {
+  return WHOLE ? load(p) : load(p, n);
+}
+template <bool WHOLE, class T, class V>
+HG_INLINE void put(T* p, V v, long n) {
+  WHOLE ? store(p, v) : store(p, v, n);
+}
+
+// A result of n numbers, c at a time. One that is larger than the caches is written past them, where vectors
+// are aligned; a smaller one is still there when the next kernel reads it.
+struct Result {
+  float* data;
+  bool large;
+  Result(float* data, long n, long c)
+      : data(data), large(n > (32L << 20) / 4 && c % W == 0 && (uintptr_t)data % (4 * W) == 0) {}
+};
+template <bool WHOLE>
+HG_INLINE void put(const Result& y, long to, vec v, long n) {
+  WHOLE && y.large ? stream(y.data + to, v) : put<WHOLE>(y.data + to, v, n);
+}
+
+template <class Tap>
+struct Max {
+  const float* x;
+  float* y;
+  Tap* tap;
+  long kw;
+
+  template <int V, bool WHOLE>
+  HG_INLINE_MEMBER void block(long to, const Sources& s, long n) const {
+    vec best[V];
+    ivec which[V] = {};
+    for (int v = 0; v < V; ++v) best[v] = broadcast(-__builtin_inff());  // what the padding is
+    s.each([&](long from, const Term& i, const Term& j) {
+      const ivec t = ivec{} + (int)(i.tap * kw + j.tap);
+      for (int v = 0; v < V; ++v) {
+        const vec a = get<WHOLE>(x + from + v * W, n);
+        const ivec larger = ~(a <= best[v]) & (best[v] == best[v]);  // NaN is, and then stays
+        best[v] = larger ? a : best[v];
+        which[v] = larger ? t : which[v];
+      }
+    });
+    for (int v = 0; v < V; ++v) {
+      put<WHOLE>(y + to + v * W, best[v], n);
+      put<WHOLE>(tap + to + v * W, which[v], n);
+    }
+  }
+};
+
+// dx = sum of the dy whose maximum was this pixel.
+template <class Tap>
+struct MaxBackward {
+  const float* dy;
+  const Tap* tap;
+  Result dx;
+  long kw;
+
+  template <int V, bool WHOLE>
+  HG_INLINE_MEMBER void block(long to, const Sources& s, long n) const {
+    vec total[V] = {};
+    s.each([&](long from, const Term& i, const Term& j) {
+      const ivec t = ivec{} + (int)(i.tap * kw + j.tap);
+      for (int v = 0; v < V; ++v) {
+        const long l = from + v * W;
+        total[v] += get<WHOLE>(tap + l, n) == t ? get<WHOLE>(dy + l, n) : vec{};
+      }
+    });
+    for (int v = 0; v < V; ++v) put<WHOLE>(dx, to + v * W, total[v], n);
+  }
+};
+
+// The same, number by number: with few channels and a stride, vectors would be mostly empty. Every dy is
+// added where its tap says; a thread adds what falls on its own rows of dx, from the first place to the last.
+template <class Tap>
+void max_backward_by_number(const PoolShape& s, const float* dy, const Tap* tap, float* dx) {
+  const long c = s.c, width = s.w * s.c, taps = s.kh * s.kw;
+  const long reach_h = (s.kh - 1) * s.dh, reach_w = (s.kw - 1) * s.dw;
+  Scratch scratch(2 * taps);
+  long* offset = (long*)scratch.data();  // of a tap's pixel from that of the first
+  for (long t = 0; t < taps; ++t) offset[t] = t / s.kw * s.dh * width + t % s.kw * s.dw * c;
+  parallel_for(s.n * s.h, larger(1, (1L << 15) / larger(1, width)), [&](long begin, long end, int) {
+    for (long row = begin, next; row < end; row = next) {
+      const long image = row / s.h, first = row % s.h, last = smaller(s.h, first + end - row);
+      next = row + last - first;
+      memset(dx + row * width, 0, 4 * (next - row) * width);
+      // the windows that end at row `first` or below it, and begin above row `last`
+      const long p_begin = larger(0, (first + s.top - reach_h + s.sh - 1) / s.sh);
+      const long p_end = smaller(s.oh, (last + s.top + s.sh - 1) / s.sh);
+      for (long p = p_begin; p < p_end; ++p)
+        for (long q = 0; q < s.ow; ++q) {
+          const long r = p * s.sh - s.top, column = q * s.sw - s.left;
+          const long from = ((image * s.oh + p) * s.ow + q) * c, to = ((image * s.h + r) * s.w + column) * c;
+          if (r >= first && r + reach_h < last && column >= 0 && column + reach_w < s.w)
+            for (long ch = 0; ch < c; ++ch) {
+              const long t = tap[from + ch];
+              if (t >= 0 && t < taps) dx[to + offset[t] + ch] += dy[from + ch];
+            }
+          else  // partly on the padding, or on rows of another thread
+            for (long ch = 0; ch < c; ++ch) {
+              const long t = tap[from + ch], i = r + t / s.kw * s.dh, j = column + t % s.kw * s.dw;
+              if (t >= 0 && t < taps && i >= first && i < last && j >= 0 && j < s.w)
+                dx[to + offset[t] + ch] += dy[from + ch];
+            }
+        }
+    }
+  });
+}
+
+template <class Tap>
+void max_backward(const PoolShape& s, const float* dy, const Tap* tap, float* dx) {
+  if (s.c < W && s.sw > 1) return max_backward_by_number(s, dy, tap, dx);
+  const Terms down(rows_of(s), Direction::backward, s.ow * s.c);
+  const Terms across(columns_of(s), Direction::backward, s.c);
+  const Result result(dx, s.n * s.h * s.w * s.c, s.c);
+  each_result(s.n, s.oh * s.ow * s.c, s.c, down, across, MaxBackward<Tap>{dy, tap, result, s.kw});
+}
+
+struct Mean {
+  const float* x;
+  float* y;
+
+  template <int V, bool WHOLE>
+  HG_INLINE_MEMBER void block(long to, const Sources& s, long n) const {
+    vec total[V] = {};
+    float count = 1;  // of a window wholly on padding: its mean is 0
+    s.each([&](long from, const Term& i, const Term& j) {
+      for (int v = 0; v < V; ++v) total[v] += get<WHOLE>(x + from + v * W, n);
+      count = i.count * j.count;
+    });
+    for (int v = 0; v < V; ++v) put<WHOLE>(y + to + v * W, total[v] / count, n);
+  }
+};
+
+// dx = sum of dy/count.
+struct MeanBackward {
+  const float* dy;
+  Result dx;
+
+  template <int V, bool WHOLE>
+  HG_INLINE_MEMBER void block(long to, const Sources& s, long n) const {
+    vec total[V] = {};
+    s.each([&](long from, const Term& i, const Term& j) {
+      const float share = 1 / (i.count * j.count);
+      for (int v = 0; v < V; ++v) total[v] += share * get<WHOLE>(dy + from + v * W, n);
+    });
+    for (int v = 0; v < V; ++v) put<WHOLE>(dx, to + v * W, total[v], n);
+  }
+};
+
+// sums[c] = sum over rows of x (rows, c), in float64.
+void column_sums(const float* x, long rows, long c, double* sums) {
+  if (c < W) {  // W rows together are a row of c vectors
+    double lanes[W * W];
+    const long wide = rows / W;
+    for (long ch = 0; ch < c; ++ch) sums[ch] = 0;
+    if (wide > 0) {
+      column_sums(x, wide, c * W, lanes);
+      for (long l = 0; l < c * W; ++l) sums[l % c] += lanes[l];
+    }
+    for (long l = wide * W * c; l < rows * c; ++l) sums[l % c] += x[l];
+    return;
+  }
+  constexpr long H = W / 2, V = 4;  // doubles in a register, registers at a time
+  long ch = 0;
+  for (; ch + V * H <= c; ch += V * H) {
+    dhalf total[V] = {};
+    for (long r = 0; r < rows; ++r)
+      for (long v = 0; v < V; ++v) total[v] += load_double(x + r * c + ch + v * H);
+    memcpy(sums + ch, total, sizeof total);
+  }
+  for (; ch < c; ch += H) {
+    ch = smaller(ch, c - H);  // the last columns once more: there are at least as many
+    dhalf total = {};
+    for (long r = 0; r < rows; ++r) total += load_double(x + r * c + ch);
+    memcpy(sums + ch, &total, sizeof total);
+  }
+}
+
+}  // namespace
+
+void max_pool2d(const PoolShape& s, const float* x, float* y, uint8_t* tap, int32_t* wide_tap) {
+  const Terms down(rows_of(s), Direction::forward, s.w * s.c), across(columns_of(s), Direction::forward, s.c);
+  if (tap)
+    each_result(s.n, s.h * s.w * s.c, s.c, down, across, Max<uint8_t>{x, y, tap, s.kw});
+  else
+    each_result(s.n, s.h * s.w * s.c, s.c, down, across, Max<int32_t>{x, y, wide_tap, s.kw});
+}
+
+void max_pool2d_backward(const PoolShape& s, const float* dy, const uint8_t* tap, const int32_t* wide_tap,
+                         float* dx) {
+  tap ? max_backward(s, dy, tap, dx) : max_backward(s, dy, wide_tap, dx);
+}
+
+void average_pool2d(const PoolShape& s, bool count_padding, const float* x, float* y) {
+  const Terms down(rows_of(s), Direction::forward, s.w * s.c, count_padding);
+  const Terms across(columns_of(s), Direction::forward, s.c, count_padding);
+  each_result(s.n, s.h * s.w * s.c, s.c, down, across, Mean{x, y});
+}
+
+void average_pool2d_backward(const PoolShape& s, bool count_padding, const float* dy, float* dx) {
+  const Terms down(rows_of(s), Direction::backward, s.ow * s.c, count_padding);
+  const Terms across(columns_of(s), Direction::backward, s.c, count_padding);
+  const Result result(dx, s.n * s.h * s.w * s.c, s.c);
+  each_result(s.n, s.oh * s.ow * s.c, s.c, down, across, MeanBackward{dy, result});
+}
+
+void global_average_pool2d(long n, long pixels, long c, const float* x, float* y) {
+  if (c == 0) return;
+  // an image in blocks, whose number depends on its size alone: sums are the same for every number of threads
+  const long block = larger(256, (1L << 16) / larger(1, c)), blocks = larger(1, (pixels + block - 1) / block);
+  Scratch scratch(2 * n * blocks * c);
+  double* totals = (double*)scratch.data();
+  const long work = smaller(block, pixels) * c;
+  parallel_for(n * blocks, larger(1, (1L << 17) / larger(1, work)), [&](long begin, long end, int) {
+    for (long item = begin; item < end; ++item) {
+      const long image = item / blocks, first = item % blocks * block;
+      column_sums(x + (image * pixels + first) * c, smaller(block, pixels - first), c, totals + item * c);
+    }
+  });
+  for (long image = 0; image < n; ++image)
+    for (long ch = 0; ch < c; ++ch) {
+      double total = 0;
+      for (long b = 0; b < blocks; ++b) total += totals[(image * blocks + b) * c + ch];
+      y[image * c + ch] = (float)(total / pixels);
+    }
+}
+
+void global_average_pool2d_backward(long n, long pixels, long c, const float* dy, float* dx) {
+  if (c == 0) return;
+  const float count = (float)pixels;
+  parallel_for(n, larger(1, (1L << 17) / larger(1, pixels * c)), [&](long begin, long end, int) {
+    for (long image = begin; image < end; ++image) {
+      float* first = dx + image * pixels * c;
+      if (pixels > 0)
+        for (long ch = 0; ch < c; ++ch) first[ch] = dy[image * c + ch] / count;
+      // what is there is copied behind itself until it fills the image
+      for (long done = 1; done < pixels;) {
+        const long more = smaller(smaller(done, larger(1, 2048 / c)), pixels - done);
+        memcpy(first + done * c, first, 4 * more * c);
+        done += more;
+      }
+    }
+  });
+}
+
+}  // namespace handgrad::HG_ISA

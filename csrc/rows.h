@@ -1,0 +1,51 @@
+// Rows of k numbers, as softmax takes them.
+#pragma once
+
+#include "elementwise.h"
+#include "exp.h"
+#include "sums.h"
+
+namespace handgrad::HG_ISA {
+
+HG_INLINE long grain_of_rows(long k) { return larger(1, COSTLY / larger(k, W)); }
+
+// Numbers of a row, and `missing` behind its end.
+HG_INLINE vec load(const float* p, Lanes at, float missing) {
+  if (at.count == W) return load(p + at.first);
+  vec v = broadcast(missing);
+#if defined(__AVX512F__)
+  v = (vec)_mm512_mask_loadu_ps((__m512)v, (__mmask16)((1u << at.count) - 1), p + at.first);
+#else
+  memcpy(&v, p + at.first, 4 * at.count);
+#endif
+  return v;
+}
+
+constexpr float INFINITE = __builtin_inff();
+
+// The greatest of a row. A NaN may be lost here: in x - max it is still there.
+HG_INLINE float greatest(long k, const float* x) {
+  vec m = broadcast(-INFINITE);
+  for_row(k, [&](Lanes at) {
+    const vec v = load(x, at, -INFINITE);
+    m = v > m ? v : m;
+  });
+  float s[W];
+  memcpy(s, &m, sizeof m);
+  for (int half = W / 2; half; half /= 2)
+    for (int i = 0; i < half; ++i) s[i] = s[i + half] > s[i] ? s[i + half] : s[i];
+  return s[0];
+}
+
+// y = e^(x - max); returns the sum, taken in double precision.
+HG_INLINE double exp_row(long k, const float* x, float max, float* y) {
+  DoubleSum s;
+  for_row(k, [&](Lanes at) {
+    const vec e = exp(load(x, at, -INFINITE) - max);
+    store(y, e, at);
+    s.add(e);
+  });
+  return s.total();
+}
+
+}  // namespace handgrad::HG_ISA
