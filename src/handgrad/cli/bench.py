@@ -49,7 +49,9 @@ def bench(networks: tuple[str, ...], seconds: float, torch: bool, show: bool) ->
         here = c.ours.median
         print(f"{w.title:38}{here * 1e3:9.2f} {w.batch / here:9.0f} {line.flops / 1e9:8.1f}", end="")
         if with_torch:
-            print(f" {c.theirs[c.best].median * 1e3:11.2f} {c.ratio_of_medians:13.2f}", end="")
+            print(
+                f" {c.theirs[c.best('torch')].median * 1e3:11.2f} {c.ratio_of_medians('torch'):13.2f}", end=""
+            )
         mark = ("" if line.quiet else " ~") + ("" if line.same else " !")
         marks.update(mark.split())
         print(mark, flush=True)
