@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from handgrad.errors import ArgumentError, BuildError
-from handgrad.graph.graph import Graph, Node
+from handgrad.graph.graph import Graph
 from handgrad.graph.symbol import Input
 from handgrad.layers import BatchNormalization, Conv2D, Dense, Init, Layer
 from handgrad.layers.norm import UNMOVED
