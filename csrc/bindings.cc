@@ -21,6 +21,7 @@ using handgrad::ConvShape;
 using handgrad::FrameShape;
 using handgrad::Kernels;
 using handgrad::PoolShape;
+using handgrad::Normalization;
 
 namespace {
 
@@ -453,6 +454,42 @@ void bind_memory(nb::module_& m) {
   m.def("release_memory", &handgrad::pool::release, nb::call_guard<nb::gil_scoped_release>());
 }
 
+void bind_norm(nb::class_<Kernels>& table) {
+  table.def(
+      "batch_norm_statistics",
+      [](const Kernels& k, Floats x, Output<double> mean, Output<double> var) {
+        long m = x.shape(0), c = x.shape(1);
+        nb::gil_scoped_release release;
+        k.batch_norm_statistics(m, c, x.data(), mean.data(), var.data());
+      },
+      "x"_a.noconvert(), "mean"_a.noconvert(), "var"_a.noconvert());
+  table.def(
+      "batch_norm",
+      [](const Kernels& k, Floats x, Input<double> mean, Input<double> s, std::optional<Floats> gamma,
+         std::optional<Floats> beta, std::optional<Floats> residual, bool relu, FloatsOut y) {
+        long m = x.shape(0), c = x.shape(1);
+        Normalization f = {mean.data(), s.data(), data_or_null(gamma), data_or_null(beta)};
+        nb::gil_scoped_release release;
+        k.batch_norm(m, c, x.data(), f, data_or_null(residual), relu, y.data());
+      },
+      "x"_a.noconvert(), "mean"_a.noconvert(), "s"_a.noconvert(), "gamma"_a.noconvert().none(),
+      "beta"_a.noconvert().none(), "residual"_a.noconvert().none(), "relu"_a, "y"_a.noconvert());
+  table.def(
+      "batch_norm_backward",
+      [](const Kernels& k, Floats dy, Floats x, std::optional<Floats> y, Input<double> mean, Input<double> s,
+         std::optional<Floats> gamma, std::optional<Floats> beta, bool relu, bool constant, FloatsOut dx,
+         FloatsOut dgamma, FloatsOut dbeta, std::optional<FloatsOut> passed) {
+        long m = x.shape(0), c = x.shape(1);
+        Normalization f = {mean.data(), s.data(), data_or_null(gamma), data_or_null(beta)};
+        nb::gil_scoped_release release;
+        k.batch_norm_backward(m, c, dy.data(), x.data(), data_or_null(y), f, relu, constant, dx.data(),
+                              dgamma.data(), dbeta.data(), passed ? passed->data() : nullptr);
+      },
+      "dy"_a.noconvert(), "x"_a.noconvert(), "y"_a.noconvert().none(), "mean"_a.noconvert(), "s"_a.noconvert(),
+      "gamma"_a.noconvert().none(), "beta"_a.noconvert().none(), "relu"_a, "constant"_a, "dx"_a.noconvert(),
+      "dgamma"_a.noconvert(), "dbeta"_a.noconvert(), "passed"_a.noconvert().none());
+}
+
 }  // namespace
 
 NB_MODULE(_kernels, m) {
@@ -470,6 +507,7 @@ NB_MODULE(_kernels, m) {
   bind_pool(table);
   bind_resize(table);
   bind_memory(m);
+  bind_norm(table);
 
   m.def(
       "tables",

@@ -165,12 +165,13 @@ void correlate(const Images& x, const Taps& taps, const Places& at, const Packed
   const long runs = joined ? taps.rows : taps.rows * taps.columns;
   const long run = joined ? taps.columns * depth : depth;
   const long at_once = larger(1, smaller(runs, 1024 / larger(1, run)));  // their filters stay in the L2 cache
-  const long wanted = 2L * threads(), parts = share.count >= wanted ? 1 : smaller(panels, wanted);
+  const int most = threads();
+  const long wanted = 2L * most, parts = share.count >= wanted ? 1 : smaller(panels, wanted);
   const long strip_size = Strip::size(x, taps, at, share.images, share.rows);
-  Scratch strips(strip_size * threads()), offsets(2 * 2 * runs * threads());
+  Scratch strips(strip_size * most), offsets(2 * 2 * runs * most);
   const bool streams = at_once >= runs && !bias && !add && streamed(x.n * at.rows * at.columns * f.k) && kg % W == 0 &&
                        at.column_step % W == 0 && (size_t)y % (4 * W) == 0;
-  parallel_items(share.count * parts, [&](long item, int thread) {
+  parallel_items(share.count * parts, most, [&](long item, int thread) {
     const long part = item % parts, index = item / parts;
     const long image = share.rows < at.rows ? index / share.per_image : index * share.images;
     const long row = share.rows < at.rows ? index % share.per_image * share.rows : 0;

@@ -38,7 +38,7 @@ void multiply(long m, long depth, long n, const float* a, long a_row, long a_ste
   const long wanted = 4L * threads();
   const long groups = strips >= wanted ? 1 : smaller(panels, (wanted + strips - 1) / larger(strips, 1));
   const bool streams = depth <= DEPTH && !bias && !add && streamed(m * n) && n % W == 0 && (size_t)c % (4 * W) == 0;
-  parallel_items(strips * groups, [&](long item, int) {
+  parallel_items(strips * groups, threads(), [&](long item, int) {
     const long row = item / groups * STRIP, rows = smaller(STRIP, m - row), group = item % groups;
     for (long d = 0; d == 0 || d < depth; d += DEPTH) {
       const long steps = smaller(DEPTH, depth - d);

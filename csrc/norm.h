@@ -1,3 +1,24 @@
+// Batch normalization of the columns of rows (m, c).
 #pragma once
 
-#define HG_NORM_KERNELS(K)
+namespace handgrad {
+
+// y = gamma*s*(x - mean) + beta: what a normalization does to each column. gamma and beta may be null: 1 and 0.
+struct Normalization {
+  const double *mean, *s;
+  const float *gamma, *beta;
+};
+
+}  // namespace handgrad
+
+// batch_norm: where not null, `residual` is added to y; with `relu` y is what is positive of that.
+// batch_norm_backward: of the same function; with `relu` dy passes where y was positive, and where y is null that
+// is computed anew, without a residual. The gradient that passed, the residual's, is written where y is not
+// null. `constant`: mean and s do not depend on x.
+#define HG_NORM_KERNELS(K)                                                                                    \
+  K(batch_norm_statistics, (long m, long c, const float* x, double* mean, double* var))                       \
+  K(batch_norm,                                                                                               \
+    (long m, long c, const float* x, const Normalization& f, const float* residual, bool relu, float* y))     \
+  K(batch_norm_backward,                                                                                      \
+    (long m, long c, const float* dy, const float* x, const float* y, const Normalization& f, bool relu,      \
+     bool constant, float* dx, float* dgamma, float* dbeta, float* passed))

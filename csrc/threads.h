@@ -17,11 +17,12 @@ int usable_cpus();
 // GNU's runtime would wait forever for threads that only the parent has.
 void end_threads();
 
-// Calls work(begin, end, thread) with shares of 0..n that differ in size by one at most, one for each thread:
-// the division depends on n and the number of threads alone, so that a run can be repeated bit for bit.
+// Anyone may call set_threads at any time: a kernel with memory for each thread asks once how many there are.
+
+// Calls work(begin, end, part) with `parts` shares of 0..n that differ in size by one at most, one for each
+// thread: the division depends on n and `parts` alone, so that a run can be repeated bit for bit.
 template <class Work>
-inline void parallel_shares(long n, int most, const Work& work) {
-  int parts = threads() < most ? threads() : most;
+inline void parallel_shares(long n, int parts, const Work& work) {
   if (parts > n) parts = (int)n;
   if (parts <= 1) {
     if (n > 0) work(0L, n, 0);
@@ -39,20 +40,17 @@ inline void parallel_shares(long n, int most, const Work& work) {
 #endif
 }
 
-constexpr int ALL_THREADS = 1 << 30;
-
 // As many threads as there are pieces of `grain` items, and no more: waking one costs microseconds.
 template <class Work>
 inline void parallel_for(long n, long grain, const Work& work) {
-  long most = (n + grain - 1) / grain;
-  parallel_shares(n, most < ALL_THREADS ? (int)most : ALL_THREADS, work);
+  const long pieces = (n + grain - 1) / grain, all = threads();
+  parallel_shares(n, (int)(pieces < all ? pieces : all), work);
 }
 
-// Calls work(item, thread) for items 0..n, each by the next thread that is free. For items that write results
-// of their own: who does what changes from run to run.
+// Calls work(item, thread) for items 0..n, each by the next of `parts` threads that is free. For items that
+// write results of their own: who does what changes from run to run.
 template <class Work>
-inline void parallel_items(long n, const Work& work) {
-  int parts = threads();
+inline void parallel_items(long n, int parts, const Work& work) {
   if (parts > n) parts = (int)n;
 #ifdef _OPENMP
   if (parts > 1) {

@@ -240,12 +240,13 @@ void convolve_tiles(const ConvShape& s, const float* x, const float* w, const fl
                            s.c * ks, filters.data() + panel * PANEL * s.c);
   });
 
-  const long chunk = larger(1, smaller(24, (tiles.count + threads() - 1) / threads()));
+  const int most = threads();
+  const long chunk = larger(1, smaller(24, (tiles.count + most - 1) / most));
   // one plane more than points: the product of point p goes where the input of point p - 1 was
   const long work = (POINTS + 1) * Planes::size(stride, chunk);
-  Scratch scratch(work * threads());
+  Scratch scratch(work * most);
   const bool streams = can_stream(s, y);
-  parallel_items((tiles.count + chunk - 1) / chunk, [&](long item, int thread) {
+  parallel_items((tiles.count + chunk - 1) / chunk, most, [&](long item, int thread) {
     const long begin = item * chunk, count = smaller(chunk, tiles.count - begin);
     const Planes planes(scratch.data() + thread * work, stride, chunk);
     Place<M> from(tiles, begin), to(tiles, begin);
@@ -271,10 +272,11 @@ void convolve_panels(const ConvShape& s, const float* x, const float* w, const f
   constexpr int P = M + 2, POINTS = P * P;
   const Tiles<M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), panels = (s.k + PANEL - 1) / PANEL;
-  const long most = larger(1, (12L << 20) / (4 * POINTS * cs));  // tiles whose planes stay in the last cache
-  const long phases = (tiles.count + most - 1) / most, chunk = (tiles.count + phases - 1) / larger(phases, 1);
+  const long fits = larger(1, (12L << 20) / (4 * POINTS * cs));  // tiles whose planes stay in the last cache
+  const long phases = (tiles.count + fits - 1) / fits, chunk = (tiles.count + phases - 1) / larger(phases, 1);
   const long filters_size = POINTS * s.c * PANEL, sums_size = POINTS * Planes::size(PANEL, chunk);
-  Scratch inputs(POINTS * Planes::size(cs, chunk)), scratch((filters_size + sums_size) * threads());
+  const int most = threads();
+  Scratch inputs(POINTS * Planes::size(cs, chunk)), scratch((filters_size + sums_size) * most);
   const Planes V(inputs.data(), cs, chunk);
   const bool streams = can_stream(s, y);
   for (long begin = 0; begin < tiles.count; begin += chunk) {
@@ -283,7 +285,7 @@ void convolve_panels(const ConvShape& s, const float* x, const float* w, const f
       Place<M> from(tiles, begin + first);
       for (long t = first; t < last; ++t, from.next()) transform_input<M>(s, from, x, V, 0, t);
     });
-    parallel_items(panels, [&](long item, int thread) {
+    parallel_items(panels, most, [&](long item, int thread) {
       const long panel = item * PANEL, width = smaller(PANEL, ks - panel), end = smaller(panel + PANEL, s.k);
       float* U = scratch.data() + thread * (filters_size + sums_size);
       const Planes sums(U + filters_size, width, chunk);
@@ -397,18 +399,19 @@ void backward_weight_shared(const ConvShape& s, const float* dy, const float* x,
   const long rows = smaller(PANEL, cs), blocks = (s.c + rows - 1) / rows;
   const long sums = POINTS * rows * ks;
   Scratch v(POINTS * Planes::size(cs, chunk)), y(POINTS * Planes::size(ks, chunk));
-  Scratch accumulators(sums * (phases > 1 ? blocks : threads()));
+  const int all = threads();
+  Scratch accumulators(sums * (phases > 1 ? blocks : all));
   const Panels V(v.data(), cs, chunk), Y(y.data(), ks, chunk);
   for (long phase = 0; phase < phases; ++phase) {
     const long begin = phase * chunk, count = smaller(chunk, tiles.count - begin);
-    parallel_items((count + 7) / 8, [&](long item, int) {
+    parallel_items((count + 7) / 8, all, [&](long item, int) {
       Place<M> at(tiles, begin + item * 8);
       for (long t = item * 8; t < smaller(item * 8 + 8, count); ++t, at.next()) {
         transform_input<M>(s, at, x, V, 0, t);
         transform_gradient<M>(s, at, dy, Y, t);
       }
     });
-    parallel_items(blocks, [&](long block, int thread) {
+    parallel_items(blocks, all, [&](long block, int thread) {
       const long c = block * rows, height = smaller(rows, s.c - c);
       float* u = accumulators.data() + (phases > 1 ? block : thread) * sums;
       for (int p = 0; p < POINTS; ++p)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from handgrad.geometry import Window
+from handgrad.kernels import Kernels
 from handgrad.kernels.reference import REFERENCE
 from handgrad.rng import Stream
 
@@ -36,10 +37,12 @@ class Call:
     def __str__(self) -> str:
         return f"{self.kernel}-{self.note}" if self.note else self.kernel
 
-    def run(self, convert: Callable[[np.ndarray], Any] = np.asarray) -> tuple[Any, ...]:
+    def run(
+        self, convert: Callable[[np.ndarray], Any] = np.asarray, table: Kernels = REFERENCE
+    ) -> tuple[Any, ...]:
         """Return the results for arguments converted by a function, as a tuple."""
         args = tuple(convert(a) if isinstance(a, np.ndarray) else a for a in self.args)
-        result = getattr(REFERENCE, self.kernel)(*args, **self.kwargs)
+        result = getattr(table, self.kernel)(*args, **self.kwargs)
         return result if isinstance(result, tuple) else (result,)
 
     def with_args(self, args: tuple[Any, ...]) -> Call:
@@ -99,6 +102,19 @@ def _calls() -> list[Call]:
         Call("batch_norm_backward_constant", (dy, x, mean, s, gamma), (0, 1)),
         Call("batch_norm_backward_constant", (dy, x, mean, s, None), (0, 1), note="plain"),
     ]
+    residual = r(6, 3)
+    y = REFERENCE.batch_norm_relu(x, mean, s, gamma, beta, residual)
+    calls += [
+        Call("batch_norm_relu", (x, mean, s, gamma, beta)),
+        Call("batch_norm_relu", (x, mean, s, None, None), note="plain"),
+        Call("batch_norm_relu", (x, mean, s, gamma, beta, residual), (0, 5), note="residual"),
+    ]
+    for name in ("batch_norm_relu_backward", "batch_norm_relu_backward_constant"):
+        calls += [
+            Call(name, (dy, x, None, mean, s, gamma, beta), (0, 1)),
+            Call(name, (dy, x, None, mean, s, None, None), (0, 1), note="plain"),
+            Call(name, (dy, x, y, mean, s, gamma, beta), (0, 1, 2), note="residual"),
+        ]
     x = r(2, 5, 6, 3)
     for note, window in {
         "padded": Window((3, 2), (2, 1), pads=((1, 1), (0, 1))),

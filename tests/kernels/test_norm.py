@@ -52,3 +52,31 @@ def test_backward_by_constant_statistics_is_a_scale_alone():
     np.testing.assert_allclose(dx, gamma * s * dy, rtol=1e-14)
     np.testing.assert_allclose(dgamma, np.sum(dy * (x - mean) * s, axis=0), rtol=1e-13)
     np.testing.assert_allclose(dbeta, dy.sum(axis=0), rtol=1e-13)
+
+
+@pytest.mark.parametrize("constant", ["", "_constant"])
+@pytest.mark.parametrize("residual", [False, True])
+def test_with_relu_the_gradient_passes_where_the_output_is_positive(residual, constant):
+    rng = np.random.default_rng(0)
+    x, dy, r = rng.normal(size=(3, 50, 3))
+    mean, s, gamma, beta = rng.normal(size=(4, 3))
+    r = r if residual else np.zeros_like(r)
+    y = REFERENCE.batch_norm_relu(x, mean, s, gamma, beta, *([r] if residual else []))
+    np.testing.assert_allclose(y, np.maximum(gamma * s * (x - mean) + beta + r, 0), rtol=1e-12)
+    backward = getattr(REFERENCE, f"batch_norm_relu_backward{constant}")
+    dx, dgamma, dbeta, *g = backward(dy, x, y if residual else None, mean, s, gamma, beta)
+    passed = np.where(y > 0, dy, 0)
+    expected = getattr(REFERENCE, f"batch_norm_backward{constant}")(passed, x, mean, s, gamma)
+    for a, b in zip((dx, dgamma, dbeta, *g), (*expected, *([passed] if residual else [])), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_with_relu_nan_passes_and_the_gradient_stops_at_zero():
+    one, zero, x = np.ones(1), np.zeros(1), np.array([[2.0], [0.0], [-1.0], [np.nan]])
+    y = REFERENCE.batch_norm_relu(x, zero, one, None, None)
+    np.testing.assert_array_equal(y, [[2], [0], [0], [np.nan]])
+    for given in (None, y):
+        dx, *_ = REFERENCE.batch_norm_relu_backward_constant(
+            np.full_like(x, 3), x, given, zero, one, None, None
+        )
+        np.testing.assert_array_equal(dx, [[3], [0], [0], [3]])

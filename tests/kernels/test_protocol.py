@@ -12,15 +12,23 @@ import pytest
 
 from handgrad.errors import ArgumentError
 from handgrad.geometry import Window
-from handgrad.kernels import Kernels, default_kernels, select_kernels
+from handgrad.kernels import Kernels, default_kernels
 from handgrad.kernels.reference import REFERENCE
-from handgrad.kernels.select import tables
 from tests.kernels.calls import CALLS, OF_GRADIENTS, UPDATES, Statistics, converter
+from tests.kernels.tables import each_table
 
 each_call = pytest.mark.parametrize("call", CALLS, ids=str)
 WIDE = {"batch_norm_statistics": (0, 1), "softmax_cross_entropy": (0,), "binary_cross_entropy": (0,)}
 WIDE["mean_squared_error"] = (0,)
 """Results that are float64 whatever the inputs."""
+
+
+def own(call, table):
+    """Return the call with arguments of the dtype that the table's functions compute in."""
+    if table is REFERENCE:
+        return call
+    convert = converter(np.float32)
+    return call.with_args(tuple(convert(a) if isinstance(a, np.ndarray) else a for a in call.args))
 
 
 def test_every_kernel_of_the_table_is_called():
@@ -33,14 +41,6 @@ def test_origins_names_the_module_of_every_entry():
     assert REFERENCE.origins()["conv2d"] == "handgrad.kernels.reference.conv"
     assert table.origins()["conv2d"] == __name__
     assert table.origins()["dense"] == "handgrad.kernels.reference.dense"
-
-
-def test_tables_are_selected_by_name():
-    assert select_kernels("reference") is REFERENCE
-    assert isinstance(default_kernels(), Kernels)
-    with pytest.raises(ArgumentError) as error:
-        select_kernels("abacus")
-    assert str(error.value).startswith(f"kernels: expected one of {', '.join(tables())}, got 'abacus'")
 
 
 def test_unknown_precision_is_refused():
@@ -56,18 +56,21 @@ def test_tables_can_be_copied_and_pickled():
     assert kernels.origins() == default_kernels().origins()
 
 
+@each_table
 @each_call
-def test_strict_array_api_arrays_give_what_numpy_arrays_give(call):
+def test_strict_array_api_arrays_give_what_numpy_arrays_give(call, table):
     expected = call.run()
-    found = call.run(lambda a: strict.asarray(np.asarray(a)))
+    found = call.run(lambda a: strict.asarray(np.asarray(a)), table)
     for a, b in zip(found, expected, strict=True):
         assert type(a).__module__.startswith("array_api_strict")
         np.testing.assert_allclose(np.asarray(a), b, rtol=1e-14, atol=1e-15)
         assert str(a.dtype).rpartition(".")[2] == str(b.dtype)
 
 
+@each_table
 @each_call
-def test_inputs_are_not_modified(call):
+def test_inputs_are_not_modified(call, table):
+    call = own(call, table)
     before = [a.copy() for a in call.args if isinstance(a, np.ndarray)]
 
     def locked(a):
@@ -75,29 +78,34 @@ def test_inputs_are_not_modified(call):
         a.flags.writeable = False
         return a
 
-    call.run(locked)
-    call.run()
+    call.run(locked, table)
+    call.run(table=table)
     for a, b in zip((a for a in call.args if isinstance(a, np.ndarray)), before, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
+@each_table
 @each_call
-def test_results_are_fresh_memory(call):
+def test_results_are_fresh_memory(call, table):
+    call = own(call, table)
     arrays = [a for a in call.args if isinstance(a, np.ndarray)]
-    for result in call.run():
+    for result in call.run(table=table):
         assert not any(np.shares_memory(result, a) for a in arrays)
         if result.ndim:
             assert result.flags.writeable
 
 
+@each_table
 @each_call
-def test_the_same_call_gives_the_same_bits(call):
-    for a, b in zip(call.run(), call.run(), strict=True):
+def test_the_same_call_gives_the_same_bits(call, table):
+    call = own(call, table)
+    for a, b in zip(call.run(table=table), call.run(table=table), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
+@each_table
 @each_call
-def test_arrays_in_any_memory_order_give_the_same(call):
+def test_arrays_in_any_memory_order_give_the_same(call, table):
     def strided(a):
         """Return an equal array of which no axis is contiguous."""
         wide = np.empty(tuple(2 * n for n in a.shape), a.dtype)
@@ -105,19 +113,33 @@ def test_arrays_in_any_memory_order_give_the_same(call):
         view[...] = a
         return view
 
-    for a, b in zip(call.run(strided), call.run(), strict=True):
+    call = own(call, table)
+    for a, b in zip(call.run(strided, table), call.run(table=table), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-14, atol=1e-15)
 
 
+@each_table
+@each_call
+def test_arrays_in_the_other_byte_order_give_the_same(call, table):
+    call = own(call, table)
+    rest = (a.astype(a.dtype.newbyteorder()) if isinstance(a, np.ndarray) else a for a in call.args[1:])
+    swapped = call.with_args((call.args[0], *rest))  # the first decides which function computes
+    for a, b in zip(swapped.run(table=table), call.run(table=table), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-14)
+
+
+@each_table
 @each_call
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_dtype_is_kept(call, dtype):
+def test_the_dtype_is_kept(call, dtype, table):
+    """Compiled tables compute in float32: float64 goes through the reference, to the last digit."""
     wide = WIDE.get(call.kernel, ())
-    for i, (a, b) in enumerate(zip(call.run(converter(dtype)), call.run(), strict=True)):
+    for i, (a, b) in enumerate(zip(call.run(converter(dtype), table), call.run(), strict=True)):
         expected = np.float64 if i in wide else b.dtype if b.dtype.kind in "biu" else dtype
         assert a.dtype == expected
         if b.dtype.kind == "f":
-            np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+            tolerance = {"rtol": 2e-4, "atol": 2e-5} if dtype == np.float32 else {"rtol": 0, "atol": 0}
+            np.testing.assert_allclose(a, b, **tolerance)
 
 
 FORWARD = [c for c in CALLS if "backward" not in c.kernel]
@@ -130,12 +152,14 @@ FLOATS = [
 ]
 
 
+@each_table
 @pytest.mark.parametrize(("call", "i"), FLOATS, ids=str)
-def test_complex_numbers_carry_a_derivative_through_every_argument(call, i):
+def test_complex_numbers_carry_a_derivative_through_every_argument(call, i, table):
     v = np.random.default_rng(1).normal(size=call.args[i].shape)
 
     def at(step):
-        return call.with_args((*call.args[:i], call.args[i] + step * v, *call.args[i + 1 :])).run()
+        moved = call.with_args((*call.args[:i], call.args[i] + step * v, *call.args[i + 1 :]))
+        return moved.run(table=table)
 
     derivative, after, before = at(1e-30j)[0], at(1e-6)[0], at(-1e-6)[0]
     assert derivative.dtype == np.complex128
@@ -143,14 +167,16 @@ def test_complex_numbers_carry_a_derivative_through_every_argument(call, i):
     np.testing.assert_allclose(derivative.imag / 1e-30, (after - before) / 2e-6, rtol=1e-6, atol=1e-8)
 
 
+@each_table
 @pytest.mark.parametrize("call", [c for c in CALLS if c.batched], ids=str)
-def test_an_empty_batch_gives_an_empty_result_or_zeros(call):
+def test_an_empty_batch_gives_an_empty_result_or_zeros(call, table):
+    call = own(call, table)
     args = tuple(a[:0] if i in call.batched else a for i, a in enumerate(call.args))
     args = tuple(
         (0, *a[1:]) if isinstance(a, tuple) and len(a) == 4 and "weight" not in call.kernel else a
         for a in args
     )
-    for a, b in zip(call.with_args(args).run(), call.run(), strict=True):
+    for a, b in zip(call.with_args(args).run(table=table), call.run(table=table), strict=True):
         assert a.dtype == b.dtype
         if a.size:
             assert a.shape == b.shape
@@ -159,21 +185,24 @@ def test_an_empty_batch_gives_an_empty_result_or_zeros(call):
             assert a.shape == (0, *b.shape[1:])
 
 
+@each_table
 @pytest.mark.parametrize("call", [c for c in FORWARD if c.kernel not in WIDE], ids=str)
-def test_nan_passes_through(call):
+def test_nan_passes_through(call, table):
+    call = own(call, table)
     x = np.array(call.args[0], copy=True)
     x[(0,) * x.ndim] = np.nan
-    y = call.with_args((x, *call.args[1:])).run()[0]
-    untouched = np.isclose(y, call.run()[0], rtol=0, atol=0)
+    y = call.with_args((x, *call.args[1:])).run(table=table)[0]
+    untouched = np.isclose(y, call.run(table=table)[0], rtol=0, atol=0)
     assert np.isnan(y).any()
     np.testing.assert_array_equal(np.isnan(y), ~untouched)
 
 
+@each_table
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "elu", "selu", "max_pool2d", "average_pool2d"])
-def test_nan_in_the_gradient_passes_through(name):
-    for call in (c for c in CALLS if c.kernel == f"{name}_backward"):
+def test_nan_in_the_gradient_passes_through(name, table):
+    for call in (own(c, table) for c in CALLS if c.kernel == f"{name}_backward"):
         dy = np.full_like(call.args[0], np.nan)
-        assert np.isnan(call.with_args((dy, *call.args[1:])).run()[0]).any()
+        assert np.isnan(call.with_args((dy, *call.args[1:])).run(table=table)[0]).any()
 
 
 def test_statistics_keep_their_marker():

@@ -34,6 +34,9 @@ class Kernels:
     batch_norm: Kernel
     batch_norm_backward: Kernel
     batch_norm_backward_constant: Kernel
+    batch_norm_relu: Kernel
+    batch_norm_relu_backward: Kernel
+    batch_norm_relu_backward_constant: Kernel
     # pool
     max_pool2d: Kernel
     max_pool2d_backward: Kernel

@@ -19,16 +19,31 @@ xhat::
 When mean and variance are constants (inference, a frozen layer) the last two terms are not there: dx =
 gamma*s*dy.
 
+With what often follows, the sum with a residual r and ReLU::
+
+    y = max(gamma*xhat + beta + r, 0)        g = dy*[y > 0]
+
+g is the gradient of r, and takes the place of dy above.
+
 S. Ioffe and C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal
 covariate shift", ICML 2015.
 """
 
 from __future__ import annotations
 
+from handgrad.kernels.reference.activation import relu, relu_backward
 from handgrad.kernels.reference.namespace import accumulator, array_namespace, column_sum
 from handgrad.typing import Array
 
-__all__ = ["batch_norm", "batch_norm_backward", "batch_norm_backward_constant", "batch_norm_statistics"]
+__all__ = [
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_backward_constant",
+    "batch_norm_relu",
+    "batch_norm_relu_backward",
+    "batch_norm_relu_backward_constant",
+    "batch_norm_statistics",
+]
 
 
 def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
@@ -99,6 +114,70 @@ def batch_norm_backward_constant(
     xhat = _xhat(x, mean, s)
     dgamma, dbeta = column_sum(dy * xhat), column_sum(dy)
     return _gamma_s(gamma, s, dy) * dy, dgamma, dbeta
+
+
+def batch_norm_relu(
+    x: Array, mean: Array, s: Array, gamma: Array | None, beta: Array | None, residual: Array | None = None
+) -> Array:
+    """Return ``y = max(gamma*s*(x - mean) + beta + residual, 0)``; NaN stays NaN.
+
+    Parameters
+    ----------
+    x, mean, s, gamma, beta
+        As in `batch_norm`.
+    residual : (m, c), optional
+        What is added.
+    """
+    z = batch_norm(x, mean, s, gamma, beta)
+    return relu(z if residual is None else z + residual)
+
+
+def batch_norm_relu_backward(
+    dy: Array, x: Array, y: Array | None, mean: Array, s: Array, gamma: Array | None, beta: Array | None
+) -> tuple[Array, ...]:
+    """Return dx, dgamma and dbeta where mean and variance are those of `x`; with y also g.
+
+    ``dx = gamma*s*(g - (dbeta + xhat*dgamma)/m)`` with ``g = dy*[y > 0]``, dgamma and dbeta of g
+
+    Parameters
+    ----------
+    dy, x : (m, c)
+        Upstream gradient and input.
+    y : (m, c) or None
+        The output. None where there was no residual: its sign is then computed from x, one array less to keep
+        and to read.
+    mean, s, gamma, beta
+        As in `batch_norm`.
+
+    Returns
+    -------
+    dx : (m, c)
+    dgamma, dbeta : (c,)
+    g : (m, c)
+        The gradient of the residual; not returned where y is None.
+    """
+    g = _passed(dy, x, y, mean, s, gamma, beta)
+    gradients = batch_norm_backward(g, x, mean, s, gamma)
+    return gradients if y is None else (*gradients, g)
+
+
+def batch_norm_relu_backward_constant(
+    dy: Array, x: Array, y: Array | None, mean: Array, s: Array, gamma: Array | None, beta: Array | None
+) -> tuple[Array, ...]:
+    """Return dx, dgamma and dbeta where mean and variance are constants: ``dx = gamma*s*g``; with y also g.
+
+    Parameters and results as in `batch_norm_relu_backward`.
+    """
+    g = _passed(dy, x, y, mean, s, gamma, beta)
+    gradients = batch_norm_backward_constant(g, x, mean, s, gamma)
+    return gradients if y is None else (*gradients, g)
+
+
+def _passed(
+    dy: Array, x: Array, y: Array | None, mean: Array, s: Array, gamma: Array | None, beta: Array | None
+) -> Array:
+    """Return ``g = dy*[y > 0]``."""
+    return relu_backward(dy, batch_norm(x, mean, s, gamma, beta) if y is None else y)
 
 
 def _centre(x: Array, mean: Array) -> Array:

@@ -1,0 +1,109 @@
+"""Batch normalization, compiled (csrc/norm.cc); contracts as in `handgrad.kernels.reference.norm`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from handgrad.kernels.cpu.arrays import contiguous
+from handgrad.typing import Array
+
+__all__ = [
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_backward_constant",
+    "batch_norm_relu",
+    "batch_norm_relu_backward",
+    "batch_norm_relu_backward_constant",
+    "batch_norm_statistics",
+]
+
+
+def batch_norm_statistics(cpu: Any, x: Array) -> tuple[Array, Array]:
+    """Return the mean and the (biased) variance of each column, in float64."""
+    mean, var = np.empty((2, x.shape[1]))
+    cpu.batch_norm_statistics(contiguous(x), mean, var)
+    return mean, var
+
+
+def batch_norm(cpu: Any, x: Array, mean: Array, s: Array, gamma: Array | None, beta: Array | None) -> Array:
+    """Return ``y = gamma*s*(x - mean) + beta``."""
+    return _forward(cpu, x, _columns(mean, s, gamma, beta), None, relu=False)
+
+
+def batch_norm_relu(
+    cpu: Any,
+    x: Array,
+    mean: Array,
+    s: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    residual: Array | None = None,
+) -> Array:
+    """Return ``y = max(gamma*s*(x - mean) + beta + residual, 0)``."""
+    return _forward(cpu, x, _columns(mean, s, gamma, beta), residual, relu=True)
+
+
+def batch_norm_backward(
+    cpu: Any, dy: Array, x: Array, mean: Array, s: Array, gamma: Array | None
+) -> tuple[Array, ...]:
+    """Return dx, dgamma and dbeta where mean and variance are those of `x`."""
+    return _backward(cpu, dy, x, None, _columns(mean, s, gamma, None), relu=False, constant=False)
+
+
+def batch_norm_backward_constant(
+    cpu: Any, dy: Array, x: Array, mean: Array, s: Array, gamma: Array | None
+) -> tuple[Array, ...]:
+    """Return dx, dgamma and dbeta where mean and variance are constants."""
+    return _backward(cpu, dy, x, None, _columns(mean, s, gamma, None), relu=False, constant=True)
+
+
+def batch_norm_relu_backward(
+    cpu: Any,
+    dy: Array,
+    x: Array,
+    y: Array | None,
+    mean: Array,
+    s: Array,
+    gamma: Array | None,
+    beta: Array | None,
+) -> tuple[Array, ...]:
+    """Return dx, dgamma and dbeta where mean and variance are those of `x`; with y also g."""
+    return _backward(cpu, dy, x, y, _columns(mean, s, gamma, beta), relu=True, constant=False)
+
+
+def batch_norm_relu_backward_constant(
+    cpu: Any,
+    dy: Array,
+    x: Array,
+    y: Array | None,
+    mean: Array,
+    s: Array,
+    gamma: Array | None,
+    beta: Array | None,
+) -> tuple[Array, ...]:
+    """Return dx, dgamma and dbeta where mean and variance are constants; with y also g."""
+    return _backward(cpu, dy, x, y, _columns(mean, s, gamma, beta), relu=True, constant=True)
+
+
+def _forward(cpu: Any, x: Array, columns: list[Any], residual: Array | None, *, relu: bool) -> Array:
+    y = np.empty(x.shape, np.float32)
+    cpu.batch_norm(contiguous(x), *columns, None if residual is None else contiguous(residual), relu, y)
+    return y
+
+
+def _backward(
+    cpu: Any, dy: Array, x: Array, y: Array | None, columns: list[Any], *, relu: bool, constant: bool
+) -> tuple[Array, ...]:
+    dx, dgamma, dbeta = np.empty(x.shape, np.float32), *np.empty((2, x.shape[1]), np.float32)
+    g = None if y is None else np.empty(x.shape, np.float32)
+    y = None if y is None else contiguous(y)
+    cpu.batch_norm_backward(contiguous(dy), contiguous(x), y, *columns, relu, constant, dx, dgamma, dbeta, g)
+    return (dx, dgamma, dbeta) if g is None else (dx, dgamma, dbeta, g)
+
+
+def _columns(mean: Array, s: Array, gamma: Array | None, beta: Array | None) -> list[Any]:
+    """Return mean and s in float64, gamma and beta in float32."""
+    narrow = [None if a is None else np.ascontiguousarray(a, np.float32) for a in (gamma, beta)]
+    return [np.ascontiguousarray(mean, np.float64), np.ascontiguousarray(s, np.float64), *narrow]

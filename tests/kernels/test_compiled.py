@@ -1,0 +1,459 @@
+"""Compiled kernels against the reference in float64, over shapes that leave nothing out; threads.
+
+Sums of T products of standard normal numbers have the size sqrt(T); of the rounding of T sums, each below
+eps*sqrt(T), about sqrt(T) remain. So errors of sums of products are measured by ``eps*T``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from handgrad.geometry import Window
+from handgrad.kernels import Kernels, get_threads, set_threads
+from handgrad.kernels.reference import REFERENCE
+from tests.kernels.calls import UPDATES, Call, Statistics, converter
+from tests.kernels.pairwise import pairwise
+from tests.kernels.tables import COMPILED, each_compiled
+
+EPS = float(np.finfo(np.float32).eps)
+CHANNELS = [1, 3, 16, 17, 64, 70, 130]
+SIZES = [(1, 1), (2, 3), (5, 4), (7, 9), (13, 6)]
+BATCHES = [0, 1, 3]
+THREADS = [1, 2, 3]
+float32 = converter(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before():
+    before = get_threads()
+    yield
+    set_threads(before)
+
+
+def normal(seed: int, *shape: int) -> np.ndarray:
+    """Return standard normal numbers that float32 holds, in float64."""
+    return np.random.default_rng(seed).standard_normal(shape, np.float32).astype(np.float64)
+
+
+def described(case: Any) -> str:
+    return " ".join(str(v).replace(" ", "") for v in case.values())
+
+
+KEPT = {"max_pool2d", "pad2d", "pad2d_backward", "upsample2d"}
+"""Whose results are numbers that were there before."""
+
+
+def summed(call: Call) -> int | None:
+    """Return how many products are in a sum, of sums of products."""
+    a, b = call.args[0], call.args[1] if len(call.args) > 1 else None
+    groups = call.args[4] if call.kernel.startswith("conv2d") else 1
+    return {
+        "conv2d": lambda: math.prod(b.shape[:3]) + 1,
+        "conv2d_backward_input": lambda: math.prod(b.shape) // (b.shape[2] * groups),
+        "conv2d_backward_weight": lambda: math.prod(a.shape[:3]),
+        "dense": lambda: a.shape[1] + 1,
+        "dense_backward_input": lambda: a.shape[1],
+        "dense_backward_weight": lambda: a.shape[0],
+    }.get(call.kernel, lambda: None)()
+
+
+@cache
+def exact(number: int) -> tuple[Any, ...]:
+    return _CHECKED[number].run(converter(np.float64))
+
+
+_CHECKED: dict[int, Call] = {}
+
+
+def check(call: Call, table: Kernels, most: float = 16) -> None:
+    """Compare with the reference; errors of sums of products are at most `most` times eps*T."""
+    _CHECKED[id(call)] = call  # kept, so that no other gets its number
+    for y, z in zip(call.run(float32, table), exact(id(call)), strict=True):
+        assert y.shape == z.shape
+        if call.kernel in KEPT:
+            np.testing.assert_array_equal(y, z)
+        elif (terms := summed(call)) is not None:
+            assert y.dtype == np.float32
+            error = np.max(np.abs(y - z), initial=0) / (EPS * max(terms, 1))
+            assert error < most, f"{call}: {error:.1f} times eps*T"
+        else:
+            size = np.sqrt(np.mean(z * z)) if z.size else 0
+            np.testing.assert_allclose(y, z, rtol=8 * EPS, atol=8 * EPS * size)
+
+
+def check_all(calls: list[Call], table: Kernels, most: float = 16) -> None:
+    for call in calls:
+        try:
+            check(call, table, most)
+        except AssertionError as error:
+            sizes = (str(a.shape) if isinstance(a, np.ndarray) else repr(a) for a in call.args)
+            raise AssertionError(f"{call}({', '.join(sizes)}): {error}") from None
+
+
+@cache
+def with_algorithm(table: Kernels, algorithm: int) -> Kernels:
+    from handgrad.kernels.cpu import cpu_kernels
+    from handgrad.kernels.extension import load
+
+    name = next(name for name, t in COMPILED.items() if t is table)
+    return cpu_kernels(next(t for t in load().module.tables() if t.name == name), algorithm=algorithm)
+
+
+# --- convolution ------------------------------------------------------------------------------------------
+
+PADS = [((0, 0), (0, 0)), ((1, 1), (1, 1)), ((0, 1), (2, 0)), ((3, 2), (2, 3))]
+WINDOWS = {"pads": PADS, "size": SIZES, "n": BATCHES, "c": CHANNELS}
+ANY = WINDOWS | {
+    "kernel": [(1, 1), (2, 2), (3, 3), (5, 5), (7, 7), (3, 2), (1, 5)],
+    "strides": [(1, 1), (2, 2), (3, 3), (1, 2)],
+    "dilation": [(1, 1), (2, 2)],
+    "groups": ["one", "two", "depthwise", "depthwise of two"],
+    "k": CHANNELS,
+}
+THREE_BY_THREE = WINDOWS | {"k": CHANNELS, "pads": [*PADS[:3], ((2, 2), (2, 2))]}
+
+
+def window_of(case: dict[str, Any]) -> Window:
+    return Window(
+        case.get("kernel", (3, 3)), case.get("strides", (1, 1)), case.get("dilation", (1, 1)), case["pads"]
+    )
+
+
+def possible(case: dict[str, Any]) -> bool:
+    fits = min(window_of(case).output_size(case["size"])) >= 1
+    return fits and not (case.get("groups") == "two" and (case["c"] % 2 or case["k"] % 2))
+
+
+@cache
+def convolution(described_case: str) -> list[Call]:
+    """Return calls of the three passes."""
+    case = CASES[described_case]
+    window, (n, c, k) = window_of(case), (case["n"], case["c"], case["k"])
+    groups = {"one": 1, "two": 2}.get(case.get("groups", "one"), c)
+    if "depthwise" in case.get("groups", "one"):
+        k = 2 * c if case["groups"].endswith("two") else c
+    x, w, b = normal(0, n, *case["size"], c), normal(1, *window.kernel, c // groups, k), normal(2, k)
+    dy = normal(3, n, *window.output_size(case["size"]), k)
+    return [
+        Call("conv2d", (x, w, b if c % 2 else None, window, groups)),
+        Call("conv2d_backward_input", (dy, w, x.shape, window, groups)),
+        Call("conv2d_backward_weight", (dy, x, w.shape, window, groups)),
+    ]
+
+
+WIDE = {"pads": PADS[1], "size": (5, 4), "n": 1, "c": 400, "k": 384}
+"""Filters that the caches do not hold."""
+LONG = {"pads": PADS[1], "size": (60, 60), "n": 1, "c": 140, "k": 130}
+"""More tiles than the caches hold, for a weight gradient that all threads share."""
+ANY_CASES = {described(case): case for case in pairwise(ANY, possible)}
+THREE_BY_THREE_CASES = {described(case): case for case in [*pairwise(THREE_BY_THREE, possible), WIDE, LONG]}
+CASES = ANY_CASES | THREE_BY_THREE_CASES
+
+
+@each_compiled
+@pytest.mark.parametrize("case", ANY_CASES)
+def test_convolution(case, table):
+    check_all(convolution(case), table, 4)
+
+
+@pytest.mark.parametrize(("algorithm", "most"), [(0, 4), (2, 5), (4, 16)], ids=["direct", "2x2", "4x4"])
+@each_compiled
+@pytest.mark.parametrize("case", THREE_BY_THREE_CASES)
+def test_convolution_by_each_algorithm(case, table, algorithm, most):
+    check_all(convolution(case), with_algorithm(table, algorithm), most)
+
+
+# --- everything else --------------------------------------------------------------------------------------
+
+
+def _dense() -> list[Call]:
+    cases = pairwise({"m": [0, 1, 5, 13, 100], "c": [1, 3, 16, 70, 300], "k": CHANNELS})
+    calls = []
+    for case in cases:
+        m, c, k = case.values()
+        x, w, b, dy = normal(0, m, c), normal(1, c, k), normal(2, k), normal(3, m, k)
+        calls += [
+            Call("dense", (x, w, b if m % 2 else None)),
+            Call("dense_backward_input", (dy, w)),
+            Call("dense_backward_weight", (dy, x)),
+            Call("bias_backward", (dy,)),
+        ]
+    return calls
+
+
+def _pool() -> list[Call]:
+    axes = WINDOWS | {
+        "pads": PADS[:3],
+        "kernel": [(1, 1), (2, 2), (3, 3), (2, 3)],
+        "strides": [(1, 1), (2, 2), (3, 3), (1, 2), (2, 1)],
+        "dilation": [(1, 1), (2, 1)],
+        "c": [*CHANNELS, 6],
+    }
+    calls = []
+    for case in pairwise(axes, possible):
+        window, n, c, (h, w) = window_of(case), case["n"], case["c"], case["size"]
+        x, dy = normal(0, n, h, w, c), normal(1, n, *window.output_size((h, w)), c)
+        calls.append(Call("max_pool2d", (x, window)))
+        calls.append(Call("max_pool2d_backward", (dy, REFERENCE.max_pool2d(x, window)[1], x.shape, window)))
+        for count in (False, True):
+            kwargs = {"count_padding": count}
+            calls.append(Call("average_pool2d", (x, window), kwargs=kwargs))
+            calls.append(Call("average_pool2d_backward", (dy, x.shape, window), kwargs=kwargs))
+        calls.append(Call("global_average_pool2d", (x,)))
+        calls.append(Call("global_average_pool2d_backward", (normal(2, n, c), x.shape)))
+    return calls
+
+
+def _resize() -> list[Call]:
+    calls = []
+    axes = {"n": BATCHES, "size": SIZES[:3], "c": CHANNELS, "pads": PADS[:3], "by": [(1, 1), (2, 2), (1, 3)]}
+    for case in pairwise(axes):
+        n, (h, w), c, pads, by = case.values()
+        x = normal(0, n, h, w, c)
+        padded, larger = (n, h + sum(pads[0]), w + sum(pads[1]), c), (n, h * by[0], w * by[1], c)
+        calls += [
+            Call("pad2d", (x, pads, -1.5)),
+            Call("pad2d_backward", (normal(1, *padded), pads)),
+            Call("upsample2d", (x, by)),
+            Call("upsample2d_backward", (normal(2, *larger), by)),
+        ]
+    return calls
+
+
+def _norm() -> list[Call]:
+    calls = []
+    for case in pairwise({"m": [1, 2, 7, 64, 65, 1000], "c": CHANNELS, "affine": [False, True]}):
+        m, c, affine = case.values()
+        x, dy = 3 * normal(0, m, c) + 5, normal(1, m, c)
+        gamma, beta = (normal(2, c), normal(3, c)) if affine else (None, None)
+        mean, var = REFERENCE.batch_norm_statistics(x)
+        statistics = mean.view(Statistics), (1 / np.sqrt(var + 0.1)).view(Statistics)
+        calls += [
+            Call("batch_norm_statistics", (x,)),
+            Call("batch_norm", (x, *statistics, gamma, beta)),
+            Call("batch_norm_backward", (dy, x, *statistics, gamma)),
+            Call("batch_norm_backward_constant", (dy, x, *statistics, gamma)),
+        ]
+    return calls
+
+
+def _activation() -> list[Call]:
+    calls = []
+    for shape in [(1,), (3, 5), (2, 3, 3, 17), (64, 70), (0, 4)]:
+        x, dy = 3 * normal(0, *shape), normal(1, *shape)
+        for name, rest, kwargs in [
+            ("relu", (), {}),
+            ("leaky_relu", (0.1,), {}),
+            ("elu", (0.7,), {}),
+            ("selu", (), {}),
+            ("softplus", (), {}),
+            ("sigmoid", (), {}),
+            ("tanh", (), {}),
+            ("gelu", (), {}),
+            ("gelu", (), {"approximate": True}),
+            ("silu", (), {}),
+            ("softmax", (), {}),
+        ]:
+            calls.append(Call(name, (x, *rest), kwargs=kwargs))
+            calls.append(Call(f"{name}_backward", (dy, x, *rest), kwargs=kwargs))
+    return calls
+
+
+def _loss() -> list[Call]:
+    calls = []
+    for n, k in [(1, 2), (5, 3), (64, 10), (33, 100)]:
+        z, rng = 3 * normal(0, n, k), np.random.default_rng(1)
+        t = rng.random((n, k), np.float32).astype(np.float64)
+        calls += [
+            Call("softmax_cross_entropy", (z, rng.integers(0, k, n))),
+            Call("softmax_cross_entropy", (z, t), kwargs={"smoothing": 0.1}),
+            Call("binary_cross_entropy", (z, t)),
+            Call("mean_squared_error", (z, t)),
+        ]
+    return calls
+
+
+CALLS = [*_dense(), *_pool(), *_resize(), *_norm(), *_activation(), *_loss()]
+
+
+def compiled_entries() -> list[Any]:
+    """Return (kernel, table) of every entry that is not the reference's, convolutions and updates apart."""
+    return [
+        pytest.param(f.name, table, id=f"{f.name}-{name}")
+        for name, table in COMPILED.items()
+        for f in fields(Kernels)
+        if getattr(table, f.name) is not getattr(REFERENCE, f.name)
+        if f.name not in UPDATES and not f.name.startswith("conv2d")
+    ]
+
+
+@pytest.mark.parametrize(("kernel", "table"), compiled_entries())
+def test_an_entry_agrees_with_the_reference_in_float64(kernel, table):
+    calls = [call for call in CALLS if call.kernel == kernel]
+    assert calls
+    check_all(calls, table)
+
+
+def states(*shape: int) -> list[np.ndarray]:
+    """Return arrays that could be any rule's state: averages of squares are at least the average's square."""
+    rng = np.random.default_rng(2)
+    ranges = [(0.5, 1), (0, 0.5), (-1, 1)]
+    return [rng.uniform(*r, shape).astype(np.float32).astype(np.float64) for r in ranges]
+
+
+@pytest.mark.parametrize("m", [1, 17, 70_001])
+@each_compiled
+@pytest.mark.parametrize(
+    ("rule", "state", "kwargs"),
+    [
+        ("sgd", 0, {"lr": 0.1, "weight_decay": 0.01}),
+        ("sgd", 1, {"lr": 0.1, "t": 2, "momentum": 0.9, "nesterov": True}),
+        ("adagrad", 1, {"lr": 0.1, "epsilon": 1e-7}),
+        ("adadelta", 2, {"lr": 1.0, "rho": 0.9, "epsilon": 1e-6}),
+        ("rmsprop", 3, {"lr": 0.01, "rho": 0.9, "epsilon": 1e-7, "momentum": 0.5}),
+        ("adam", 2, {"lr": 0.01, "t": 3, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "decoupled": True}),
+    ],
+)
+def test_updates_agree_with_the_reference_in_float64(rule, state, kwargs, m, table):
+    exact = [normal(0, m), normal(1, m), *states(m)[:state]]
+    found = [a.astype(np.float32) for a in exact]
+    getattr(REFERENCE, rule)(*exact, **kwargs)
+    getattr(table, rule)(*found, **kwargs)
+    for y, z in zip(found, exact, strict=True):
+        assert y.dtype == np.float32
+        np.testing.assert_allclose(y, z, rtol=1e-5, atol=1e-6)
+
+
+# --- threads ----------------------------------------------------------------------------------------------
+
+
+def _large() -> list[Call]:
+    """Return calls whose work several threads share."""
+    calls = []
+    for h, w, c, k, groups in [
+        (40, 37, 16, 20, 1),
+        (12, 12, 70, 130, 1),
+        (9, 10, 160, 130, 1),
+        (40, 37, 24, 24, 24),
+    ]:
+        for kernel, strides in [((3, 3), (1, 1)), ((3, 3), (2, 2)), ((1, 1), (1, 1))]:
+            window = Window(kernel, strides, pads=((1, 1), (0, 1)))
+            x, f, b = normal(0, 4, h, w, c), normal(1, *kernel, c // groups, k), normal(2, k)
+            dy = normal(3, 4, *window.output_size((h, w)), k)
+            calls += [
+                Call("conv2d", (x, f, b, window, groups)),
+                Call("conv2d_backward_input", (dy, f, x.shape, window, groups)),
+                Call("conv2d_backward_weight", (dy, x, f.shape, window, groups)),
+            ]
+    x, f, dy = normal(0, 200, 300), normal(1, 300, 130), normal(2, 200, 130)
+    calls += [
+        Call("dense", (x, f, normal(3, 130))),
+        Call("dense_backward_input", (dy, f)),
+        Call("dense_backward_weight", (dy, x)),
+        Call("bias_backward", (normal(4, 20_000, 70),)),
+    ]
+    for c, strides in [(3, (1, 1)), (3, (2, 2)), (40, (2, 2))]:
+        window = Window((3, 3), strides, pads=((1, 1), (0, 1)))
+        x = normal(0, 3, 160, 150, c)
+        dy = normal(1, 3, *window.output_size((160, 150)), c)
+        tap = REFERENCE.max_pool2d(x, window)[1]
+        calls += [
+            Call("max_pool2d", (x, window)),
+            Call("max_pool2d_backward", (dy, tap, x.shape, window)),
+            Call("average_pool2d", (x, window)),
+            Call("average_pool2d_backward", (dy, x.shape, window)),
+            Call("global_average_pool2d", (x,)),
+            Call("global_average_pool2d_backward", (normal(2, 3, c), x.shape)),
+            Call("pad2d", (x, window.pads, 1.0)),
+            Call("pad2d_backward", (x, window.pads)),
+            Call("upsample2d", (x, (2, 2))),
+            Call("upsample2d_backward", (x, (2, 2))),
+        ]
+    x, dy = 3 * normal(0, 30_000, 17) + 5, normal(1, 30_000, 17)
+    mean, var = REFERENCE.batch_norm_statistics(x)
+    statistics = mean.view(Statistics), (1 / np.sqrt(var)).view(Statistics)
+    calls += [
+        Call("batch_norm_statistics", (x,)),
+        Call("batch_norm", (x, *statistics, normal(2, 17), None)),
+        Call("batch_norm_backward", (dy, x, *statistics, None)),
+        Call("batch_norm_backward_constant", (dy, x, *statistics, None)),
+        Call("relu", (x,)),
+        Call("gelu", (x,)),
+        Call("softmax", (x,)),
+        Call("softmax_cross_entropy", (x, np.arange(30_000) % 17)),
+        Call("binary_cross_entropy", (x, abs(dy) % 1)),
+        Call("mean_squared_error", (x, dy)),
+    ]
+    return [call.with_args(tuple(map(_as_float32, call.args))) for call in calls]
+
+
+def _as_float32(a: Any) -> Any:
+    return float32(a) if isinstance(a, np.ndarray) else a
+
+
+LARGE = _large()
+BY_THREADS = {"conv2d_backward_weight", "dense_backward_weight"}
+"""Whose sums are divided among the threads: the last bits depend on how many there are."""
+
+
+def results(calls: list[Call], table: Kernels) -> list[bytes]:
+    return [b"".join(a.tobytes() for a in call.run(table=table)) for call in calls]
+
+
+def differing(calls: list[Call], a: list[bytes], b: list[bytes]) -> list[str]:
+    return [str(call) for call, p, q in zip(calls, a, b, strict=True) if p != q]
+
+
+@each_compiled
+def test_what_threads_share_agrees_with_the_reference_in_float64(table):
+    set_threads(3)
+    check_all(LARGE, table)
+
+
+@each_compiled
+@pytest.mark.parametrize("algorithm", [0, 2, 4])
+def test_results_can_be_repeated_bit_for_bit_whatever_the_number_of_threads(table, algorithm):
+    table = with_algorithm(table, algorithm)
+    calls = [call for call in LARGE if algorithm == 0 or call.kernel.startswith("conv2d")]
+    whatever = [call.kernel not in BY_THREADS for call in calls]
+    first: list[bytes] = []
+    for n in THREADS:
+        set_threads(n)
+        found = results(calls, table)
+        assert differing(calls, found, results(calls, table)) == []
+        first = first or found
+        some = [list(itertools.compress(a, whatever)) for a in (calls, first, found)]
+        assert differing(*some) == []
+
+
+@each_compiled
+def test_python_threads_that_call_kernels_at_the_same_time_get_what_they_get_alone(table):
+    set_threads(2)
+    alone = results(LARGE, table)
+    with ThreadPoolExecutor(2) as pool:
+        forward = pool.submit(results, LARGE, table)
+        reverse = pool.submit(results, LARGE[::-1], table)
+    assert differing(LARGE, alone, forward.result()) == []
+    assert differing(LARGE, alone, reverse.result()[::-1]) == []
+
+
+@each_compiled
+def test_the_number_of_threads_may_change_while_kernels_run(table):
+    calls = [call for call in LARGE if call.kernel not in BY_THREADS]
+    set_threads(1)
+    alone = results(calls, table)
+    with ThreadPoolExecutor(1) as pool:
+        meanwhile = pool.submit(results, calls, table)
+        for n in itertools.cycle(THREADS):
+            set_threads(n)
+            if meanwhile.done():
+                break
+    assert differing(calls, alone, meanwhile.result()) == []
