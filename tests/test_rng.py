@@ -111,3 +111,34 @@ def test_global_state_is_neither_read_nor_written():
     after = np.random.get_state()  # noqa: NPY002
     np.testing.assert_array_equal(before[1], after[1])
     assert before[2] == after[2]
+
+
+def test_keep_compares_in_float32_whatever_number_the_probability_is():
+    s = Stream((5,))
+    u = float(s.generator().random((1,), np.float32)[0])
+    assert not s.keep((1,), u + 2.0**-40)[0]
+    assert not s.keep((1,), np.float64(u + 2.0**-40))[0]
+    assert s.keep((1,), u + 2.0**-24)[0]
+
+
+def test_the_numbers_that_keep_draws_may_never_change():
+    """They are drawn by compiled kernels, too, which must go on agreeing with NumPy's generator."""
+    assert np.flatnonzero(Stream((0, "dropout")).keep((40,), 0.3)).tolist() == [
+        1,
+        2,
+        7,
+        8,
+        12,
+        13,
+        15,
+        17,
+        18,
+        21,
+        22,
+        26,
+        28,
+        29,
+        32,
+        37,
+        38,
+    ]

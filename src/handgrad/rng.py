@@ -71,7 +71,7 @@ class Stream:
     def keep(self, shape: tuple[int, ...], probability: float) -> Array:
         """Return booleans that are true with `probability`: where a number uniform on [0, 1) is less."""
         u: Array = self.generator().random(shape, np.float32)
-        return u < probability
+        return u < float(probability)  # of NumPy's numbers, too, compared in float32
 
     def integers(self, low: int, high: int, shape: tuple[int, ...]) -> Array:
         """Return integers uniform on low, ..., high - 1."""

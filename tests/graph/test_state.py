@@ -142,3 +142,32 @@ def test_a_copy_of_a_model_is_a_model_of_its_own(copied):
     assert np.any(model["dense"].weight.value)
     hg.optim.SGD(0.1).step(again.trainable_parameters())
     assert np.any(again["dense"].weight.value)
+
+
+def accumulate_ones(model):
+    for p in model.parameters().values():
+        p.accumulate(np.ones(p.shape, p.value.dtype))
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [lambda m: m, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))],
+    ids=["same", "deep", "pickle"],
+)
+def test_zero_grad_and_gradient_vectors_are_of_a_copys_own_parameters(copied):
+    original = hg.Sequential([hg.layers.Dense(3), hg.layers.Dense(2)], input_shape=(4,))
+    original.zero_grad()
+    accumulate_ones(original)
+    model = copied(original)
+    assert sum(float(v.sum()) for v in model.gradient_vectors()) == 4 * 3 + 3 + 3 * 2 + 2
+    model.zero_grad()
+    assert all(not p.grad.any() for p in model.parameters().values())
+    assert model is original or all(p.grad.all() for p in original.parameters().values())
+
+
+def test_gradient_vectors_are_those_of_the_layers_that_train_now():
+    model = hg.Sequential([hg.layers.Dense(3), hg.layers.Dense(2)], input_shape=(4,))
+    accumulate_ones(model)
+    for frozen, size in ((True, 8), (False, 23)):
+        model.layers[0].trainable = not frozen
+        assert sum(v.size for v in model.gradient_vectors()) == size

@@ -7,7 +7,7 @@ import pytest
 
 from handgrad.errors import ShapeError
 from handgrad.layers import Buffer, Parameter
-from handgrad.layers.packing import pack, span_view, spans
+from handgrad.layers.packing import Gradients, pack, span_view, spans
 
 
 def parameters():
@@ -101,6 +101,23 @@ def test_a_span_is_one_view():
     flat, _ = span_view([a])
     assert flat.shape == (6,)
     assert np.shares_memory(flat, a.value)
+
+
+def test_gradients_are_as_few_vectors_as_there_are_runs():
+    a, b, c = made = parameters()
+    gradients = Gradients()
+    assert len(gradients.vectors(made)) == 3
+    pack(made)
+    (whole,) = gradients.vectors(made)
+    assert gradients.vectors(made)[0] is whole
+    whole[...] = 7
+    for p in made:
+        np.testing.assert_array_equal(p.grad, 7)
+    (part,) = gradients.vectors([c, b])
+    part[...] = 8
+    assert (a.grad == 7).all()
+    assert (b.grad == 8).all()
+    assert (c.grad == 8).all()
 
 
 def test_packing_nothing_is_fine():
