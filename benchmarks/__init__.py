@@ -1,1 +1,1 @@
-"""Measurements; none of them is a test."""
+"""Measurements beside other programs; none of them is a test. They share `handgrad.bench`."""

@@ -1,137 +1,186 @@
-"""Training steps here and in PyTorch, side by side in one process.
+"""Training steps and inference here and in PyTorch, side by side.
 
-    python -m pip install torch==2.13.0
+    python -m pip install torch==2.13.0 onnx onnxruntime matplotlib
     python -m benchmarks.versus_torch
 
-The same weights, the same batch and plain SGD; the losses of the first steps must agree before anything is
-timed. Steps of the two alternate; medians and their ratio are printed. PyTorch runs with both memory layouts,
-and the faster one counts.
+A training step is forward, loss, backward and update by SGD with momentum. For each case:
+
+- The same weights and the same batch; values of the first steps (losses, or all outputs) must agree within
+  `TOLERANCE` of the largest before anything is timed.
+- handgrad and PyTorch take turns. Of PyTorch's ways (memory layouts; `torch.compile` with --compiled; for
+  inference also its folding of batch normalizations and TorchScript) every one that is not clearly slower is
+  measured, and the fastest counts.
+- A sample is one step or, of short steps, as many as take 30 ms. It counts only if a loop of known work, on
+  all CPUs at once, was quiet before it and after it.
+- glibc's malloc as it is, and tuned to keep what was freed: PyTorch gains most of that. Each setting has
+  processes of its own.
+- Both in one process, where their two pools of threads can disturb each other; and in two processes, which
+  take turns as well ("apart").
+- float32, and bfloat16 by PyTorch's autocast against what handgrad has: bfloat16, or float32 where it has
+  none.
+
+Minima and medians go into a table, a JSON file and, with matplotlib, a chart.
 """
 
 from __future__ import annotations
 
-import statistics
+import argparse
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
+from benchmarks.chart import draw
+from benchmarks.worker import Remote, Worker, WorkerError, ways
+from handgrad.bench import machine, quick
+from handgrad.bench.clock import Quiet, Times
+from handgrad.bench.compare import Comparison, compare, program
+from handgrad.bench.workloads import WORKLOADS, precisions
 
-import handgrad as hg
-from handgrad import layers, losses, optim
-
-Step = Callable[[], float]
-
-
-def seed_convnet() -> hg.Sequential:
-    """The ConvNet of the post: 8x8 digits, two convolutions, dense 256."""
-    return hg.Sequential(
-        [
-            layers.Conv2D(16, 3, padding="same"),
-            layers.ReLU(),
-            layers.BatchNormalization(),
-            layers.Conv2D(32, 3, padding="same"),
-            layers.ReLU(),
-            layers.BatchNormalization(),
-            layers.Flatten(),
-            layers.Dense(256),
-            layers.ReLU(),
-            layers.BatchNormalization(),
-            layers.Dense(10),
-        ],
-        input_shape=(8, 8, 1),
-    )
+TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
+STEPS = 3
 
 
-CASES: dict[str, tuple[Callable[[], hg.Graph], int]] = {
-    "the post's ConvNet, 8x8, batch 256": (seed_convnet, 256),
-    "small_cnn, 8x8, batch 64": (lambda: hg.models.small_cnn((8, 8, 1), 10, dropout=0.0), 64),
-    "small_cnn, 28x28, batch 64": (lambda: hg.models.small_cnn((28, 28, 1), 10, dropout=0.0), 64),
-    "small_cnn, 32x32x3, batch 128": (lambda: hg.models.small_cnn((32, 32, 3), 10, dropout=0.0), 128),
-}
+@dataclass(frozen=True)
+class Setting:
+    """How processes are set up, and what PyTorch computes in."""
+
+    precision: str = "float32"
+    malloc: str = "default"
+    apart: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.precision}, {self.malloc} malloc, {'apart' if self.apart else 'together'}"
 
 
-class Flatten(torch.nn.Module):
-    """Flattens in the order of NHWC, as the dense weights expect."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.permute(0, 2, 3, 1).flatten(1) if x.ndim == 4 else x
-
-
-def to_torch(model: hg.Graph) -> torch.nn.Sequential:
-    """The same network with the same weights in PyTorch."""
-    modules: list[torch.nn.Module] = []
-    for layer, node in ((node.layer, node) for node in model.nodes):
-        match layer:
-            case layers.Conv2D():
-                _, _, c, k = layer.weight.shape
-                module = torch.nn.Conv2d(c, k, 3, padding="same", bias=layer.bias is not None)
-                module.weight.data = torch.from_numpy(layer.weight.value.transpose(3, 2, 0, 1).copy())
-            case layers.Dense():
-                module = torch.nn.Linear(*layer.weight.shape)
-                module.weight.data = torch.from_numpy(layer.weight.value.T.copy())
-            case layers.BatchNormalization():
-                kind = torch.nn.BatchNorm2d if len(node.shape) == 3 else torch.nn.BatchNorm1d
-                module = kind(node.shape[-1], eps=layer.epsilon, momentum=1 - layer.momentum)
-            case layers.ReLU():
-                module = torch.nn.ReLU()
-            case layers.MaxPooling2D():
-                module = torch.nn.MaxPool2d(2)
-            case layers.Flatten():
-                module = Flatten()
-            case layers.Dropout():
-                continue
-            case _:
-                raise TypeError(type(layer).__name__)
-        if getattr(layer, "bias", None) is not None:
-            module.bias.data = torch.from_numpy(layer.bias.value.copy())
-        modules.append(module)
-    return torch.nn.Sequential(*modules)
-
-
-def torch_step(model: hg.Graph, x: np.ndarray, y: np.ndarray, layout: torch.memory_format) -> Step:
-    network = to_torch(model).to(memory_format=layout)
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
-    xt = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).to(memory_format=layout)
-    yt = torch.from_numpy(y)
-
-    def step() -> float:
-        optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(network(xt), yt)
-        loss.backward()
-        optimizer.step()
-        return float(loss.detach())
-
-    return step
-
-
-def measure(build: Callable[[], hg.Graph], batch: int, rounds: int = 15) -> tuple[float, float]:
-    """Median seconds of a step here and in the better of PyTorch's layouts."""
-    model = build()
-    x = hg.rng.Stream((1,)).normal((batch, *model.input_shape))
-    y = hg.rng.Stream((2,)).integers(0, 10, (batch,))
-    theirs = [torch_step(model, x, y, layout) for layout in (torch.contiguous_format, torch.channels_last)]
-    trainer = hg.Trainer(model, losses.CrossEntropy(), optim.SGD(0.01))
-    steps: list[Step] = [lambda: trainer.train_step(x, y), *theirs]
-    for _ in range(3):
-        values = [step() for step in steps]
-        assert np.ptp(values) < 1e-3 * abs(values[0]), f"losses differ: {values}"
-    times: list[list[float]] = [[] for _ in steps]
-    for _ in range(rounds):
-        for step, record in zip(steps, times, strict=True):
-            begun = time.perf_counter()
-            step()
-            record.append(time.perf_counter() - begun)
-    ours, *torchs = map(statistics.median, times)
-    return ours, min(torchs)
+SETTINGS = (
+    Setting(),
+    Setting(malloc="tuned"),
+    Setting(malloc="tuned", apart=True),
+    Setting("bfloat16", "tuned"),
+)
 
 
 def main() -> None:
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; numpy {np.__version__}")
-    print(f"{'case':38} {'handgrad':>9} {'torch':>9}  torch/handgrad")
-    for name, (build, batch) in CASES.items():
-        ours, theirs = measure(build, batch)
-        print(f"{name:38} {ours * 1e3:6.1f} ms {theirs * 1e3:6.1f} ms  {theirs / ours:.2f}")
+    options = arguments()
+    machine.use_threads(options.threads)
+    about = {"torch": metadata.version("torch"), **quick.about(options.threads)}
+    print("\n".join(f"{name:8} {text}" for name, text in about.items()))
+    quiet, rows, begun = Quiet(options.threads), [], time.perf_counter()
+    for setting in SETTINGS:
+        if options.apart not in (None, setting.apart):
+            continue
+        print(f"\n{setting}\n{HEAD}", flush=True)
+        cases = [c for c in options.cases if WORKLOADS[c].training or setting.precision == "float32"]
+        for row in measured(cases, setting, options, quiet):
+            rows.append(row)
+            print(*lines(row), sep="\n", flush=True)
+    print(f"\n{time.perf_counter() - begun:.0f} s; ~ was never measured while the machine was quiet")
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / "versus_torch.json"
+    report = {"about": about, "threads": options.threads, "rows": rows}
+    path.write_text(json.dumps(report, indent=1) + "\n")
+    print(path, *draw(report, options.out), sep="\n")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    add = parser.add_argument
+    names = ", ".join(WORKLOADS)
+    add("--cases", nargs="+", choices=WORKLOADS, default=[*WORKLOADS], metavar="CASE", help=f"of {names}")
+    add("--seconds", type=float, default=5.0, help="of sampling for each case and setting (default 5)")
+    add("--quick", action="store_true", help="one sample of each, to see that it runs")
+    add("--compiled", action="store_true", help="torch.compile as well, which takes up to a minute each time")
+    add("--apart", action="store_true", default=None, help="in two processes only")
+    add("--together", dest="apart", action="store_false", help="in one process only")
+    add("--threads", type=int, default=machine.usable_threads(), help="for both (default: all CPUs)")
+    add("--out", type=Path, default=Path("benchmarks/results"), help="folder of the results")
+    options = parser.parse_args()
+    options.seconds *= not options.quick
+    return options
+
+
+def measured(
+    cases: list[str], setting: Setting, options: argparse.Namespace, quiet: Quiet
+) -> Iterator[dict[str, Any]]:
+    """Yield what comes of each case in a setting; end the program where values differ."""
+    with ExitStack() as stack:
+        ours = stack.enter_context(Worker(options.threads, setting.malloc))
+        theirs = stack.enter_context(Worker(options.threads, setting.malloc)) if setting.apart else ours
+        for case in cases:
+            steps, failed, contenders = STEPS if WORKLOADS[case].training else 1, {}, []
+            for name in ways(case, setting.precision, compiled=options.compiled):
+                worker = ours if name == "handgrad" else theirs
+                try:
+                    contenders.append(Remote.make(worker, name, case, setting.precision, steps))
+                except WorkerError as error:
+                    if name == "handgrad":
+                        raise
+                    failed[name] = str(error)
+            result = compare(contenders[0], contenders[1:], quiet, options.seconds)
+            for worker in (ours, theirs):
+                worker.ask("forget")
+            if not result.difference <= TOLERANCE[setting.precision]:
+                raise SystemExit(f"{case}, {setting}: values differ by {result.difference:.1e}")
+            yield to_json(case, setting, result, failed)
+
+
+def to_json(case: str, setting: Setting, result: Comparison, failed: dict[str, str]) -> dict[str, Any]:
+    ratios = {
+        name: {
+            "best": result.best(name),
+            "ratio_of_minima": result.ratio_of_minima(name),
+            "ratio_of_medians": result.ratio_of_medians(name),
+        }
+        for name in dict.fromkeys(map(program, result.theirs))
+    }
+    return {
+        "case": case,
+        "title": WORKLOADS[case].title,
+        **asdict(setting),
+        "handgrad_precision": setting.precision if setting.precision in precisions() else "float32",
+        "seconds": {name: seconds(t) for name, t in {"handgrad": result.ours, **result.theirs}.items()},
+        "seconds_of_the_slower_at_first_sight": result.slower,
+        "ratios": ratios,
+        "difference": result.difference,
+        "tolerance": TOLERANCE[setting.precision],
+        "failed": failed,
+    }
+
+
+def seconds(times: Times) -> dict[str, Any]:
+    return {
+        "minimum": times.minimum,
+        "median": times.median,
+        "quiet": times.quiet,
+        "samples": len(times.counted),
+        "disturbed": len(times.disturbed),
+    }
+
+
+HEAD = (
+    f"{'case':24} {'handgrad ms':>17}  {'other ms':>17}  {'ratio':>11}  "
+    f"{'samples':>7}  other\n{'':24} {'least':>8} {'median':>8}  {'least':>8} {'median':>8}  "
+    f"{'least':>5} {'median':>5}"
+)
+
+
+def lines(row: dict[str, Any]) -> Iterator[str]:
+    """Yield a line of the table for every other program, and one for everything that failed."""
+    ours = row["seconds"]["handgrad"]
+    for ratio in row["ratios"].values():
+        theirs = row["seconds"][ratio["best"]]
+        times = "  ".join(f"{t['minimum'] * 1e3:8.2f} {t['median'] * 1e3:8.2f}" for t in (ours, theirs))
+        counts = f"{ours['samples']}, {theirs['samples']}"
+        mark = "" if ours["quiet"] and theirs["quiet"] else "  ~"
+        both = f"{ratio['ratio_of_minima']:5.2f} {ratio['ratio_of_medians']:6.2f}"
+        yield f"{row['case']:24} {times}  {both} {counts:>7}  {ratio['best']}{mark}"
+    for name, error in row["failed"].items():
+        yield f"{row['case']:24} {name} failed: {error[:100]}"
 
 
 if __name__ == "__main__":

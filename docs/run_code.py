@@ -52,7 +52,7 @@ def blocks(text: str) -> list[Block]:
 
 def run(page: Path, folder: Path) -> list[tuple[Block, str]]:
     """Return every block with what it prints; `folder` is where the program runs."""
-    from handgrad.viz.figure import MissingExtraError
+    from handgrad.errors import MissingExtraError
 
     space: dict[str, object] = {"__name__": "__main__"}
     results = []

@@ -16,6 +16,7 @@ KINDS = {
     "BuildError": RuntimeError,
     "DataError": ValueError,
     "CheckpointError": ValueError,
+    "MissingExtraError": ImportError,
     "NonFiniteError": ArithmeticError,
 }
 

@@ -43,7 +43,7 @@ model.backward(dz, trace, run)
 model.commit(trace)
 hg.optim.Adam().step(model.parameters())
 model.predict(np.ones((2, 5, 5, 1)))
-heavy = {"array_api_compat", "matplotlib", "PIL", "pooch", "rich", "safetensors", "torch", "typer"}
+heavy = {"array_api_compat", "click", "matplotlib", "PIL", "requests", "safetensors", "torch", "tqdm"}
 print(*sorted(heavy & set(sys.modules)))
 """
     assert run(code) == []

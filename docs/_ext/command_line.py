@@ -6,7 +6,6 @@ import inspect
 import textwrap
 from typing import Any
 
-import typer
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -22,7 +21,7 @@ class CommandPage(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the usage line, what the command does, and a list of its arguments and options."""
-        command: Any = typer.main.get_command(main.app)
+        command: Any = main.app
         names = self.arguments[0].split()
         for name in names:
             command = command.commands[name]
@@ -58,7 +57,7 @@ def _metavar(parameter: Any) -> str:
 
 def _help(parameter: Any) -> str:
     text = parameter.help or ""
-    shown = parameter.default not in (None, False, ()) and "default" not in text
+    shown = type(parameter.default) in (int, float)  # no flag, and not the absence of a default
     return f"{text} Default: {parameter.default}." if shown else text
 
 

@@ -62,5 +62,9 @@ class CheckpointError(HandgradError, ValueError):
     """A saved model or checkpoint cannot be used."""
 
 
+class MissingExtraError(HandgradError, ImportError):
+    """A library that an extra installs is not there."""
+
+
 class NonFiniteError(HandgradError, ArithmeticError):
     """A loss, activation or gradient is NaN or infinite."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import pytest
 import handgrad as hg
 from handgrad import data, layers
 from handgrad.cli.gradcheck import CASES
+from handgrad.kernels import default_kernels, extension
+from handgrad.kernels.reference import REFERENCE
 from handgrad.layers import Layer, Merge
 from tests.cli.run import call, write_digits
 
@@ -23,7 +26,7 @@ class TestMain:
     def test_help_lists_the_commands(self, arguments):
         result = call(*arguments)
         text = result.out + result.err
-        found = re.findall(r"^│ (\w+)  ", text, re.M)
+        found = re.findall(r"^  (\w+)  ", text.partition("\nCommands:\n")[2], re.M)
         assert found == ["train", "evaluate", "predict", "gradcheck", "bench", "info", "datasets"]
         assert "Convolutional networks with every gradient written by hand." in text
         assert "--version" in text
@@ -39,8 +42,7 @@ class TestMain:
         [("train", "runs/DATASET-DATE-TIME"), ("evaluate", "the run's"), ("gradcheck", "every layer")],
     )
     def test_help_shows_defaults(self, command, default):
-        """In square brackets they would be taken for markup and left out."""
-        text = re.sub(r"[\s│]+", " ", call(command, "--help").out)
+        text = re.sub(r"\s+", " ", call(command, "--help").out)
         assert f"(default: {default})" in text
 
     def test_version(self):
@@ -249,25 +251,94 @@ class TestGradcheck:
 
 
 class TestInfo:
-    def test_shows_versions_threads_and_where_each_kernel_comes_from(self):
-        from handgrad.kernels import default_kernels
+    @pytest.fixture(autouse=True)
+    def environment(self, monkeypatch):
+        for name in ("HANDGRAD_KERNELS", "HANDGRAD_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+            monkeypatch.delenv(name, raising=False)
 
+    @staticmethod
+    def lines(*words):
+        """Return what stands after each word at the beginning of a line."""
         result = call("info")
         assert (result.code, result.err) == (0, "")
-        assert result.out.startswith(f"handgrad {hg.__version__}  ")
-        assert f"\nnumpy    {np.__version__}  BLAS: " in result.out
-        assert "\nthreads  " in result.out
-        blocks = dict(re.findall(r"^  (handgrad\.\S+)\n    (.*)$", result.out, re.M))
-        shown = {name: module for module, names in blocks.items() for name in names.split(", ")}
-        assert shown == default_kernels().origins()
+        return [re.search(rf"^{word} +(.*)$", result.out, re.M)[1] for word in words]
 
-    @pytest.mark.parametrize("name", ["OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"])
-    def test_names_what_limits_the_threads(self, name, monkeypatch):
-        for other in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-            monkeypatch.delenv(other, raising=False)
-        assert "matrix products use as many (set OMP_NUM_THREADS to limit them)" in call("info").out
-        monkeypatch.setenv(name, "3")
-        assert f"matrix products use 3 ({name})" in call("info").out
+    def test_shows_versions(self):
+        handgrad, numpy = self.lines("handgrad", "numpy")
+        assert handgrad.startswith(f"{hg.__version__}  ")
+        assert numpy.startswith(f"{np.__version__}  BLAS: ")
+
+    def test_shows_where_each_kernel_comes_from(self):
+        text = call("info").out.partition("\nwhere each kernel comes from\n")[2]
+        of = default_kernels().origins()
+        families = {name: origin.rpartition(".")[2] for name, origin in REFERENCE.origins().items()}
+        shown = {}
+        for line in text.splitlines():
+            family, most, rest = re.fullmatch(r"  (\w+) +(\S+)(?: \((.*)\))?", line).groups()
+            shown |= {name: most for name in families if families[name] == family}
+            for part in (rest or "").split("; ") if rest else ():
+                names, _, origin = part.partition(": ")
+                shown |= dict.fromkeys(names.split(", "), origin)
+        assert shown == {name: origin.rpartition(".")[0] for name, origin in of.items()}
+
+    def test_a_table_can_be_forced(self, monkeypatch):
+        monkeypatch.setenv("HANDGRAD_KERNELS", "reference")
+        kernels, threads = self.lines("kernels", "threads")
+        assert kernels == "reference, because HANDGRAD_KERNELS is reference"
+        assert (
+            threads == "only in matrix products: as many as NumPy takes (set OMP_NUM_THREADS to limit them)"
+        )
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+        assert self.lines("threads") == ["only in matrix products: 3 (OPENBLAS_NUM_THREADS)"]
+
+    def test_without_compiled_kernels(self, monkeypatch, fresh):
+        monkeypatch.setattr(extension.importlib.util, "find_spec", lambda name: None)
+        assert self.lines("kernels", "compiled") == [
+            "reference, the only ones here",
+            "none: handgrad was installed without them",
+        ]
+
+    def test_with_compiled_kernels_that_do_not_load(self, monkeypatch, fresh):
+        problem = "libgomp.so.1: cannot open shared object file: No such file or directory"
+        monkeypatch.setattr(extension.importlib.util, "find_spec", lambda name: "found")
+
+        def fail(name):
+            raise ImportError(problem)
+
+        monkeypatch.setattr(extension.importlib, "import_module", fail)
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            result = call("info")
+        assert result.code == 0
+        assert result.err == (
+            f"handgrad: warning: the compiled kernels cannot be loaded ({problem}), so the slower reference "
+            "kernels run\n"
+        )
+        assert "\nkernels  reference, the only ones here\n" in result.out
+        assert f"\ncompiled broken: {problem}\n" in result.out
+
+    def test_with_compiled_kernels(self, monkeypatch, compiled):
+        best = compiled.tables()[0].name
+        kernels, sets, threads = self.lines("kernels", "compiled", "threads")
+        assert kernels == f"{best}, the fastest that this machine runs"
+        named = re.findall(r"\w+", sets.removeprefix("for ").replace("this machine lacks", ""))
+        assert named == list(compiled.instruction_sets)
+        if compiled.parallel:
+            assert threads.startswith(f"{hg.get_threads()}, ")
+            monkeypatch.setenv("HANDGRAD_THREADS", "3")  # what it was when they were loaded
+            assert self.lines("threads") == [f"{hg.get_threads()}, because HANDGRAD_THREADS is 3"]
+
+    def test_an_instruction_set_that_the_machine_lacks(self, monkeypatch, fresh):
+        table = SimpleNamespace(name="plain")
+        module = SimpleNamespace(
+            tables=lambda: [table], instruction_sets=["avx2", "plain"], parallel=False, end_threads=int
+        )
+        monkeypatch.setattr(extension.importlib.util, "find_spec", lambda name: "found")
+        monkeypatch.setattr(extension.importlib, "import_module", lambda name: module)
+        kernels, compiled, threads = self.lines("kernels", "compiled", "threads")
+        assert kernels == "plain, the fastest that this machine runs"
+        assert compiled == "for plain; this machine lacks avx2"
+        assert threads == "1, because the kernels were compiled without OpenMP"
 
     def test_says_how_to_get_an_extra(self, monkeypatch):
         from importlib import metadata
@@ -276,6 +347,7 @@ class TestInfo:
             raise metadata.PackageNotFoundError(name)
 
         monkeypatch.setattr(metadata, "version", missing)
+        assert "images: pillow not installed: python -m pip install 'handgrad[images]'" in call("info").out
         assert "plot: matplotlib not installed: python -m pip install 'handgrad[plot]'" in call("info").out
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
 from handgrad.data import ImageFolder, read_image
-from handgrad.errors import ArgumentError, DataError
+from handgrad.errors import ArgumentError, DataError, MissingExtraError
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -190,3 +192,14 @@ def test_a_truncated_image_is_named(tmp_path, length):
     with pytest.raises(DataError) as error:
         read_image(path)
     assert str(error.value).startswith(f"{path}: expected an image that can be read, got ")
+
+
+def test_without_pillow_the_error_says_how_to_get_it(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    path = folder / "cat" / "b.png"
+    with pytest.raises(MissingExtraError) as error:
+        read_image(path)
+    assert str(error.value) == (
+        f"{path}: expected Pillow, to read image files, got an installation without it; "
+        "python -m pip install 'handgrad[images]'"
+    )

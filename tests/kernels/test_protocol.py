@@ -12,9 +12,8 @@ import pytest
 
 from handgrad.errors import ArgumentError
 from handgrad.geometry import Window
-from handgrad.kernels import Kernels, default_kernels, select_kernels
+from handgrad.kernels import Kernels, default_kernels
 from handgrad.kernels.reference import REFERENCE
-from handgrad.kernels.select import tables
 from tests.kernels.calls import CALLS, OF_GRADIENTS, UPDATES, Statistics, converter
 from tests.kernels.tables import each_table
 
@@ -42,14 +41,6 @@ def test_origins_names_the_module_of_every_entry():
     assert REFERENCE.origins()["conv2d"] == "handgrad.kernels.reference.conv"
     assert table.origins()["conv2d"] == __name__
     assert table.origins()["dense"] == "handgrad.kernels.reference.dense"
-
-
-def test_tables_are_selected_by_name():
-    assert select_kernels("reference") is REFERENCE
-    assert isinstance(default_kernels(), Kernels)
-    with pytest.raises(ArgumentError) as error:
-        select_kernels("abacus")
-    assert str(error.value).startswith(f"kernels: expected one of {', '.join(tables())}, got 'abacus'")
 
 
 def test_unknown_precision_is_refused():

@@ -1,11 +1,13 @@
 """Apply every mutant to a copy of the source and run the tests that must notice.
 
 ``python -m tests.mutants`` at the root of the repository; words after it choose mutants by their names. The
-exit status is 1 where one survives, or does not fit the source any more.
+exit status is 1 where one survives, or does not fit the source any more. The reference kernels run, unless a
+test asks for others: most mutants are theirs.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -22,6 +24,10 @@ SOURCE = ROOT / "src" / "handgrad"
 AT_ONCE = 2
 TESTS_FAILED = 1
 """pytest's exit status where tests ran and failed; other errors, as of an import, have others."""
+NO_REDIRECTION = """
+import sys  # an editable installation would lead every import to the source as it is
+sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != "ScikitBuildRedirectingFinder"]
+"""
 CRASHES = ("AttributeError", "ImportError", "NameError", "SyntaxError", "UnboundLocalError")
 """What a mutant fails by that is not wrong but no program at all."""
 
@@ -43,8 +49,10 @@ def run_tests(mutant: Mutant, source: Path) -> tuple[int, str]:
     environment = os.environ | {
         "PYTHONPATH": str(source),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "HANDGRAD_KERNELS": "reference",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
+        "HANDGRAD_KERNELS": "reference",  # which the mutants are in
         "COLUMNS": "300",
     }
     options = ["-x", "-q", "-p", "no:cacheprovider", "-k", "not live", "--timeout", "60"]
@@ -61,7 +69,10 @@ def verdict(mutant: Mutant) -> tuple[str, str, float]:
         return "DOES NOT FIT", reason, 0.0
     with tempfile.TemporaryDirectory() as folder:
         copied = Path(folder) / "handgrad"
-        shutil.copytree(SOURCE, copied, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(SOURCE, copied, ignore=shutil.ignore_patterns("__pycache__", "_kernels*"))
+        if extension := importlib.util.find_spec("handgrad.kernels.cpu._kernels"):
+            shutil.copy(str(extension.origin), copied / "kernels" / "cpu")
+        Path(folder, "sitecustomize.py").write_text(NO_REDIRECTION, encoding="utf-8")
         path = copied / mutant.file
         path.write_text(path.read_text(encoding="utf-8").replace(mutant.old, mutant.new), encoding="utf-8")
         status, output = run_tests(mutant, Path(folder))

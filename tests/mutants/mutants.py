@@ -40,6 +40,8 @@ LOSS = "kernels/reference/loss.py"
 UPDATE = "kernels/reference/update.py"
 BN = "layers/norm.py"
 EXECUTOR = "graph/executor.py"
+FUSED = "layers/fused.py"
+FUSE = "graph/fuse.py"
 FOLD = "graph/fold.py"
 
 GRADIENTS = "layers/test_gradients.py"
@@ -103,6 +105,25 @@ MUTANTS = [
            "if m == 1:", "if m < 0:", BN_TESTS),
     Mutant("what forward saved moves with a later commit", BN,
            "mean, var = self.running_mean.value.flatten(),", "mean, var = self.running_mean.value.reshape(-1),", BN_TESTS),
+    # fused with what follows it
+    Mutant("the residual is forgotten", NORM,
+           "return relu(z if residual is None else z + residual)", "return relu(z)", "kernels/test_norm.py"),
+    Mutant("the residual is added after ReLU", NORM,
+           "return relu(z if residual is None else z + residual)",
+           "return relu(z) if residual is None else relu(z) + residual", "layers/test_fused.py"),
+    Mutant("the gradient passes by the sign of x", NORM,
+           "relu_backward(dy, batch_norm(x, mean, s, gamma, beta) if y is None else y)",
+           "relu_backward(dy, x if y is None else y)", "layers/test_fused.py"),
+    Mutant("the gradient passes by the normalized input alone", NORM,
+           "relu_backward(dy, batch_norm(x, mean, s, gamma, beta) if y is None else y)",
+           "relu_backward(dy, batch_norm(x, mean, s, gamma, beta))", "kernels/test_norm.py"),
+    Mutant("a fused layer's backward in inference uses the batch formula", FUSED,
+           "kernels.batch_norm_relu_backward_constant if saved.constant else",
+           "kernels.batch_norm_relu_backward if False else", "layers/test_fused.py"),
+    Mutant("the residual takes the whole gradient", FUSED,
+           "bn.unrows(dr, dy.shape))", "dy)", "layers/test_fused.py"),
+    Mutant("a fused layer keeps whether it trains to itself", FUSED,
+           'trainable = _shared("trainable")', "trainable = True", "layers/test_fused.py"),
     # pooling
     Mutant("of equal maxima the last takes the gradient", POOL,
            "larger = (real(v) > real(y))", "larger = (real(v) >= real(y))", "kernels/test_pool.py"),
@@ -172,6 +193,15 @@ MUTANTS = [
            "u = np.ones(y.shape)\n        grads", "testing/test_gradcheck.py"),
     Mutant("gradcheck takes NaN for right", "testing/gradcheck.py",
            "np.inf if np.isnan(error) else error", "error", "testing/test_gradcheck.py"),
+    Mutant("what two layers use is fused away", FUSE,
+           "if of_kind and self.count[value] == 1 else", "if of_kind else", "graph/test_fuse.py"),
+    Mutant("subclasses are fused as if they were their base", FUSE,
+           "type(self.nodes[value - 1].layer) is kind", "isinstance(self.nodes[value - 1].layer, kind)",
+           "graph/test_fuse.py"),
+    Mutant("fused layers commit out of order", FUSE,
+           "and _commits_in_order(graph.nodes, match.group)", "and True", "graph/test_fuse.py"),
+    Mutant("normalizations over other axes are fused", FUSE,
+           "if layer.per_channel(node.shape) else None", "", "graph/test_fuse.py"),
     # folding
     Mutant("a folded bias forgets the running mean", FOLD,
            "(b - mean) * gamma_s + beta", "b * gamma_s + beta", FOLD_TESTS),
@@ -180,8 +210,8 @@ MUTANTS = [
            "gamma_s = (gamma / np.sqrt(var + bn.epsilon)).astype(old.weight.value.dtype)", FOLD_TESTS),
     Mutant("a layer with another consumer is folded", FOLD,
            "uses[before + 1] > 1", "uses[before + 1] > 9", FOLD_TESTS),
-    Mutant("rows are taken for channels", FOLD,
-           "return [a % rank for a in axes] == [rank - 1]", "return len(axes) == 1", FOLD_TESTS),
+    Mutant("rows are taken for channels", BN,
+           "return self._kept(len(shape) + 1) == (len(shape),)", "return len(self._kept(len(shape) + 1)) == 1", FOLD_TESTS),
     Mutant("what was trained after folding is lost", FOLD,
            "    if changed:\n", "    if False:\n", FOLD_TESTS),
     # losses
@@ -212,4 +242,9 @@ MUTANTS = [
     Mutant("clipping never scales down", "optim/optimizer.py",
            "return min(1.0, float(self.global_clipnorm)", "return max(1.0, float(self.global_clipnorm)",
            "optim/test_step.py"),
+    # which kernels run
+    Mutant("the environment has no say in which kernels run", "kernels/select.py",
+           'if name := os.environ.get("HANDGRAD_KERNELS"):', 'if name := "":', "kernels/test_select.py"),
+    Mutant("the environment has no say in the number of threads", "kernels/extension.py",
+           'if named := os.environ.get("HANDGRAD_THREADS"):', 'if named := "":', "kernels/test_threads.py"),
 ]  # fmt: skip

@@ -6,10 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from handgrad.errors import ArgumentError
+from handgrad.errors import ArgumentError, MissingExtraError
 from handgrad.train import History
 from handgrad.viz import draw_history, plot_feature_maps, plot_history
-from handgrad.viz.figure import MissingExtraError
 
 NAN, INF = float("nan"), float("inf")
 

@@ -39,14 +39,25 @@ class Contender(Protocol):
 
 @dataclass
 class Step:
-    """A contender in this process."""
+    """A contender in this process.
+
+    Attributes
+    ----------
+    name : str
+        Under which its times are found.
+    step : callable
+        Does a step.
+    show : callable
+        Returns of what a step returned an array, in the order of those of other contenders.
+    """
 
     name: str
     step: Callable[[], Any]
+    show: Callable[[Any], Any] = np.asarray
 
     def values(self, steps: int) -> Array:
         """Do some steps and return what they gave, in a row."""
-        return np.concatenate([np.ravel(self.step()).astype(np.float64) for _ in range(steps)])
+        return np.concatenate([np.ravel(self.show(self.step())).astype(np.float64) for _ in range(steps)])
 
     def sample(self, steps: int) -> float:
         """Do some steps and return the seconds that one took on average."""

@@ -7,10 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from handgrad.bench.clock import Contender, Times, measure
+from handgrad.bench.clock import LONG_ENOUGH, Contender, Times, measure
 
 CLOSE = 1.1
-"""How many times as long as the fastest of the others may take on first sight and still be measured."""
+"""How many times as long as the fastest of a program may take on first sight and still be measured."""
+
+
+def program(name: str) -> str:
+    """Return what a contender belongs to, the first word of its name."""
+    return name.partition(" ")[0]
 
 
 @dataclass(frozen=True)
@@ -22,9 +27,9 @@ class Comparison:
     ours : Times
         Of the one.
     theirs : dict of Times
-        Of those of the others that were not much slower than the fastest of them.
+        Of the others; of a program's several ways those that were not much slower than its fastest.
     slower : dict of float
-        Seconds of one step of the others.
+        Seconds of one step of the rest.
     difference : float
         Largest difference between values of the one and another, relative to the largest value.
     """
@@ -34,20 +39,21 @@ class Comparison:
     slower: dict[str, float]
     difference: float
 
-    @property
-    def best(self) -> str:
-        """The fastest of the others, by the median."""
-        return min(self.theirs, key=lambda name: self.theirs[name].median)
+    def ways(self, of: str) -> dict[str, Times]:
+        """Return the times of one program."""
+        return {name: t for name, t in self.theirs.items() if program(name) == of}
 
-    @property
-    def ratio_of_minima(self) -> float:
-        """How many times as long the others take: the shortest time of any by ours."""
-        return min(t.minimum for t in self.theirs.values()) / self.ours.minimum
+    def best(self, of: str) -> str:
+        """Return the fastest way of a program, by the median."""
+        return min(self.ways(of), key=lambda name: self.theirs[name].median)
 
-    @property
-    def ratio_of_medians(self) -> float:
-        """The same by medians: the smallest median by ours."""
-        return self.theirs[self.best].median / self.ours.median
+    def ratio_of_minima(self, of: str) -> float:
+        """Return how many times as long a program takes: the shortest time of any of its ways by ours."""
+        return min(t.minimum for t in self.ways(of).values()) / self.ours.minimum
+
+    def ratio_of_medians(self, of: str) -> float:
+        """Return the same by medians: the smallest median by ours."""
+        return self.theirs[self.best(of)].median / self.ours.median
 
 
 def compare(
@@ -65,7 +71,7 @@ def compare(
     ours : Contender
         The one.
     theirs : sequence of Contender
-        The others, perhaps none.
+        The others, perhaps none; the first word of a name is the program.
     quiet, seconds
         As for `measure`.
     steps : int, default 3
@@ -74,9 +80,17 @@ def compare(
     wanted = ours.values(steps)
     largest = float(np.abs(wanted).max())
     difference = max((float(np.abs(c.values(steps) - wanted).max()) / largest for c in theirs), default=0.0)
-    glance = {c.name: c.sample(1) for c in theirs}
-    limit = CLOSE * min(glance.values(), default=0.0)
-    close = [c for c in theirs if glance[c.name] <= limit]
+    glance = {c.name: _glance(c) for c in theirs}
+    fastest: dict[str, float] = {}
+    for name, s in glance.items():
+        fastest[program(name)] = min(s, fastest.get(program(name), s))
+    close = [c for c in theirs if glance[c.name] <= CLOSE * fastest[program(c.name)]]
     times = measure([ours, *close], quiet, seconds)
     slower = {name: s for name, s in glance.items() if name not in times}
     return Comparison(times[ours.name], {c.name: times[c.name] for c in close}, slower, difference)
+
+
+def _glance(contender: Contender) -> float:
+    """Return the seconds of one step, of a short one the least of five."""
+    first = contender.sample(1)
+    return first if first > LONG_ENOUGH else min(first, *(contender.sample(1) for _ in range(4)))

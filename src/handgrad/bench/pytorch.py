@@ -159,6 +159,7 @@ def twin(model: Graph, *, training: bool = True, layout: str = "contiguous") -> 
     uses = Counter(i for node in model.nodes for i in node.inputs)
     last = {i: k for k, node in enumerate(model.nodes) for i in node.inputs}
     shapes = [model.input_shape, *(node.shape for node in model.nodes)]
+    sources = [node.inputs for node in model.nodes]  # of the model itself nothing is kept
 
     class Twin(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -170,9 +171,9 @@ def twin(model: Graph, *, training: bool = True, layout: str = "contiguous") -> 
 
         def forward(self, x: Any) -> Any:
             values = [x]
-            for k, node in enumerate(model.nodes):
-                values.append(getattr(self, f"node{k}")(*(values[i] for i in node.inputs)))
-                for i in node.inputs:
+            for k, inputs in enumerate(sources):
+                values.append(getattr(self, f"node{k}")(*(values[i] for i in inputs)))
+                for i in inputs:
                     if last[i] == k:
                         values[i] = None
             return values[-1]

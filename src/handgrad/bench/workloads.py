@@ -135,8 +135,8 @@ _ALL = (
     Workload("resnet50-b32", "ResNet-50, 64x64, batch 32", lambda: models.resnet50((64, 64, 3), CLASSES), 32),
     Workload("lenet-b64", "LeNet with BN, 28x28, batch 64", lambda: models.lenet((28, 28, 1), CLASSES), 64),
     Workload("digits-b256", "the post's ConvNet, 8x8, batch 256", posts_convnet, 256),
-    Workload("resnet18-inference-b1", "ResNet-18 inference, 1 image", _resnet18, 1, training=False),
-    Workload("resnet18-inference-b64", "ResNet-18 inference, 64 images", _resnet18, 64, training=False),
+    Workload("resnet18-inference-b1", "ResNet-18, 32x32, inference of 1", _resnet18, 1, training=False),
+    Workload("resnet18-inference-b64", "ResNet-18, 32x32, inference of 64", _resnet18, 64, training=False),
 )
 
 WORKLOADS: dict[str, Workload] = {w.name: w for w in _ALL}

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+import click
 
 
-def bench(
-    networks: Annotated[
-        list[str] | None, typer.Argument(help="Which to measure, as --list names them (default: five).")
-    ] = None,
-    seconds: Annotated[float, typer.Option(help="For each network, after its first steps.", min=0.0)] = 8.0,
-    torch: Annotated[bool, typer.Option(help="Compare with PyTorch where it is installed.")] = True,
-    show: Annotated[bool, typer.Option("--list", help="Show the networks and end.")] = False,
-) -> None:
+@click.command(short_help="Measure training and inference, beside PyTorch.")
+@click.argument("networks", nargs=-1, help="Which to measure, as --list names them (default: five).")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.0),
+    default=8.0,
+    show_default=True,
+    help="For each network, after its first steps.",
+)
+@click.option(
+    "--torch/--no-torch", default=True, show_default=True, help="Compare with PyTorch where it is installed."
+)
+@click.option("--list", "show", is_flag=True, help="Show the networks and end.")
+def bench(networks: tuple[str, ...], seconds: float, torch: bool, show: bool) -> None:
     """Measure training steps and inference on this machine, beside PyTorch if it is installed.
 
     Both take turns on the same weights and images, PyTorch with the memory
@@ -45,7 +49,9 @@ def bench(
         here = c.ours.median
         print(f"{w.title:38}{here * 1e3:9.2f} {w.batch / here:9.0f} {line.flops / 1e9:8.1f}", end="")
         if with_torch:
-            print(f" {c.theirs[c.best].median * 1e3:11.2f} {c.ratio_of_medians:13.2f}", end="")
+            print(
+                f" {c.theirs[c.best('torch')].median * 1e3:11.2f} {c.ratio_of_medians('torch'):13.2f}", end=""
+            )
         mark = ("" if line.quiet else " ~") + ("" if line.same else " !")
         marks.update(mark.split())
         print(mark, flush=True)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
-app = typer.Typer(help="Show the known sets and where they are; fetch one.", invoke_without_command=True)
+    from handgrad.train.callbacks.bar import Bar
 
 
-@app.callback()
-def datasets(context: typer.Context) -> None:
+@click.group(invoke_without_command=True, short_help="Show the known sets and where they are; fetch one.")
+@click.pass_context
+def datasets(context: click.Context) -> None:
     """Show the known sets: their images, and whether they are on this machine."""
     if context.invoked_subcommand is not None:
         return
@@ -30,23 +30,23 @@ def datasets(context: typer.Context) -> None:
         print(f"{entry.name:14} {entry.images:7,}  {size:9}  {entry.classes:7}  {where}")
 
 
-@app.command()
-def fetch(names: Annotated[list[str], typer.Argument(help="Of the sets.")]) -> None:
+@datasets.command(short_help="Download sets into the cache and verify them.")
+@click.argument("names", nargs=-1, required=True, help="Of the sets.")
+def fetch(names: tuple[str, ...]) -> None:
     """Download sets into the cache and verify them; a broken download goes on where it ended."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
     from handgrad import data
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     for name in names:
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            path = data.fetch(name, progress=partial(_show, bar, {}))
+        with ExitStack() as stack:  # closes the bars
+            path = data.fetch(name, progress=partial(_show, stack, {}))
         print(f"{name}: {path}")
 
 
-def _show(bar: Progress, tasks: dict[str, TaskID], file: str, done: int, total: int | None) -> None:
+def _show(stack: ExitStack, bars: dict[str, Bar], file: str, done: int, total: int | None) -> None:
     """Move the bar of a file on."""
-    if file not in tasks:
-        tasks[file] = bar.add_task(file, total=total)
-    bar.update(tasks[file], completed=done, total=total)
+    from handgrad.train.callbacks.bar import Bar
+
+    if file not in bars:
+        bars[file] = stack.enter_context(Bar(desc=file, total=total, unit="B", unit_scale=True))
+    bars[file].total = total
+    bars[file].update(done - bars[file].n)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 
-def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run's folder, or a model file.")],
-    dataset: Annotated[
-        str | None, typer.Option(help="Another set, or a folder with test/CLASS/ (default: the run's).")
-    ] = None,
-    batch_size: Annotated[int, typer.Option(help="Images at once.", min=1)] = 256,
-) -> None:
+@click.command(short_help="Measure a model on the test images.")
+@click.argument("run", type=Path, help="A run's folder, or a model file.")
+@click.option("--dataset", help="Another set, or a folder with test/CLASS/ (default: the run's).")
+@click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True, help="Images at once.")
+def evaluate(run: Path, dataset: str | None, batch_size: int) -> None:
     """Measure loss, accuracy and the accuracy of each class on the test images."""
     import numpy as np
 

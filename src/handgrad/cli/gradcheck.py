@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 CASES: dict[str, tuple[dict[str, Any], Any]] = {
     "Conv2D": ({"filters": 4, "kernel_size": 3, "strides": 2, "padding": "same"}, (7, 6, 3)),
@@ -37,14 +37,11 @@ CASES: dict[str, tuple[dict[str, Any], Any]] = {
 """For every layer arguments and an input shape, odd where that matters."""
 
 
-def gradcheck(
-    what: Annotated[
-        list[str] | None,
-        typer.Argument(help="Layers (Conv2D ...), runs or model files (default: every layer)."),
-    ] = None,
-    batch: Annotated[int, typer.Option(help="Inputs in the batch.", min=2)] = 3,
-    seed: Annotated[int, typer.Option(help="Of inputs, parameters and directions.")] = 0,
-) -> None:
+@click.command(short_help="Check gradients against complex-step derivatives.")
+@click.argument("what", nargs=-1, help="Layers (Conv2D ...), runs or model files (default: every layer).")
+@click.option("--batch", type=click.IntRange(2), default=3, show_default=True, help="Inputs in the batch.")
+@click.option("--seed", default=0, show_default=True, help="Of inputs, parameters and directions.")
+def gradcheck(what: tuple[str, ...], batch: int, seed: int) -> None:
     """Check gradients against complex-step derivatives in float64, with a random upstream gradient."""
     subjects = [_subject(name) for name in what or CASES]
     wrong = False
@@ -52,7 +49,7 @@ def gradcheck(
         for training in (True, False):
             wrong |= _check(name, subject, shape, training=training, batch=batch, seed=seed)
     if wrong:
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _subject(name: str) -> tuple[str, Any, Any]:

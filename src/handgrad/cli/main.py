@@ -4,42 +4,46 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 import handgrad
 from handgrad.cli import bench, datasets, evaluate, gradcheck, info, predict, train
 from handgrad.errors import HandgradError
 
-app = typer.Typer(
-    name="handgrad",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command("train")(train.train)
-app.command("evaluate")(evaluate.evaluate)
-app.command("predict")(predict.predict)
-app.command("gradcheck")(gradcheck.gradcheck)
-app.command("bench")(bench.bench)
-app.command("info")(info.info)
-app.add_typer(datasets.app, name="datasets")
+
+class Commands(click.Group):
+    """The commands in the order they were added in; Ctrl-C ends one with the exit code of shells."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return their names."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run one."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(130) from None
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(f"handgrad {handgrad.__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
+@click.group(cls=Commands)
+@click.version_option(handgrad.__version__, message="%(prog)s %(version)s")
+def app() -> None:
     """Convolutional networks with every gradient written by hand."""
+
+
+for command in (
+    train.train,
+    evaluate.evaluate,
+    predict.predict,
+    gradcheck.gradcheck,
+    bench.bench,
+    info.info,
+    datasets.datasets,
+):
+    app.add_command(command)
 
 
 def main() -> None:

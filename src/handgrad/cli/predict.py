@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 
-def predict(
-    run: Annotated[Path, typer.Argument(help="A run's folder, or a model file.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files, of the size the model was trained on.")],
-    resize: Annotated[bool, typer.Option("--resize", help="Bring images to that size first.")] = False,
-    top: Annotated[int, typer.Option(help="How many classes to show for each.", min=1)] = 3,
-) -> None:
+@click.command(short_help="Name what image files show.")
+@click.argument("run", type=Path, help="A run's folder, or a model file.")
+@click.argument(
+    "images", type=Path, nargs=-1, required=True, help="Image files, of the size the model was trained on."
+)
+@click.option("--resize", is_flag=True, help="Bring images to that size first.")
+@click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Classes to show for each.")
+def predict(run: Path, images: tuple[Path, ...], resize: bool, top: int) -> None:
     """Print the most probable classes of image files, with their probabilities."""
     import numpy as np
 

@@ -6,38 +6,40 @@ import importlib.util
 import shlex
 import time
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 from handgrad.errors import ArgumentError
 
 
+@click.command(short_help="Train a convolutional network on images.")
+@click.argument(
+    "dataset",
+    required=False,
+    help="digits, mnist, fashion-mnist, cifar10, or a folder with train/CLASS/ and test/CLASS/.",
+)
+@click.option("--epochs", type=int, help="How often through the training images.")
+@click.option("--batch-size", type=int, help="Images in a step.")
+@click.option("--lr", type=float, help="Highest learning rate of the one-cycle schedule.")
+@click.option("--weight-decay", type=float, help="Decoupled weight decay.")
+@click.option("--width", type=int, help="Channels of the first stage.")
+@click.option("--image-size", type=(int, int), metavar="H W", help="Height and width, for a folder.")
+@click.option("--seed", type=int, help="Of everything that is random.")
+@click.option("--config", type=Path, help="A run's config.json, or a recipe of your own, to train by.")
+@click.option("--out", type=Path, help="The run's folder (default: runs/DATASET-DATE-TIME).")
+@click.option("--resume", type=Path, metavar="RUN", help="Go on with the run in this folder.")
 def train(
-    dataset: Annotated[
-        str | None,
-        typer.Argument(
-            help="digits, mnist, fashion-mnist, cifar10, or a folder with train/CLASS/ and test/CLASS/."
-        ),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="How often through the training images.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images in a step.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Highest learning rate of the one-cycle schedule.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Decoupled weight decay.")] = None,
-    width: Annotated[int | None, typer.Option(help="Channels of the first stage.")] = None,
-    image_size: Annotated[
-        tuple[int, int] | None, typer.Option(help="Height and width, for a folder.", metavar="H W")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything that is random.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="A run's config.json, or a recipe of your own, to train by.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The run's folder (default: runs/DATASET-DATE-TIME).")
-    ] = None,
-    resume: Annotated[
-        Path | None, typer.Option(help="Go on with the run in this folder.", metavar="RUN")
-    ] = None,
+    dataset: str | None,
+    epochs: int | None,
+    batch_size: int | None,
+    lr: float | None,
+    weight_decay: float | None,
+    width: int | None,
+    image_size: tuple[int, int] | None,
+    seed: int | None,
+    config: Path | None,
+    out: Path | None,
+    resume: Path | None,
 ) -> None:
     """Train a convolutional network on images.
 
@@ -46,8 +48,6 @@ def train(
     checkpoint and ends; --resume goes on, and ends bit for bit where an
     unbroken run ends.
     """
-    from rich.console import Console
-
     from handgrad.train import Experiment, Progress, Recipe, StopOnInterrupt, recipe_for
 
     changes = {
@@ -66,7 +66,6 @@ def train(
             got="several" if dataset or config or resume else "none",
             do="for a first try: handgrad train digits",
         )
-    console = Console(highlight=False, markup=False, soft_wrap=True)
     if resume is not None:
         given = [name for name, value in changes.items() if value is not None] + (["out"] if out else [])
         if given:
@@ -83,25 +82,23 @@ def train(
         experiment = Experiment(out or _new_folder(name), recipe)
     folder, recipe = experiment.folder, experiment.recipe
     trainer = experiment.trainer
-    console.print(trainer.model.summary())
-    console.print(
+    print(trainer.model.summary())
+    print(
         f"\n{len(experiment.train_data):,} training and {len(experiment.test_data):,} test images of "
         f"{recipe.dataset}; {recipe.epochs} epochs of {recipe.batch_size}; seed {recipe.seed}"
     )
     at = trainer.progress
     if experiment.ended:
-        console.print("this run has ended")
+        print("this run has ended")
     elif at.epoch or at.batch:
-        console.print(f"going on at epoch {at.epoch + 1}, batch {at.batch + 1}")
+        print(f"going on at epoch {at.epoch + 1}, batch {at.batch + 1}")
     interrupt = StopOnInterrupt()
-    result = experiment.run([Progress(Console(stderr=True)), interrupt])
+    result = experiment.run([Progress(), interrupt])
     if result is None:
-        console.print(
-            f"\nstopped; the run is saved. Go on with: handgrad train --resume {shlex.quote(str(folder))}"
-        )
-        raise typer.Exit(130)
-    curves = _curves(folder, trainer.history, console)
-    console.print(
+        print(f"\nstopped; the run is saved. Go on with: handgrad train --resume {shlex.quote(str(folder))}")
+        raise click.exceptions.Exit(130)
+    curves = _curves(folder, trainer.history)
+    print(
         f"\ntest accuracy {result['test_accuracy']:.2%}, loss {result['test_loss']:.4f}, "
         f"in {experiment.seconds:.1f} s\n"
         f"{folder}: model.safetensors, history.csv, history.json, config.json{curves}"
@@ -118,12 +115,12 @@ def _new_folder(name: str) -> Path:
     return folder
 
 
-def _curves(folder: Path, history: dict[str, list[float]], console: object) -> str:
+def _curves(folder: Path, history: dict[str, list[float]]) -> str:
     """Write the learning curves, or draw them without matplotlib; return what to add to the list of files."""
     from handgrad.viz import draw_history, plot_history
 
     if importlib.util.find_spec("matplotlib"):
         plot_history(history, folder / "curves.png", title=folder.name)
         return ", curves.png"
-    console.print(f"\n{draw_history(history)}")  # type: ignore[attr-defined]
+    print(f"\n{draw_history(history)}")
     return ""

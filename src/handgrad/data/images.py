@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from handgrad.errors import ArgumentError, DataError
+from handgrad.errors import ArgumentError, DataError, MissingExtraError
 from handgrad.geometry import Pair
 from handgrad.pixels import to_float
 from handgrad.typing import Array
@@ -42,9 +42,19 @@ def read_image(path: str | Path, size: Pair | None = None, *, mode: str = "RGB")
         If the file is missing, no image, damaged or of another kind of pixels.
     ArgumentError
         If `mode` is none of the three.
+    MissingExtraError
+        Without Pillow, which the extra ``images`` installs.
     """
     check_mode(mode)
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    try:
+        from PIL import Image, ImageOps, UnidentifiedImageError
+    except ImportError:
+        raise MissingExtraError(
+            str(path),
+            expected="Pillow, to read image files",
+            got="an installation without it",
+            do="python -m pip install 'handgrad[images]'",
+        ) from None
 
     try:
         with Image.open(path) as file:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from handgrad.errors import ArgumentError, BuildError
-from handgrad.graph.graph import Graph, Node
+from handgrad.graph.graph import Graph
 from handgrad.graph.symbol import Input
 from handgrad.layers import BatchNormalization, Conv2D, Dense, Init, Layer
 from handgrad.layers.norm import UNMOVED
@@ -118,16 +118,9 @@ def _pairs(model: Graph) -> dict[int, BatchNormalization]:
         if type(bn) is not BatchNormalization or before < 0 or uses[before + 1] > 1:
             continue
         # by type: a class derived from these may compute something else
-        if type(model.nodes[before].layer) in (Conv2D, Dense) and _per_channel(bn, node):
+        if type(model.nodes[before].layer) in (Conv2D, Dense) and bn.per_channel(node.shape):
             pairs[before] = bn
     return pairs
-
-
-def _per_channel(bn: BatchNormalization, node: Node) -> bool:
-    """Whether a normalization keeps the last axis alone, as weights do."""
-    rank = len(node.shape) + 1
-    axes = bn.axis if isinstance(bn.axis, tuple | list) else (bn.axis,)
-    return [a % rank for a in axes] == [rank - 1]
 
 
 def _copied(model: Graph, pairs: Mapping[int, BatchNormalization] | None = None) -> Graph:

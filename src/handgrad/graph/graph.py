@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,9 +173,10 @@ class Graph:
     def _owned(self, of: Callable[[Layer], dict[str, Any]]) -> Iterator[tuple[str, Any]]:
         seen = set()
         for node in self.nodes:
-            if id(node.layer) not in seen:
-                seen.add(id(node.layer))
-                yield from ((f"{node.name}.{name}", value) for name, value in of(node.layer).items())
+            for name, value in of(node.layer).items():
+                if id(value) not in seen:
+                    seen.add(id(value))
+                    yield f"{node.name}.{name}", value
 
     def parameters(self) -> dict[str, Parameter]:
         """Return every parameter by its path, ``"conv2d.weight"``."""
@@ -187,6 +189,17 @@ class Graph:
     def buffers(self) -> dict[str, Buffer]:
         """Return every buffer by its path, ``"batch_normalization.running_mean"``."""
         return dict(self._owned(lambda layer: layer.buffers()))
+
+    def with_nodes(self, nodes: Iterable[Node]) -> Graph:
+        """Return a model of the same inputs that runs `nodes`, whose layers are built.
+
+        Nothing is created, packed or named anew: parameters and buffers are the layers' own.
+        """
+        graph = copy.copy(self)
+        graph.nodes = tuple(nodes)
+        graph.output_shape = graph.nodes[-1].shape
+        graph._gradients, graph._trained_gradients = Gradients(), Gradients()
+        return graph
 
     def gradient_vectors(self) -> list[Array]:
         """Return the gradients of the trainable parameters as few flat vectors, views of each ``grad``."""

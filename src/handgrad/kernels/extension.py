@@ -49,7 +49,7 @@ def load() -> Extension:
         module = importlib.import_module(NAME)
     except ImportError as error:
         warnings.warn(
-            f"the compiled kernels cannot be loaded ({error}), so the reference kernels run, which are slower",
+            f"the compiled kernels cannot be loaded ({error}), so the slower reference kernels run",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -14,7 +14,6 @@ from handgrad.kernels.reference import REFERENCE
 _PRECISIONS = ("float32", "strict")
 
 
-@cache
 def tables(precision: str = "float32") -> Mapping[str, Kernels]:
     """Return the tables that this machine can run, by name.
 
@@ -35,6 +34,11 @@ def tables(precision: str = "float32") -> Mapping[str, Kernels]:
     """
     if precision not in _PRECISIONS:
         raise ArgumentError("precision", expected=f"one of {', '.join(_PRECISIONS)}", got=repr(precision))
+    return _tables(precision)
+
+
+@cache
+def _tables(precision: str) -> Mapping[str, Kernels]:
     module = load().module
     if module is None:
         return {"reference": REFERENCE}

@@ -11,8 +11,8 @@ def get_threads() -> int:
     Returns
     -------
     int
-        What `set_threads` said, or ``HANDGRAD_THREADS``, or ``OMP_NUM_THREADS`` where that is less than the CPUs
-        that this process may use (its affinity, and its cgroup's quota), or else these CPUs. 1 where handgrad is
+        What `set_threads` said, else what ``HANDGRAD_THREADS`` says, else the CPUs that this process may use
+        (its affinity, and its cgroup's quota), but not more than ``OMP_NUM_THREADS``. 1 where handgrad is
         installed without compiled kernels.
     """
     module = load().module
@@ -38,14 +38,14 @@ def set_threads(n: int) -> None:
     Notes
     -----
     Without compiled kernels there is nothing to set: the call checks `n` and does nothing else. The matrix
-    products of the reference kernels are NumPy's, whose threads ``OMP_NUM_THREADS`` limits, before Python starts.
+    products of the reference kernels are those of NumPy, and ``OMP_NUM_THREADS`` limits their threads.
 
-    The threads belong to the OpenMP runtime that handgrad was compiled with. Other libraries in the process have
-    pools of their own, which this does not set: NumPy's matrix library, or PyTorch. Where two of them work in turns,
-    threads that have nothing to do keep turning for a moment, and can slow the other down.
+    The threads belong to the OpenMP runtime that handgrad was compiled with. Other libraries in the process
+    have pools of their own, which this does not set: NumPy's matrix library, or PyTorch. Where two of them
+    work in turns, threads without work go on looking for some for a moment, and slow the other library down.
 
-    After ``os.fork`` or in a `multiprocessing` worker that was forked, kernels run on threads of the child's own, as
-    many as in the parent: with several workers, call ``set_threads(1)`` in each.
+    After ``os.fork``, and so in a forked worker of `multiprocessing`, kernels run on threads of the child's
+    own, as many as in the parent: with several workers, call ``set_threads(1)`` in each.
 
     Examples
     --------

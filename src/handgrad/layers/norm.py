@@ -181,24 +181,32 @@ class BatchNormalization(Layer):
     def forward(self, x: Array, run: Run) -> tuple[Array, BatchNormSaved]:
         """Return ``y = gamma*xhat + beta``, by the batch's statistics in training, else the running ones."""
         self.check_input(x)
-        rows = self._rows(x)
+        rows = self.rows(x)
+        saved = self.measure(x, rows, run)
+        y = run.kernels.batch_norm(rows, saved.mean, saved.s, *self.scale_and_shift())
+        return self.unrows(y, x.shape), saved
+
+    def measure(self, x: Array, rows: Array, run: Run) -> BatchNormSaved:
+        """Return what x, of which these are the rows, is normalized by, and all that backward needs."""
         constant = not (run.training and self.trainable)
         mean, var = self._running() if constant else self._batch(rows, run)
-        s = 1 / np.sqrt(var + self.epsilon)
-        y = run.kernels.batch_norm(rows, mean, s, _flat(self.gamma), _flat(self.beta))
-        return self._unrows(y, x.shape), BatchNormSaved(x, mean, var, s, len(rows), constant)
+        return BatchNormSaved(x, mean, var, 1 / np.sqrt(var + self.epsilon), len(rows), constant)
 
     def backward(self, dy: Array, saved: BatchNormSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Accumulate dgamma and dbeta; return ``dx = gamma*s*(dy - (dbeta + xhat*dgamma)/m)``."""
         kernels = run.kernels
         backward = kernels.batch_norm_backward_constant if saved.constant else kernels.batch_norm_backward
-        rows = self._rows(saved.x)
-        dx, dgamma, dbeta = backward(self._rows(dy), rows, saved.mean, saved.s, _flat(self.gamma))
+        gamma, _ = self.scale_and_shift()
+        dx, dgamma, dbeta = backward(self.rows(dy), self.rows(saved.x), saved.mean, saved.s, gamma)
+        self.accumulate(dgamma, dbeta)
+        return self.unrows(dx, dy.shape) if need_dx else None
+
+    def accumulate(self, dgamma: Array, dbeta: Array) -> None:
+        """Add to the gradients of gamma and beta, where they are there and trained."""
         if self.trainable:
             for parameter, gradient in ((self.gamma, dgamma), (self.beta, dbeta)):
                 if parameter is not None:
                     parameter.accumulate(gradient.reshape(parameter.shape))
-        return self._unrows(dx, dy.shape) if need_dx else None
 
     def commit(self, saved: BatchNormSaved) -> None:
         """Move the running statistics: ``running = momentum*running + (1 - momentum)*batch``."""
@@ -236,7 +244,7 @@ class BatchNormalization(Layer):
 
     def _running(self) -> tuple[Array, Array]:
         if self.updates.value == 0:
-            warnings.warn(f"{self.where}: {UNMOVED}", stacklevel=4)
+            warnings.warn(f"{self.where}: {UNMOVED}", stacklevel=5)
         return self.inference_statistics()
 
     def inference_statistics(self) -> tuple[Array, Array]:
@@ -269,17 +277,25 @@ class BatchNormalization(Layer):
         kept = self._kept(rank)
         return *(a for a in range(rank) if a not in kept), *kept
 
-    def _rows(self, x: Array) -> Array:
+    def per_channel(self, shape: Shape) -> bool:
+        """Whether of inputs of `shape` the last axis, and no other, keeps statistics of its own."""
+        return self._kept(len(shape) + 1) == (len(shape),)
+
+    def rows(self, x: Array) -> Array:
         """Return x as (m, c), the kept axes flattened into columns."""
         order = self._order(x.ndim)
         c = math.prod(x.shape[a] for a in self._kept(x.ndim))
         return x.transpose(order).reshape(x.size // c, c)
 
-    def _unrows(self, rows: Array, shape: Shape) -> Array:
-        """Return (m, c) in `shape` again, which undoes `_rows`."""
+    def unrows(self, rows: Array, shape: Shape) -> Array:
+        """Return (m, c) in `shape` again, which undoes `rows`."""
         order = self._order(len(shape))
         inverse = sorted(range(len(order)), key=order.__getitem__)
         return rows.reshape([shape[a] for a in order]).transpose(inverse)
+
+    def scale_and_shift(self) -> tuple[Array | None, Array | None]:
+        """Return gamma and beta, each as (c,), or None where absent."""
+        return _flat(self.gamma), _flat(self.beta)
 
     def _check_arguments(self) -> None:
         where = self.where

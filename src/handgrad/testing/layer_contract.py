@@ -331,7 +331,10 @@ def _snapshot(layer: Layer, *, grads: bool = True) -> dict[str, Any]:
     """Return copies of all that a layer holds."""
     held: dict[str, Any] = {}
     for name, value in vars(layer).items():
-        held[name] = copy.deepcopy(value)
+        if isinstance(value, Layer):
+            held |= {f"{name}.{inner}": v for inner, v in _snapshot(value, grads=grads).items()}
+        else:
+            held[name] = copy.deepcopy(value)
     for name, p in layer.parameters().items():
         held[name] = p.value.copy()
         if grads:

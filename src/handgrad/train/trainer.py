@@ -13,6 +13,7 @@ from handgrad import losses, optim
 from handgrad.data import Dataset, Loader, Transform, as_dataset
 from handgrad.errors import ArgumentError, CheckpointError, NonFiniteError
 from handgrad.graph import Graph
+from handgrad.graph.fuse import fuse as fused
 from handgrad.io import Checkpoint, load_checkpoint, model_config, save_checkpoint
 from handgrad.kernels import Kernels, default_kernels, release_memory, reuse_memory
 from handgrad.layers import Run
@@ -49,6 +50,10 @@ class Trainer:
     precision : "float32" or "strict", default "float32"
         "strict" computes every convolution as sums of products: slower, with about half the rounding of
         Winograd's algorithm. Only where `kernels` is not given.
+    fuse : bool, default True
+        Whether layers that follow one another run as one where that is faster, as batch normalization,
+        addition and ReLU do: with the same results, but for rounding. Without, each runs by itself, as in
+        ``model.forward``, by its own entries of `kernels`.
 
     Attributes
     ----------
@@ -85,10 +90,12 @@ class Trainer:
         seed: int = 0,
         kernels: Kernels | None = None,
         precision: str = "float32",
+        fuse: bool = True,
     ) -> None:
         if not isinstance(model, Graph):
             raise ArgumentError("Trainer model", expected="a Graph or Sequential", got=type(model).__name__)
         self.model = model
+        self._graph = fused(model) if fuse else model  # what runs: the same parameters and buffers
         self.loss = losses.get(loss)
         self.optimizer = optim.get(optimizer)
         self.optimizer.check(model.parameters())
@@ -247,21 +254,21 @@ class Trainer:
 
     def _step(self, x: Array, y: Array) -> tuple[float, Array]:
         """Do the step; return the loss and the outputs."""
-        model, at = self.model, self.progress
+        model, graph, at = self.model, self._graph, self.progress
         run = Run(training=True, kernels=self.kernels, rng=self.rng.child("step", at.step))
         # what is not finite is found below
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            z, trace = model.forward(x, run)
+            z, trace = graph.forward(x, run)
             loss, dz = self.loss(z, y, self.kernels)
             finite = bool(np.isfinite(loss))
             if finite:
                 model.zero_grad()
-                model.backward(dz, trace, run, release=True)
+                graph.backward(dz, trace, run, release=True)
                 finite = finite_gradients(model, self.kernels)
             if not finite:
                 where = f"epoch {at.epoch + 1}, step {at.step + 1}"
                 raise diagnose(model, x, run, where, lambda z: self.loss(z, y, self.kernels))
-            model.commit(trace)
+            graph.commit(trace)
             self.optimizer.step(model.trainable_parameters(), self.kernels)
         return loss, z
 
@@ -282,7 +289,7 @@ class Trainer:
         """
         dataset = as_dataset(x, y, dtype=self.model.dtype)
         self._check(dataset)
-        return evaluate(self.model, self.loss, self.metrics, dataset, None, batch_size, kernels=self.kernels)
+        return evaluate(self._graph, self.loss, self.metrics, dataset, None, batch_size, kernels=self.kernels)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all that training goes on from: model, optimizer, where it is, history, callbacks."""

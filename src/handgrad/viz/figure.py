@@ -6,12 +6,8 @@ import io
 import os
 from typing import Any
 
-from handgrad.errors import HandgradError
+from handgrad.errors import MissingExtraError
 from handgrad.io import replace_file
-
-
-class MissingExtraError(HandgradError, ImportError):
-    """A library that an extra installs is not there."""
 
 
 def new_figure(width: float, height: float) -> Any:

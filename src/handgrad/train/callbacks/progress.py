@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TextIO
 
 from handgrad.train.callbacks.callback import Callback, Logs
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from handgrad.train.callbacks.bar import Bar
 
 
 class Progress(Callback):
@@ -16,70 +17,65 @@ class Progress(Callback):
 
     Parameters
     ----------
-    console : rich.console.Console, optional
+    file : text file, optional
         Where to; standard error by default.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
-        self._console = console
-        self._bar: Any = None
-        self._task: Any = None
+    def __init__(self, file: TextIO | None = None) -> None:
+        self._file = file
+        self._bar: Bar | None = None
         self._begun = self._epoch_begun = 0.0
         self._steps = 0
 
     def on_train_begin(self) -> None:
         """Open the bar."""
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn
-        from rich.progress import Progress as Bar
-
-        self._console = self._console or Console(stderr=True)
         self._begun, self._steps = time.perf_counter(), 0
-        if not self._console.is_terminal:
+        if not self._out.isatty():
             return
-        self._bar = Bar(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed}/{task.total}"),
-            TextColumn("[cyan]{task.fields[values]}"),
-            TextColumn("{task.fields[left]}"),
-            console=self._console,
-            transient=True,
-        )
+        from handgrad.train.callbacks.bar import Bar
+
         progress = self.trainer.progress
-        self._task = self._bar.add_task(
-            "", total=progress.batches, completed=progress.batch, epoch=self._epoch_of(), values="", left=""
+        self._bar = Bar(
+            file=self._out,
+            desc=f"epoch {self._epoch_of()}",
+            initial=progress.batch,
+            total=progress.batches,
+            bar_format="{desc} |{bar}| {n_fmt}/{total_fmt}{postfix}",
         )
-        self._bar.start()
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Set the bar back."""
         self._epoch_begun = time.perf_counter()
         if self._bar is not None:
-            self._bar.update(self._task, completed=self.trainer.progress.batch, epoch=self._epoch_of())
+            self._bar.n = self.trainer.progress.batch
+            self._bar.set_description_str(f"epoch {self._epoch_of()}")
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         """Move the bar on."""
         self._steps += 1
         if self._bar is not None:
-            self._bar.update(
-                self._task, completed=batch + 1, values=_values(logs), left=f"{self._left()} left"
-            )
+            self._bar.set_postfix_str(f"{_values(logs)}, {self._left()} left", refresh=False)
+            self._bar.update(batch + 1 - self._bar.n)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Print the epoch's line."""
-        assert self._console is not None
         line = f"epoch {self._epoch_of(done=True)}  {_values(logs)}"
-        if self._bar is None:  # which shows the time left, and the line fits into 80 columns
-            seconds, left = time.perf_counter() - self._epoch_begun, self._left()
-            line += f"  {seconds:.1f} s" + ("" if left == "0 s" else f", {left} left")
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        if self._bar is not None:  # it shows the time left, and the line fits into 80 columns
+            self._bar.write(line, file=self._out)
+            return
+        seconds, left = time.perf_counter() - self._epoch_begun, self._left()
+        line += f"  {seconds:.1f} s" + ("" if left == "0 s" else f", {left} left")
+        print(line, file=self._out, flush=True)
 
     def on_train_end(self) -> None:
         """Close the bar."""
         if self._bar is not None:
-            self._bar.stop()
+            self._bar.close()
             self._bar = None
+
+    @property
+    def _out(self) -> TextIO:
+        return self._file or sys.stderr
 
     def _epoch_of(self, *, done: bool = False) -> str:
         progress = self.trainer.progress

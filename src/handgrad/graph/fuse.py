@@ -1,0 +1,153 @@
+"""Fused models: groups of layers replaced by layers that compute the same at once, with less memory traffic.
+
+This is the only place that knows which layers can be replaced, and by what; no layer does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import NamedTuple, TypeAlias
+
+from handgrad.graph.graph import Graph, Node
+from handgrad.layers import Add, BatchNormalization, Layer, ReLU
+from handgrad.layers.fused import BatchNormalizationAddReLU, BatchNormalizationReLU
+
+
+class Match(NamedTuple):
+    """A group of nodes, and the one that takes their place: that of the last of them.
+
+    Attributes
+    ----------
+    group : tuple of int
+        Where in the order of the model they are, ascending.
+    name : str
+        Of the new node: that of the node whose parameters it has, so that they keep their paths.
+    layer : Layer
+        Built, over the parameters and buffers of the layers it replaces.
+    inputs : tuple of int
+        The values it takes, as in `Node`.
+    """
+
+    group: tuple[int, ...]
+    name: str
+    layer: Layer
+    inputs: tuple[int, ...]
+
+
+class Uses:
+    """The nodes of a model, and how often each value is used."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.nodes = graph.nodes
+        self.count = Counter(i for node in graph.nodes for i in node.inputs)
+
+    def sole(self, value: int, kind: type[Layer]) -> int | None:
+        """Return the position of the node that computes `value`, for one single use, by a layer of `kind`.
+
+        None if it is not so; a subclass is another kind, since it may compute something else.
+        """
+        of_kind = value > 0 and type(self.nodes[value - 1].layer) is kind
+        return value - 1 if of_kind and self.count[value] == 1 else None
+
+
+Pattern: TypeAlias = Callable[[Uses, int], Match | None]
+"""A function of the nodes and the position of a group's last one."""
+
+
+def batch_norm_relu(uses: Uses, k: int) -> Match | None:
+    """Match BatchNormalization -> ReLU."""
+    relu = uses.nodes[k]
+    if type(relu.layer) is not ReLU:
+        return None
+    bn = _normalization(uses, relu.inputs[0])
+    if bn is None:
+        return None
+    position, layer = bn
+    node = uses.nodes[position]
+    return Match((position, k), node.name, BatchNormalizationReLU(layer), node.inputs)
+
+
+def batch_norm_add_relu(uses: Uses, k: int) -> Match | None:
+    """Match BatchNormalization -> Add, of that and anything else, -> ReLU."""
+    relu = uses.nodes[k]
+    add = uses.sole(relu.inputs[0], Add) if type(relu.layer) is ReLU else None
+    if add is None or len(uses.nodes[add].inputs) != 2:
+        return None
+    early, late = sorted(uses.nodes[add].inputs)
+    for value, residual in ((late, early), (early, late)):  # what runs last moves least
+        if (bn := _normalization(uses, value)) is not None:
+            position, layer = bn
+            node = uses.nodes[position]
+            inputs = (*node.inputs, residual)
+            return Match((position, add, k), node.name, BatchNormalizationAddReLU(layer), inputs)
+    return None
+
+
+def _normalization(uses: Uses, value: int) -> tuple[int, BatchNormalization] | None:
+    """Return position and layer of the normalization over channels that computes `value` for a single use."""
+    position = uses.sole(value, BatchNormalization)
+    if position is None:
+        return None
+    node = uses.nodes[position]
+    layer = node.layer
+    assert isinstance(layer, BatchNormalization)
+    return (position, layer) if layer.per_channel(node.shape) else None
+
+
+PATTERNS: tuple[Pattern, ...] = (batch_norm_add_relu, batch_norm_relu)
+
+
+def fuse(graph: Graph, patterns: Iterable[Pattern] = PATTERNS) -> Graph:
+    """Return a model that computes the same, with fused layers where patterns match.
+
+    Parameters
+    ----------
+    graph : Graph
+        Is not changed. Both have the same parameters and buffers, by the same paths, and draw the same random
+        numbers: a step of one is a step of the other.
+    patterns : iterable of Pattern
+        Are looked for one after the other, each in what those before it left.
+
+    Returns
+    -------
+    Graph
+        `graph` itself where nothing matches.
+    """
+    for pattern in patterns:
+        graph = _replace(graph, pattern)
+    return graph
+
+
+def _replace(graph: Graph, pattern: Pattern) -> Graph:
+    uses = Uses(graph)
+    gone: set[int] = set()
+    matches: dict[int, Match] = {}
+    for k in range(len(graph.nodes)):
+        match = pattern(uses, k)
+        if match and gone.isdisjoint(match.group) and _commits_in_order(graph.nodes, match.group):
+            gone.update(match.group)
+            matches[k] = match
+    if not matches:
+        return graph
+    nodes: list[Node] = []
+    values = {0: 0}  # of the old numbers the new ones
+    for k, node in enumerate(graph.nodes):
+        if k in matches:
+            node = Node(matches[k].name, matches[k].layer, matches[k].inputs, node.shape)
+        elif k in gone:
+            continue
+        nodes.append(replace(node, inputs=tuple(values[i] for i in node.inputs)))
+        values[k + 1] = len(nodes)
+    return graph.with_nodes(nodes)
+
+
+def _commits_in_order(nodes: tuple[Node, ...], group: tuple[int, ...]) -> bool:
+    """Whether no node between those of the group moves a buffer of theirs: one of a layer they share would.
+
+    The group's layers run, and commit, where the last of them stands.
+    """
+    buffers = {id(b) for k in group for b in nodes[k].layer.buffers().values()}
+    between = (k for k in range(group[0], group[-1]) if k not in group)
+    return all(buffers.isdisjoint(map(id, nodes[k].layer.buffers().values())) for k in between)
