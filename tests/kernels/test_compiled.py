@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from handgrad.geometry import Window
-from handgrad.kernels import Kernels, get_threads, set_threads
+from handgrad.kernels import Kernels, get_threads, reuse_memory, set_threads
 from handgrad.kernels.reference import REFERENCE
 from handgrad.rng import Stream
 from tests.kernels.calls import UPDATES, Call, Statistics, converter
@@ -59,10 +59,9 @@ KEPT = {"max_pool2d", "pad2d", "pad2d_backward", "upsample2d"}
 def summed(call: Call) -> int | None:
     """Return how many products are in a sum, of sums of products."""
     a, b = call.args[0], call.args[1] if len(call.args) > 1 else None
-    groups = call.args[4] if call.kernel.startswith("conv2d") else 1
     return {
         "conv2d": lambda: math.prod(b.shape[:3]) + 1,
-        "conv2d_backward_input": lambda: math.prod(b.shape) // (b.shape[2] * groups),
+        "conv2d_backward_input": lambda: math.prod(b.shape) // call.args[2][3],
         "conv2d_backward_weight": lambda: math.prod(a.shape[:3]),
         "dense": lambda: a.shape[1] + 1,
         "dense_backward_input": lambda: a.shape[1],
@@ -421,11 +420,41 @@ def _large() -> list[Call]:
     return [call.with_args(tuple(map(_as_float32, call.args))) for call in calls]
 
 
+def _streamed() -> list[Call]:
+    """Return calls with results that are written past the caches."""
+    calls = []
+    for kernel in [(3, 3), (1, 1)]:
+        window, c, k = Window(kernel, pads=(((1, 1), (1, 1)) if kernel == (3, 3) else PADS[0])), 16, 32
+        x, f, dy = normal(0, 1, 190, 380, c), normal(1, *kernel, c, k), normal(2, 1, 190, 380, k)
+        calls += [
+            Call("conv2d", (x, f, normal(3, k), window)),
+            Call("conv2d", (x, f, None, window)),
+            Call("conv2d_backward_input", (dy, f, x.shape, window)),
+        ]
+    two = Window((2, 2), (2, 2))
+    shape, dy = (1, 520, 520, 32), normal(0, 1, 260, 260, 32)
+    tap = np.random.default_rng(1).integers(0, 4, dy.shape).astype(np.uint8)
+    x, y = normal(0, 33_000, 64), normal(1, 33_000, 64)
+    mean, var = REFERENCE.batch_norm_statistics(x)
+    statistics = mean.view(Statistics), (1 / np.sqrt(var)).view(Statistics)
+    calls += [
+        Call("max_pool2d_backward", (dy, tap, shape, two)),
+        Call("average_pool2d_backward", (dy, shape, two)),
+        Call("dense", (normal(0, 3300, 20), normal(1, 20, 320), None)),
+        Call("batch_norm", (x, *statistics, None, None)),
+        Call("batch_norm_backward", (y, x, *statistics, None)),
+        Call("relu", (x,)),
+        Call("add", (x, y)),
+    ]
+    return [call.with_args(tuple(map(_as_float32, call.args))) for call in calls]
+
+
 def _as_float32(a: Any) -> Any:
     return float32(a) if isinstance(a, np.ndarray) else a
 
 
 LARGE = _large()
+STREAMED = _streamed()
 BY_THREADS = {"conv2d_backward_weight", "dense_backward_weight"}
 """Whose sums are divided among the threads: the last bits depend on how many there are."""
 
@@ -442,6 +471,15 @@ def differing(calls: list[Call], a: list[bytes], b: list[bytes]) -> list[str]:
 def test_what_threads_share_agrees_with_the_reference_in_float64(table):
     set_threads(3)
     check_all(LARGE, table)
+
+
+@each_compiled
+@pytest.mark.parametrize("algorithm", [0, 2, 4])
+def test_results_written_past_the_caches_agree_with_the_reference_in_float64(table, algorithm):
+    set_threads(2)
+    calls = [call for call in STREAMED if algorithm == 0 or call.kernel.startswith("conv2d")]
+    with reuse_memory():  # whose arrays are aligned as these stores must be
+        check_all(calls, with_algorithm(table, algorithm))
 
 
 @each_compiled

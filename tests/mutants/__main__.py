@@ -49,7 +49,6 @@ def run_tests(mutant: Mutant, source: Path) -> tuple[int, str]:
     environment = os.environ | {
         "PYTHONPATH": str(source),
         "PYTHONDONTWRITEBYTECODE": "1",
-        "HANDGRAD_KERNELS": "reference",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "HANDGRAD_KERNELS": "reference",  # which the mutants are in
