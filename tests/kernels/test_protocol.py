@@ -123,7 +123,7 @@ def test_arrays_in_any_memory_order_give_the_same(call, table):
 def test_arrays_in_the_other_byte_order_give_the_same(call, table):
     call = own(call, table)
     rest = (a.astype(a.dtype.newbyteorder()) if isinstance(a, np.ndarray) else a for a in call.args[1:])
-    swapped = call.with_args((call.args[0], *rest))  # the first decides which function computes
+    swapped = call.with_args((call.args[0], *rest))
     for a, b in zip(swapped.run(table=table), call.run(table=table), strict=True):
         # the reference takes what is in the other order
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
