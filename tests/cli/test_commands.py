@@ -12,6 +12,8 @@ from handgrad.cli.gradcheck import CASES
 from handgrad.layers import Layer, Merge
 from tests.cli.run import call, write_digits
 
+COMMANDS = ["train", "evaluate", "predict", "gradcheck", "bench", "info", "datasets"]
+
 
 @pytest.fixture(scope="module")
 def digits():
@@ -24,11 +26,11 @@ class TestMain:
         result = call(*arguments)
         text = result.out + result.err
         found = re.findall(r"^│ (\w+)  ", text, re.M)
-        assert found == ["train", "evaluate", "predict", "gradcheck", "bench", "info", "datasets"]
+        assert found == COMMANDS
         assert "Convolutional networks with every gradient written by hand." in text
         assert "--version" in text
 
-    @pytest.mark.parametrize("command", ["train", "evaluate", "predict", "gradcheck", "info", "datasets"])
+    @pytest.mark.parametrize("command", COMMANDS)
     def test_every_command_has_help(self, command):
         result = call(command, "--help")
         assert result.code == 0
