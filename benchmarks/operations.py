@@ -36,7 +36,7 @@ from handgrad.bench.clock import Quiet, Step, Times
 from handgrad.bench.compare import Comparison, compare
 from handgrad.geometry import Window
 from handgrad.graph import Sequential
-from handgrad.kernels import default_kernels
+from handgrad.kernels import default_kernels, reuse_memory
 from handgrad.layers import Run
 from handgrad.rng import Stream
 
@@ -279,6 +279,7 @@ def operations() -> Iterator[Iterator[Operation]]:
     yield update(optim.Adam(1e-3), partial(torch.optim.Adam, lr=1e-3), 7)
 
 
+@reuse_memory()  # as a trainer does
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("words", nargs="*", metavar="WORD", help="in the names of operations (default: all)")

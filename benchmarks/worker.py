@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,7 @@ TUNED = {
 
 def environment(threads: int, malloc: str) -> dict[str, str]:
     """Return the environment of a worker."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    names = ("HANDGRAD_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     return kept | dict.fromkeys(names, str(threads)) | (TUNED if malloc == "tuned" else {})
 
@@ -49,17 +50,17 @@ class Worker:
     def __init__(self, threads: int, malloc: str = "default") -> None:
         command = [sys.executable, "-m", "benchmarks.worker", str(threads)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self._process = subprocess.Popen(command, env=environment(threads, malloc), **pipes)
+        self.process = subprocess.Popen(command, env=environment(threads, malloc), **pipes)
 
     def ask(self, do: str, **arguments: Any) -> Any:
         """Return the answer; raise WorkerError if there is none."""
         try:
-            print(json.dumps({"do": do, **arguments}), file=self._process.stdin, flush=True)
-            line = self._process.stdout.readline()
+            print(json.dumps({"do": do, **arguments}), file=self.process.stdin, flush=True)
+            line = self.process.stdout.readline()
         except BrokenPipeError:
             line = ""
         if not line:
-            raise WorkerError(f"the process ended with status {self._process.wait()}")
+            raise WorkerError(f"the process ended with status {self.process.wait()}")
         answer = json.loads(line)
         if "error" in answer:
             raise WorkerError(answer["error"])
@@ -69,12 +70,14 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):  # of a process that is gone
+            self.process.stdin.close()
         try:
-            self._process.wait(10)
+            self.process.wait(10)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
 
 
 @dataclass

@@ -15,6 +15,8 @@ from handgrad.kernels.reference import REFERENCE
 from handgrad.layers import Layer, Merge
 from tests.cli.run import call, write_digits
 
+COMMANDS = ["train", "evaluate", "predict", "gradcheck", "bench", "info", "datasets"]
+
 
 @pytest.fixture(scope="module")
 def digits():
@@ -28,10 +30,12 @@ class TestMain:
         text = result.out + result.err
         found = re.findall(r"^  (\w+)  ", text.partition("\nCommands:\n")[2], re.M)
         assert found == ["train", "evaluate", "predict", "gradcheck", "bench", "info", "datasets"]
+        found = re.findall(r"^│ (\w+)  ", text, re.M)
+        assert found == COMMANDS
         assert "Convolutional networks with every gradient written by hand." in text
         assert "--version" in text
 
-    @pytest.mark.parametrize("command", ["train", "evaluate", "predict", "gradcheck", "info", "datasets"])
+    @pytest.mark.parametrize("command", COMMANDS)
     def test_every_command_has_help(self, command):
         result = call(command, "--help")
         assert result.code == 0

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import platform
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from handgrad.kernels import default_kernels
+from handgrad.kernels import default_kernels, get_threads, set_threads, tables
 
 CUBE = 1024
 """Rows and columns of the matrices that are multiplied to find the peak."""
@@ -35,7 +33,9 @@ def cpu_name() -> str:
 
 
 def usable_threads() -> int:
-    """Return OMP_NUM_THREADS, or else the number of CPUs that this process may use."""
+    """Return how many threads kernels use: the compiled ones, or where there are none NumPy's products."""
+    if "cpu" in tables():
+        return get_threads()
     if os.environ.get("OMP_NUM_THREADS", "").isdigit():
         return int(os.environ["OMP_NUM_THREADS"])
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -43,8 +43,7 @@ def usable_threads() -> int:
 
 def use_threads(n: int) -> None:
     """Let compiled kernels, and PyTorch where it has been imported, share work among `n` threads."""
-    with suppress(ImportError):  # NumPy's kernels alone
-        importlib.import_module("handgrad.kernels.cpu._kernels").set_threads(n)
+    set_threads(n)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(n)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -105,17 +106,19 @@ def inference_step(workload: Workload, layout: str, mode: str = "eager") -> Call
         TorchScript after that; or folded and through ``torch.compile``.
     """
     import torch
-    from torch.fx.experimental.optimization import fuse
 
     model = workload.model()
     x = images(workload.data(model)[0], layout)
     network = twin(model, training=False, layout=layout)
-    if mode != "eager":
-        network = fuse(network).to(memory_format=_format(layout))
-    if mode == "jit":
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TorchScript is deprecated, but fast
-            network = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(network, x)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated, but fast
+        if mode != "eager":
+            network = importlib.import_module("torch.fx.experimental.optimization").fuse(network)
+            network = network.to(memory_format=_format(layout))
+        if mode == "jit":
+            with torch.no_grad():
+                traced = torch.jit.freeze(torch.jit.trace(network, x))
+                network = torch.jit.optimize_for_inference(traced)
     if mode == "compiled":
         network = torch.compile(network)
 
@@ -159,15 +162,18 @@ def twin(model: Graph, *, training: bool = True, layout: str = "contiguous") -> 
     uses = Counter(i for node in model.nodes for i in node.inputs)
     last = {i: k for k, node in enumerate(model.nodes) for i in node.inputs}
     shapes = [model.input_shape, *(node.shape for node in model.nodes)]
-    sources = [node.inputs for node in model.nodes]  # of the model itself nothing is kept
+    sources = [node.inputs for node in model.nodes]
+    modules = []
+    for node in model.nodes:
+        first = node.inputs[0]
+        inplace = training and first > 0 and uses[first] == 1
+        modules.append(_module(node, shapes[first], inplace=inplace))
 
     class Twin(torch.nn.Module):  # type: ignore[misc]
-        def __init__(self) -> None:
+        def __init__(self, modules: list[Any]) -> None:
             super().__init__()
-            for k, node in enumerate(model.nodes):
-                first = node.inputs[0]
-                inplace = training and first > 0 and uses[first] == 1
-                self.add_module(f"node{k}", _module(node, shapes[first], inplace=inplace))
+            for k, module in enumerate(modules):
+                self.add_module(f"node{k}", module)
 
         def forward(self, x: Any) -> Any:
             values = [x]
@@ -178,7 +184,7 @@ def twin(model: Graph, *, training: bool = True, layout: str = "contiguous") -> 
                         values[i] = None
             return values[-1]
 
-    return Twin().to(memory_format=_format(layout)).train(training)
+    return Twin(modules).to(memory_format=_format(layout)).train(training)
 
 
 def _format(layout: str) -> Any:

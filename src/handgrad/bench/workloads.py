@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from inspect import signature
 from typing import Any
 
 from handgrad import layers, models
+from handgrad.errors import ArgumentError
 from handgrad.graph import Graph, Sequential
+from handgrad.kernels import default_kernels
 from handgrad.layers import Merge, Run
 from handgrad.losses import CrossEntropy
 from handgrad.optim import SGD
@@ -74,14 +75,17 @@ def step(workload: Workload, precision: str = "float32") -> Callable[[], Any]:
     if not workload.training:
         folded = model.fold(keep_original=False)
         return lambda: folded.predict(x, batch_size=len(x))
-    options: dict[str, Any] = {} if precision == "float32" else {"precision": precision}
-    trainer = Trainer(model, CrossEntropy(), SGD(LR, MOMENTUM), **options)
+    trainer = Trainer(model, CrossEntropy(), SGD(LR, MOMENTUM), precision=precision)
     return lambda: trainer.train_step(x, y)
 
 
 def precisions() -> tuple[str, ...]:
-    """Return the precisions that handgrad can train in."""
-    return ("float32", "bfloat16") if "precision" in signature(Trainer).parameters else ("float32",)
+    """Return the precisions among those that are compared which handgrad can train in."""
+    try:
+        default_kernels("bfloat16")
+    except ArgumentError:
+        return ("float32",)
+    return "float32", "bfloat16"
 
 
 def flops(model: Graph) -> int:

@@ -42,12 +42,12 @@ def bench(networks: tuple[str, ...], seconds: float, torch: bool, show: bool) ->
     for name, text in quick.about(threads).items():
         print(f"{name:8}  {text}")
     columns = f"{'PyTorch ms':>11} {'PyTorch/here':>13}" if with_torch else ""
-    print(f"\n{'':38}{'ms':>9} {'images/s':>9} {'GFLOP/s':>8} {columns}".rstrip())
+    print(f"\n{'':39}{'ms':>9} {'images/s':>9} {'GFLOP/s':>8} {columns}".rstrip())
     marks = set()
     for line in measured:
         w, c = line.workload, line.comparison
         here = c.ours.median
-        print(f"{w.title:38}{here * 1e3:9.2f} {w.batch / here:9.0f} {line.flops / 1e9:8.1f}", end="")
+        print(f"{w.title:39}{here * 1e3:9.2f} {w.batch / here:9.0f} {line.flops / 1e9:8.1f}", end="")
         if with_torch:
             print(
                 f" {c.theirs[c.best('torch')].median * 1e3:11.2f} {c.ratio_of_medians('torch'):13.2f}", end=""
