@@ -29,8 +29,6 @@ class TestMain:
         result = call(*arguments)
         text = result.out + result.err
         found = re.findall(r"^  (\w+)  ", text.partition("\nCommands:\n")[2], re.M)
-        assert found == ["train", "evaluate", "predict", "gradcheck", "bench", "info", "datasets"]
-        found = re.findall(r"^│ (\w+)  ", text, re.M)
         assert found == COMMANDS
         assert "Convolutional networks with every gradient written by hand." in text
         assert "--version" in text
