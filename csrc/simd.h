@@ -35,6 +35,8 @@ constexpr int W = 4;
 constexpr int NV = 2;
 #endif
 
+constexpr int LINE = 16;  // floats in a line of the cache
+
 typedef float vec __attribute__((vector_size(4 * W)));
 typedef int32_t ivec __attribute__((vector_size(4 * W)));
 typedef double dvec __attribute__((vector_size(8 * W)));

@@ -157,26 +157,46 @@ void transform_gradient(const ConvShape& s, const Place<M>& at, const float* dy,
   }
 }
 
-// y = A^T m A of one tile, filters [k_begin, k_end), with what the convolution adds: a bias and an array of y's
+// y = A^T m A of W filters of one tile; `from` is where the product's first point is.
+template <int M>
+HG_INLINE void output_tile(const float* from, long plane, vec o[M][M]) {
+  constexpr int P = M + 2;
+  vec t[M][P];
+  for (int j = 0; j < P; ++j) {
+    vec m[P];
+    for (int i = 0; i < P; ++i) m[i] = load(from + (i * P + j) * plane);
+    Transform<M>::output(m, 1, &t[0][j], P);
+  }
+  for (int i = 0; i < M; ++i) Transform<M>::output(t[i], 1, o[i], 1);
+}
+
+// The outputs of one tile, filters [k_begin, k_end), with what the convolution adds: a bias and an array of y's
 // shape. The planes begin at k_begin.
 template <int M>
 void transform_output(const ConvShape& s, const Place<M>& at, const Planes& planes, long tile, long k_begin,
                       long k_end, const float* b, const float* add, float* y, bool streams) {
-  constexpr int P = M + 2;
   const long filters = s.k, line = s.ow * s.k, plane = planes.plane;
   const long corner = ((at.image * s.oh + at.p) * s.ow + at.q) * filters;
   const Range<M> rows(at.p, s.oh), columns(at.q, s.ow);
   const bool inside = rows.whole() && columns.whole();
-  for (long k = k_begin; k < k_end; k += W) {
-    const long left = filters - k;
-    const float* from = planes.at(0, tile, k - k_begin);
-    vec t[M][P], o[M][M];
-    for (int j = 0; j < P; ++j) {
-      vec m[P];
-      for (int i = 0; i < P; ++i) m[i] = load(from + (i * P + j) * plane);
-      Transform<M>::output(m, 1, &t[0][j], P);
+  long k = k_begin;
+  if (inside && !add && streams)  // a line of the cache at a time, as stores past it must
+    for (; k + LINE <= k_end; k += LINE) {
+      vec o[LINE / W][M][M];
+      for (int v = 0; v < LINE / W; ++v) {
+        output_tile<M>(planes.at(0, tile, k - k_begin + v * W), plane, o[v]);
+        if (b)
+          for (int i = 0; i < M; ++i)
+            for (int j = 0; j < M; ++j) o[v][i][j] += load(b + k + v * W);
+      }
+      for (int i = 0; i < M; ++i)
+        for (int j = 0; j < M; ++j)
+          for (int v = 0; v < LINE / W; ++v) stream(y + corner + i * line + j * filters + k + v * W, o[v][i][j]);
     }
-    for (int i = 0; i < M; ++i) Transform<M>::output(t[i], 1, o[i], 1);
+  for (; k < k_end; k += W) {
+    const long left = filters - k;
+    vec o[M][M];
+    output_tile<M>(planes.at(0, tile, k - k_begin), plane, o);
     if (b) {
       const vec bias = load_some(b + k, left);
       for (int i = 0; i < M; ++i)
@@ -184,10 +204,7 @@ void transform_output(const ConvShape& s, const Place<M>& at, const Planes& plan
     }
     if (inside && left >= W && !add) {
       for (int i = 0; i < M; ++i)
-        for (int j = 0; j < M; ++j) {
-          float* to = y + corner + i * line + j * filters + k;
-          streams ? stream(to, o[i][j]) : store(to, o[i][j]);
-        }
+        for (int j = 0; j < M; ++j) store(y + corner + i * line + j * filters + k, o[i][j]);
     } else {
       for (long i = 0; i < rows.end; ++i)
         for (long j = 0; j < columns.end; ++j) {
@@ -221,7 +238,7 @@ void transform_filters(long c, long k, const float* w, long panel, long c_begin,
 }
 
 bool can_stream(const ConvShape& s, const float* y) {
-  return streamed(s.n * s.oh * s.ow * s.k) && s.k % W == 0 && (size_t)y % (4 * W) == 0;
+  return streamed(s.n * s.oh * s.ow * s.k) && s.k % LINE == 0 && (size_t)y % (4 * LINE) == 0;
 }
 
 // Filters that stay in the caches: all are transformed first. Then a few tiles at a time are transformed,
