@@ -22,6 +22,7 @@ using handgrad::FrameShape;
 using handgrad::Kernels;
 using handgrad::PoolShape;
 using handgrad::Normalization;
+using handgrad::Statistics;
 
 namespace {
 
@@ -48,7 +49,7 @@ void bind_conv(nb::class_<Kernels>& table) {
         ConvShape s = conv_shape(shape);
         nb::gil_scoped_release release;
         if (tile)
-          k.winograd(s, tile, x.data(), w.data(), data_or_null(b), y.data());
+          k.winograd(s, tile, x.data(), nullptr, w.data(), data_or_null(b), y.data(), nullptr);
         else
           k.conv2d(s, x.data(), w.data(), data_or_null(b), y.data());
       },
@@ -72,11 +73,45 @@ void bind_conv(nb::class_<Kernels>& table) {
         ConvShape s = conv_shape(shape);
         nb::gil_scoped_release release;
         if (tile)
-          k.winograd_backward_weight(s, tile, dy.data(), x.data(), dw.data());
+          k.winograd_backward_weight(s, tile, dy.data(), x.data(), nullptr, dw.data());
         else
           k.conv2d_backward_weight(s, dy.data(), x.data(), dw.data());
       },
       "shape"_a, "tile"_a, "dy"_a.noconvert(), "x"_a.noconvert(), "dw"_a.noconvert());
+}
+
+using Doubles = std::optional<Input<double>>;
+using DoublesOut = std::optional<Output<double>>;
+
+// With a normalization of the images, unless mean and s are null, and statistics of y where they are asked for.
+void bind_fused_conv(nb::class_<Kernels>& table) {
+  table.def(
+      "winograd",
+      [](const Kernels& k, const std::vector<long>& shape, int tile, Floats x, Doubles mean, Doubles s,
+         std::optional<Floats> gamma, std::optional<Floats> beta, Floats w, std::optional<Floats> b, FloatsOut y,
+         DoublesOut mean_y, DoublesOut var_y) {
+        ConvShape size = conv_shape(shape);
+        Normalization f = {mean ? mean->data() : nullptr, s ? s->data() : nullptr, data_or_null(gamma),
+                           data_or_null(beta)};
+        Statistics of_y = {mean_y ? mean_y->data() : nullptr, var_y ? var_y->data() : nullptr};
+        nb::gil_scoped_release release;
+        k.winograd(size, tile, x.data(), mean ? &f : nullptr, w.data(), data_or_null(b), y.data(),
+                   mean_y ? &of_y : nullptr);
+      },
+      "shape"_a, "tile"_a, "x"_a.noconvert(), "mean"_a.noconvert().none(), "s"_a.noconvert().none(),
+      "gamma"_a.noconvert().none(), "beta"_a.noconvert().none(), "w"_a.noconvert(), "b"_a.noconvert().none(),
+      "y"_a.noconvert(), "mean_y"_a.noconvert().none(), "var_y"_a.noconvert().none());
+  table.def(
+      "winograd_backward_weight",
+      [](const Kernels& k, const std::vector<long>& shape, int tile, Floats dy, Floats x, Input<double> mean,
+         Input<double> s, std::optional<Floats> gamma, std::optional<Floats> beta, FloatsOut dw) {
+        ConvShape size = conv_shape(shape);
+        Normalization f = {mean.data(), s.data(), data_or_null(gamma), data_or_null(beta)};
+        nb::gil_scoped_release release;
+        k.winograd_backward_weight(size, tile, dy.data(), x.data(), &f, dw.data());
+      },
+      "shape"_a, "tile"_a, "dy"_a.noconvert(), "x"_a.noconvert(), "mean"_a.noconvert(), "s"_a.noconvert(),
+      "gamma"_a.noconvert().none(), "beta"_a.noconvert().none(), "dw"_a.noconvert());
 }
 
 void bind_dense(nb::class_<Kernels>& table) {
@@ -497,6 +532,7 @@ NB_MODULE(_kernels, m) {
   nb::class_<Kernels> table(m, "Kernels");
   table.def_prop_ro("name", [](const Kernels& k) { return k.name; });
   bind_conv(table);
+  bind_fused_conv(table);
   bind_dense(table);
   bind_activation(table);
   bind_binary(table, "add", &Kernels::add);

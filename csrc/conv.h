@@ -1,6 +1,8 @@
 // Convolution of images (n, h, w, c) with filters (kh, kw, c/groups, k), all in C order.
 #pragma once
 
+#include "norm.h"
+
 namespace handgrad {
 
 struct ConvShape {
@@ -14,15 +16,23 @@ struct ConvShape {
 
 enum class Algorithm { direct = 0, winograd2 = 2, winograd4 = 4 };
 
+// The mean and the (biased) variance of each output channel.
+struct Statistics {
+  double *mean, *var;
+};
+
 }  // namespace handgrad
 
 // winograd_*: 3x3, stride 1, dilation 1, one group, with output tiles of `tile` = 2 or 4 pixels squared.
-// b may be null; where `add` is not null, it is added to the result.
+// What may be null: b; `add`, which is added to the result; `f`, with which max(gamma*s*(x - mean) + beta, 0)
+// takes the place of the images x; `of_y`, where statistics of the result go.
 #define HG_CONV_KERNELS(K)                                                                                     \
   K(conv2d, (const ConvShape& s, const float* x, const float* w, const float* b, float* y))                    \
   K(conv2d_backward_input, (const ConvShape& s, const float* dy, const float* w, const float* add, float* dx)) \
   K(conv2d_backward_weight, (const ConvShape& s, const float* dy, const float* x, float* dw))                  \
-  K(winograd, (const ConvShape& s, int tile, const float* x, const float* w, const float* b, float* y))        \
+  K(winograd, (const ConvShape& s, int tile, const float* x, const Normalization* f, const float* w,           \
+               const float* b, float* y, const Statistics* of_y))                                              \
   K(winograd_backward_input,                                                                                   \
     (const ConvShape& s, int tile, const float* dy, const float* w, const float* add, float* dx))              \
-  K(winograd_backward_weight, (const ConvShape& s, int tile, const float* dy, const float* x, float* dw))
+  K(winograd_backward_weight, (const ConvShape& s, int tile, const float* dy, const float* x,                  \
+                               const Normalization* f, float* dw))

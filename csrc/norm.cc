@@ -4,6 +4,7 @@
 #include "norm.h"
 
 #include "memory.h"
+#include "moments.h"
 #include "simd.h"
 #include "threads.h"
 
@@ -96,21 +97,16 @@ class Constants {
   Scratch scratch_;
 };
 
-// y = a*(x - h) + b with a = gamma*s, h the float nearest to the mean, so that the difference is exact near it,
-// and what h lacks in b = beta - a*(mean - h). At a mean of 1e6 h alone would be 0.03 off.
-struct Affine {
-  const Normalization& f;
+// The constants a, h and b of every column.
+struct Columns {
+  const Affine f;
   const Constants a, h, b;
-  Affine(const Rows& r, const Normalization& f)
-      : f(f),
-        a(r, [&](long j) { return scale(j); }),
-        h(r, [&](long j) { return f.mean[j]; }),
-        b(r, [&](long j) { return (f.beta ? f.beta[j] : 0) - scale(j) * low(j); }) {}
-  double scale(long j) const { return f.gamma ? f.gamma[j] * f.s[j] : f.s[j]; }
-  double low(long j) const { return f.mean[j] - (float)f.mean[j]; }
+  Columns(const Rows& r, const Normalization& of)
+      : f{of},
+        a(r, [&](long j) { return f.a(j); }),
+        h(r, [&](long j) { return f.h(j); }),
+        b(r, [&](long j) { return f.b(j); }) {}
 };
-
-HG_INLINE vec normalized(vec x, vec a, vec h, vec b) { return a * (x - h) + b; }
 
 // Two numbers in double for each column of each part.
 class Partial {
@@ -123,14 +119,6 @@ class Partial {
   long width_;
   Scratch scratch_;
 };
-
-// n numbers with a mean and a sum of squares about it join `before` others (T. F. Chan, G. H. Golub and
-// R. J. LeVeque, Am. Stat. 37 (1983), 242-247).
-HG_INLINE void join(double before, double n, double mean_n, double M2_n, double& mean, double& M2) {
-  const double delta = mean_n - mean;
-  mean += delta * (n / (before + n));
-  M2 += M2_n + delta * delta * (before * n / (before + n));
-}
 
 // The passes. Their arrays are arguments, which stay in registers: what is in memory, a store could have changed.
 
@@ -276,13 +264,13 @@ void batch_norm_statistics(long m, long c, const float* x, double* mean, double*
 void batch_norm(long m, long c, const float* x, const Normalization& f, const float* residual, bool relu,
                 float* y) {
   const Rows r = side_by_side(m, c);
-  const Affine affine(r, f);
+  const Columns columns(r, f);
   const bool past = large(r, m, y);
   const auto kernel = residual ? (relu ? apply<true, true> : apply<true, false>)
                                : (relu ? apply<false, true> : apply<false, false>);
   each_part(r, [&](const Part& part) {
     const long j = part.column;
-    kernel(part, r.width, affine.a + j, affine.h + j, affine.b + j, x, residual, y, past);
+    kernel(part, r.width, columns.a + j, columns.h + j, columns.b + j, x, residual, y, past);
   });
 }
 
@@ -295,7 +283,7 @@ void batch_norm(long m, long c, const float* x, const Normalization& f, const fl
 void batch_norm_backward(long m, long c, const float* dy, const float* x, const float* y, const Normalization& f,
                          bool relu, bool constant, float* dx, float* dgamma, float* dbeta, float* passed) {
   const Rows r = side_by_side(m, c);
-  const Affine affine(r, f);
+  const Columns columns(r, f);
   const Partial partial(r);
   const bool past = large(r, m, dx) && (!y || large(r, m, passed));
   const auto first = !relu ? (constant ? sums<Pass::all, true> : sums<Pass::all, false>)
@@ -303,7 +291,7 @@ void batch_norm_backward(long m, long c, const float* dy, const float* x, const 
                            : (constant ? sums<Pass::by_y, true> : sums<Pass::by_y, false>);
   each_part(r, [&](const Part& part) {
     const long j = part.column;
-    first(part, r.width, affine.a + j, affine.h + j, affine.b + j, dy, x, y, passed, dx, past,
+    first(part, r.width, columns.a + j, columns.h + j, columns.b + j, dy, x, y, passed, dx, past,
           partial.first(part.number) + j, partial.second(part.number) + j);
   });
 
@@ -316,19 +304,19 @@ void batch_norm_backward(long m, long c, const float* dy, const float* x, const 
       for (long j = 0; j < c; ++j) dbetas[j] += S1[j];
       for (long j = 0; j < c; ++j) dgammas[j] += S2[j];
     }
-  for (long j = 0; j < c; ++j) dgammas[j] = f.s[j] * (dgammas[j] - affine.low(j) * dbetas[j]);
+  for (long j = 0; j < c; ++j) dgammas[j] = f.s[j] * (dgammas[j] - columns.f.low(j) * dbetas[j]);
   for (long j = 0; j < c; ++j) dgamma[j] = (float)dgammas[j];
   for (long j = 0; j < c; ++j) dbeta[j] = (float)dbetas[j];
   if (constant) return;
 
-  const auto slope = [&](long j) { return -affine.scale(j) * f.s[j] * dgammas[j] / m; };
-  const auto shift = [&](long j) { return -affine.scale(j) * dbetas[j] / m - slope(j) * affine.low(j); };
+  const auto slope = [&](long j) { return -columns.f.a(j) * f.s[j] * dgammas[j] / m; };
+  const auto shift = [&](long j) { return -columns.f.a(j) * dbetas[j] / m - slope(j) * columns.f.low(j); };
   const Constants k(r, slope), d(r, shift);
   const auto second = relu && !y ? gradient<Pass::by_x> : gradient<Pass::all>;
   const float* g = relu && y ? passed : dy;
   each_part(r, [&](const Part& part) {
     const long j = part.column;
-    second(part, r.width, affine.a + j, affine.h + j, affine.b + j, k + j, d + j, g, x, dx, past);
+    second(part, r.width, columns.a + j, columns.h + j, columns.b + j, k + j, d + j, g, x, dx, past);
   });
 }
 

@@ -13,6 +13,7 @@
 #include "conv.h"
 #include "filters.h"
 #include "memory.h"
+#include "moments.h"
 #include "product.h"
 #include "threads.h"
 #include "transform.h"
@@ -84,27 +85,76 @@ struct Range {
   bool whole() const { return begin == 0 && end == P; }
 };
 
+// The images as they are.
+struct Images {
+  const float* data;
+  struct Channels {
+    HG_INLINE_MEMBER vec operator()(vec x) const { return x; }
+  };
+  Channels channels(long) const { return {}; }
+};
+
+// The images max(a*(x - h) + b, 0), computed as they are read.
+struct NormalizedImages {
+  const float *data, *a, *h, *b;
+  struct Channels {
+    vec a, h, b;
+    HG_INLINE_MEMBER vec operator()(vec x) const { return relu(normalized(x, a, h, b)); }
+  };
+  Channels channels(long c) const { return {load(a + c), load(h + c), load(b + c)}; }
+};
+
+// The numbers a, h and b of every channel.
+class Affines {
+ public:
+  Affines(long c, const Normalization& f) : size_(round_up(c, W)), scratch_(3 * size_) {
+    const Affine affine{f};
+    float *a = scratch_.data(), *h = a + size_, *b = h + size_;
+    for (long j = 0; j < size_; ++j) a[j] = h[j] = b[j] = 0;
+    for (long j = 0; j < c; ++j) a[j] = (float)affine.a(j), h[j] = affine.h(j), b[j] = (float)affine.b(j);
+  }
+  NormalizedImages of(const float* x) const {
+    const float* a = scratch_.data();
+    return {x, a, a + size_, a + 2 * size_};
+  }
+
+ private:
+  long size_;
+  Scratch scratch_;
+};
+
+// Calls work(images) with x, or with what a normalization and ReLU make of it.
+template <class Work>
+void with_images(long c, const float* x, const Normalization* f, const Work& work) {
+  if (!f) return work(Images{x});
+  const Affines affines(c, *f);
+  work(affines.of(x));
+}
+
 // V = B^T d B of one tile, all channels; pixels outside the image are 0.
-template <int M, class Layout>
-void transform_input(const ConvShape& s, const Place<M>& at, const float* x, const Layout& planes, int first,
+template <int M, class Source, class Layout>
+void transform_input(const ConvShape& s, const Place<M>& at, const Source& x, const Layout& planes, int first,
                      long tile) {
   constexpr int P = M + 2;
   // what stays the same stands in locals: a store to the planes could change anything else, for all that is known
   const long r = at.p - s.top, q = at.q - s.left, channels = s.c, line = s.w * s.c, plane = planes.plane;
   const Range<P> rows(r, s.h), columns(q, s.w);
   const bool inside = rows.whole() && columns.whole();
-  const float* corner = x + ((at.image * s.h + r) * s.w + q) * channels;
+  const float* corner = x.data + ((at.image * s.h + r) * s.w + q) * channels;
   for (long c = 0; c < channels; c += W) {
     const long left = channels - c;
+    const auto read = x.channels(c);
     float* to = planes.at(first, tile, c);
     vec v[P][P];
     if (inside && left >= W) {
       const float* row = corner + c;
 #pragma GCC unroll 1
       for (int i = 0; i < P; ++i, row += line) {
+        if (c % LINE == 0)  // of the next tile
+          for (int j = P; j < P + M; ++j) prefetch(row + j * channels);
         vec d[P];
         const float* pixel = row;
-        for (int j = 0; j < P; ++j, pixel += channels) d[j] = load(pixel);
+        for (int j = 0; j < P; ++j, pixel += channels) d[j] = read(load(pixel));
         Transform<M>::input(d, 1, v[i], 1);
       }
     } else {
@@ -114,7 +164,7 @@ void transform_input(const ConvShape& s, const Place<M>& at, const float* x, con
         for (int j = 0; j < P; ++j) d[j] = vec{};
         if (i >= rows.begin && i < rows.end)
           for (long j = columns.begin; j < columns.end; ++j)
-            d[j] = load_some(corner + i * line + j * channels + c, left);
+            d[j] = read(load_some(corner + i * line + j * channels + c, left));
         Transform<M>::input(d, 1, v[i], 1);
       }
     }
@@ -170,41 +220,113 @@ HG_INLINE void output_tile(const float* from, long plane, vec o[M][M]) {
   for (int i = 0; i < M; ++i) Transform<M>::output(t[i], 1, o[i], 1);
 }
 
+// Statistics of the outputs, from those of chunks of tiles that do not depend on the number of threads. In a chunk
+// d = y - y0 with y0 the mean of its first tile, so that sum(d^2) is not much more than the chunk's own part, and
+// few enough numbers are added up in float.
+class Chunks {
+ public:
+  Chunks(long count, long filters)
+      : filters_(round_up(filters, W)), scratch_(4 * filters_ * count), counts_(2 * count) {}
+
+  void put(long chunk, long count, long k_begin, long k_end, const float* y0, const float* s1, const float* s2) {
+    double *mean = at(chunk), *M2 = mean + filters_;
+    if (k_begin == 0) ((double*)counts_.data())[chunk] = (double)count;
+    for (long k = k_begin; k < k_end; ++k, ++y0, ++s1, ++s2) {
+      mean[k] = *y0 + (double)*s1 / count;
+      M2[k] = *s2 - (double)*s1 * *s1 / count;
+    }
+  }
+
+  void total(long chunks, long filters, const Statistics& to) const {
+    parallel_for(filters, larger(1, 16384 / larger(1, chunks)), [&](long begin, long end, int) {
+      for (long k = begin; k < end; ++k) to.mean[k] = to.var[k] = 0;
+      double before = 0;
+      for (long chunk = 0; chunk < chunks; ++chunk) {
+        const double n = ((const double*)counts_.data())[chunk], *mean = at(chunk), *M2 = mean + filters_;
+        for (long k = begin; k < end; ++k) join(before, n, mean[k], M2[k], to.mean[k], to.var[k]);
+        before += n;
+      }
+      for (long k = begin; k < end; ++k) to.var[k] /= before;
+    });
+  }
+
+ private:
+  double* at(long chunk) const { return (double*)scratch_.data() + 2 * filters_ * chunk; }
+  long filters_;
+  Scratch scratch_, counts_;
+};
+
+// The sums of one chunk, in the order of its tiles.
+struct ChunkSums {
+  float *y0, *s1, *s2;
+  long count;
+  ChunkSums(float* scratch, long filters)
+      : y0(scratch), s1(y0 + round_up(filters, W)), s2(s1 + round_up(filters, W)), count(0) {}
+
+  template <int M>
+  HG_INLINE_MEMBER void add(const vec o[M][M], long rows, long columns, long k) {
+    vec y0_k, s1_k = {}, s2_k = {};
+    if (count == 0) {
+      y0_k = vec{};
+      for (long i = 0; i < rows; ++i)
+        for (long j = 0; j < columns; ++j) y0_k += o[i][j];
+      y0_k = y0_k / broadcast((float)(rows * columns));
+      store(y0 + k, y0_k);
+    } else {
+      y0_k = load(y0 + k), s1_k = load(s1 + k), s2_k = load(s2 + k);
+    }
+    for (long i = 0; i < rows; ++i)
+      for (long j = 0; j < columns; ++j) {
+        const vec d = o[i][j] - y0_k;
+        s1_k += d;
+        s2_k += d * d;
+      }
+    store(s1 + k, s1_k);
+    store(s2 + k, s2_k);
+  }
+};
+
 // The outputs of one tile, filters [k_begin, k_end), with what the convolution adds: a bias and an array of y's
-// shape. The planes begin at k_begin.
+// shape. Planes and sums begin at k_begin; sums may be null.
 template <int M>
 void transform_output(const ConvShape& s, const Place<M>& at, const Planes& planes, long tile, long k_begin,
-                      long k_end, const float* b, const float* add, float* y, bool streams) {
+                      long k_end, const float* b, const float* add, float* y, bool streams, ChunkSums* sums) {
   const long filters = s.k, line = s.ow * s.k, plane = planes.plane;
   const long corner = ((at.image * s.oh + at.p) * s.ow + at.q) * filters;
   const Range<M> rows(at.p, s.oh), columns(at.q, s.ow);
   const bool inside = rows.whole() && columns.whole();
+  const auto outputs = [&](long k, vec o[M][M]) {
+    output_tile<M>(planes.at(0, tile, k - k_begin), plane, o);
+    if (b) {
+      const vec bias = load_some(b + k, filters - k);
+      for (int i = 0; i < M; ++i)
+        for (int j = 0; j < M; ++j) o[i][j] += bias;
+    }
+    if (sums) inside ? sums->add<M>(o, M, M, k - k_begin) : sums->add<M>(o, rows.end, columns.end, k - k_begin);
+  };
+  const auto added = [&](long place, vec v) { return add ? v + load(add + place) : v; };
   long k = k_begin;
-  if (inside && !add && streams)  // a line of the cache at a time, as stores past it must
+  if (inside && streams)  // a line of the cache at a time, as stores past it must
     for (; k + LINE <= k_end; k += LINE) {
       vec o[LINE / W][M][M];
-      for (int v = 0; v < LINE / W; ++v) {
-        output_tile<M>(planes.at(0, tile, k - k_begin + v * W), plane, o[v]);
-        if (b)
-          for (int i = 0; i < M; ++i)
-            for (int j = 0; j < M; ++j) o[v][i][j] += load(b + k + v * W);
-      }
+      for (int v = 0; v < LINE / W; ++v) outputs(k + v * W, o[v]);
       for (int i = 0; i < M; ++i)
         for (int j = 0; j < M; ++j)
-          for (int v = 0; v < LINE / W; ++v) stream(y + corner + i * line + j * filters + k + v * W, o[v][i][j]);
+          for (int v = 0; v < LINE / W; ++v) {
+            const long place = corner + i * line + j * filters + k + v * W;
+            stream(y + place, added(place, o[v][i][j]));
+          }
     }
   for (; k < k_end; k += W) {
     const long left = filters - k;
     vec o[M][M];
-    output_tile<M>(planes.at(0, tile, k - k_begin), plane, o);
-    if (b) {
-      const vec bias = load_some(b + k, left);
+    outputs(k, o);
+    if (inside && left >= W) {
       for (int i = 0; i < M; ++i)
-        for (int j = 0; j < M; ++j) o[i][j] += bias;
-    }
-    if (inside && left >= W && !add) {
-      for (int i = 0; i < M; ++i)
-        for (int j = 0; j < M; ++j) store(y + corner + i * line + j * filters + k, o[i][j]);
+        for (int j = 0; j < M; ++j) {
+          const long place = corner + i * line + j * filters + k;
+          store(y + place, added(place, o[i][j]));
+        }
     } else {
       for (long i = 0; i < rows.end; ++i)
         for (long j = 0; j < columns.end; ++j) {
@@ -213,6 +335,7 @@ void transform_output(const ConvShape& s, const Place<M>& at, const Planes& plan
         }
     }
   }
+  if (sums) sums->count += rows.end * columns.end;
 }
 
 // U = G g G^T for filters g (3, 3, c, k): channels [c_begin, c_end) of one panel of filters, as `product` reads
@@ -243,9 +366,9 @@ bool can_stream(const ConvShape& s, const float* y) {
 
 // Filters that stay in the caches: all are transformed first. Then a few tiles at a time are transformed,
 // multiplied and transformed back while they stay in the L2 cache.
-template <int M>
-void convolve_tiles(const ConvShape& s, const float* x, const float* w, const float* b, const float* add,
-                    float* y) {
+template <int M, class Source>
+void convolve_tiles(const ConvShape& s, const Source& x, const float* w, const float* b, const float* add,
+                    float* y, const Statistics* of_y) {
   constexpr int P = M + 2, POINTS = P * P;
   const Tiles<M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), stride = larger(cs, ks);
@@ -258,12 +381,15 @@ void convolve_tiles(const ConvShape& s, const float* x, const float* w, const fl
   });
 
   const int most = threads();
-  const long chunk = larger(1, smaller(24, (tiles.count + most - 1) / most));
+  const long parts = of_y ? 8 : most;  // statistics do not depend on the number of threads
+  const long chunk = larger(1, smaller(24, (tiles.count + parts - 1) / parts));
+  const long count_of_chunks = (tiles.count + chunk - 1) / chunk;
   // one plane more than points: the product of point p goes where the input of point p - 1 was
-  const long work = (POINTS + 1) * Planes::size(stride, chunk);
+  const long planes_size = (POINTS + 1) * Planes::size(stride, chunk), work = planes_size + (of_y ? 3 * ks : 0);
   Scratch scratch(work * most);
+  Chunks chunks(of_y ? count_of_chunks : 0, s.k);
   const bool streams = can_stream(s, y);
-  parallel_items((tiles.count + chunk - 1) / chunk, most, [&](long item, int thread) {
+  parallel_items(count_of_chunks, most, [&](long item, int thread) {
     const long begin = item * chunk, count = smaller(chunk, tiles.count - begin);
     const Planes planes(scratch.data() + thread * work, stride, chunk);
     Place<M> from(tiles, begin), to(tiles, begin);
@@ -275,25 +401,32 @@ void convolve_tiles(const ConvShape& s, const float* x, const float* w, const fl
         product({s.c, stride, 1, width}, count, width, planes.at(p + 1, 0, 0), U, planes.at(p, 0, k), stride,
                 Begin::zero);
       }
+    ChunkSums sums(planes.data + planes_size, s.k);
     for (long t = 0; t < count; ++t, to.next())
-      transform_output<M>(s, to, planes, t, 0, s.k, b, add, y, streams);
+      transform_output<M>(s, to, planes, t, 0, s.k, b, add, y, streams, of_y ? &sums : nullptr);
+    if (of_y) chunks.put(item, sums.count, 0, s.k, sums.y0, sums.s1, sums.s2);
     if (streams) stream_end();
   });
+  if (of_y) chunks.total(count_of_chunks, s.k, *of_y);
 }
 
 // Filters too large for the caches when they are transformed: the tiles are transformed first, many at once,
 // and each thread transforms a panel of filters at a time, which is multiplied with all of them and forgotten.
-template <int M>
-void convolve_panels(const ConvShape& s, const float* x, const float* w, const float* b, const float* add,
-                     float* y) {
+template <int M, class Source>
+void convolve_panels(const ConvShape& s, const Source& x, const float* w, const float* b, const float* add,
+                     float* y, const Statistics* of_y) {
   constexpr int P = M + 2, POINTS = P * P;
   const Tiles<M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), panels = (s.k + PANEL - 1) / PANEL;
   const long fits = larger(1, (12L << 20) / (4 * POINTS * cs));  // tiles whose planes stay in the last cache
-  const long phases = (tiles.count + fits - 1) / fits, chunk = (tiles.count + phases - 1) / larger(phases, 1);
-  const long filters_size = POINTS * s.c * PANEL, sums_size = POINTS * Planes::size(PANEL, chunk);
+  const long phases = (tiles.count + fits - 1) / fits, chunk = larger(1, (tiles.count + phases - 1) / larger(phases, 1));
+  const long filters_size = POINTS * s.c * PANEL, products_size = POINTS * Planes::size(PANEL, chunk);
+  const long work = filters_size + products_size + 3 * PANEL;
   const int most = threads();
-  Scratch inputs(POINTS * Planes::size(cs, chunk)), scratch((filters_size + sums_size) * most);
+  Scratch inputs(POINTS * Planes::size(cs, chunk)), scratch(work * most);
+  const long per_phase = (chunk + 23) / 24;  // chunks of statistics
+  const long count_of_chunks = tiles.count / chunk * per_phase + (tiles.count % chunk + 23) / 24;
+  Chunks chunks(of_y ? count_of_chunks : 0, s.k);
   const Planes V(inputs.data(), cs, chunk);
   const bool streams = can_stream(s, y);
   for (long begin = 0; begin < tiles.count; begin += chunk) {
@@ -304,28 +437,35 @@ void convolve_panels(const ConvShape& s, const float* x, const float* w, const f
     });
     parallel_items(panels, most, [&](long item, int thread) {
       const long panel = item * PANEL, width = smaller(PANEL, ks - panel), end = smaller(panel + PANEL, s.k);
-      float* U = scratch.data() + thread * (filters_size + sums_size);
-      const Planes sums(U + filters_size, width, chunk);
+      float* U = scratch.data() + thread * work;
+      const Planes products(U + filters_size, width, chunk);
       transform_filters<M>(s.c, s.k, w, panel, 0, s.c, s.c * width, U);
       for (int p = 0; p < POINTS; ++p)
-        product({s.c, cs, 1, width}, count, width, V.at(p, 0, 0), U + p * s.c * width, sums.at(p, 0, 0), width,
+        product({s.c, cs, 1, width}, count, width, V.at(p, 0, 0), U + p * s.c * width, products.at(p, 0, 0), width,
                 Begin::zero);
       Place<M> to(tiles, begin);
-      for (long t = 0; t < count; ++t, to.next())
-        transform_output<M>(s, to, sums, t, panel, end, b, add, y, streams);
+      for (long t = 0; t < count;) {
+        ChunkSums sums(U + filters_size + products_size, PANEL);
+        for (const long last = smaller(count, t + 24); t < last; ++t, to.next())
+          transform_output<M>(s, to, products, t, panel, end, b, add, y, streams, of_y ? &sums : nullptr);
+        if (of_y)
+          chunks.put(begin / chunk * per_phase + (t - 1) / 24, sums.count, panel, end, sums.y0, sums.s1, sums.s2);
+      }
       if (streams) stream_end();
     });
   }
+  if (of_y) chunks.total(count_of_chunks, s.k, *of_y);
 }
 
 // The forward convolution, also of gradients: w is (3, 3, c, k).
-template <int M>
-void convolve(const ConvShape& s, const float* x, const float* w, const float* b, const float* add, float* y) {
+template <int M, class Source>
+void convolve(const ConvShape& s, const Source& x, const float* w, const float* b, const float* add, float* y,
+              const Statistics* of_y) {
   const long filter_bytes = 4 * (M + 2) * (M + 2) * s.c * round_up(s.k, W);
   if (filter_bytes > (16L << 20) && s.k >= threads() * PANEL)
-    convolve_panels<M>(s, x, w, b, add, y);
+    convolve_panels<M>(s, x, w, b, add, y, of_y);
   else
-    convolve_tiles<M>(s, x, w, b, add, y);
+    convolve_tiles<M>(s, x, w, b, add, y, of_y);
 }
 
 // dw = G^T u G of filters [c_begin, c_end); u holds for every point `rows` rows of ks, the first for c_begin.
@@ -366,8 +506,8 @@ void outer_product(const Panels& V, const Panels& Y, int point, long c, long row
 }
 
 // Few channels: every thread has sums of its own, of the tiles of its share; they are added up at the end.
-template <int M>
-void backward_weight_private(const ConvShape& s, const float* dy, const float* x, float* dw) {
+template <int M, class Source>
+void backward_weight_private(const ConvShape& s, const float* dy, const Source& x, float* dw) {
   constexpr int P = M + 2, POINTS = P * P;
   const Tiles<M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), sums = POINTS * s.c * ks;
@@ -404,8 +544,8 @@ void backward_weight_private(const ConvShape& s, const float* dy, const float* x
 }
 
 // Many channels: the tiles of a phase are transformed by all threads; then each takes blocks of channels.
-template <int M>
-void backward_weight_shared(const ConvShape& s, const float* dy, const float* x, float* dw) {
+template <int M, class Source>
+void backward_weight_shared(const ConvShape& s, const float* dy, const Source& x, float* dw) {
   constexpr int P = M + 2, POINTS = P * P;
   const Tiles<M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W);
@@ -438,8 +578,8 @@ void backward_weight_shared(const ConvShape& s, const float* dy, const float* x,
   }
 }
 
-template <int M>
-void backward_weight(const ConvShape& s, const float* dy, const float* x, float* dw) {
+template <int M, class Source>
+void backward_weight(const ConvShape& s, const float* dy, const Source& x, float* dw) {
   if (s.n == 0) {
     for (long i = 0; i < 9 * s.c * s.k; ++i) dw[i] = 0;
     return;
@@ -459,13 +599,16 @@ void backward_input(const ConvShape& s, const float* dy, const float* w, const f
   back.h = s.oh, back.w = s.ow, back.c = s.k;
   back.oh = s.h, back.ow = s.w, back.k = s.c;
   back.top = 2 - s.top, back.left = 2 - s.left;
-  convolve<M>(back, dy, turned.data(), nullptr, add, dx);
+  convolve<M>(back, Images{dy}, turned.data(), nullptr, add, dx, nullptr);
 }
 
 }  // namespace
 
-void winograd(const ConvShape& s, int tile, const float* x, const float* w, const float* b, float* y) {
-  tile == 4 ? convolve<4>(s, x, w, b, nullptr, y) : convolve<2>(s, x, w, b, nullptr, y);
+void winograd(const ConvShape& s, int tile, const float* x, const Normalization* f, const float* w, const float* b,
+              float* y, const Statistics* of_y) {
+  with_images(s.c, x, f, [&](const auto& images) {
+    tile == 4 ? convolve<4>(s, images, w, b, nullptr, y, of_y) : convolve<2>(s, images, w, b, nullptr, y, of_y);
+  });
 }
 
 void winograd_backward_input(const ConvShape& s, int tile, const float* dy, const float* w, const float* add,
@@ -473,8 +616,11 @@ void winograd_backward_input(const ConvShape& s, int tile, const float* dy, cons
   tile == 4 ? backward_input<4>(s, dy, w, add, dx) : backward_input<2>(s, dy, w, add, dx);
 }
 
-void winograd_backward_weight(const ConvShape& s, int tile, const float* dy, const float* x, float* dw) {
-  tile == 4 ? backward_weight<4>(s, dy, x, dw) : backward_weight<2>(s, dy, x, dw);
+void winograd_backward_weight(const ConvShape& s, int tile, const float* dy, const float* x,
+                              const Normalization* f, float* dw) {
+  with_images(s.c, x, f, [&](const auto& images) {
+    tile == 4 ? backward_weight<4>(s, dy, images, dw) : backward_weight<2>(s, dy, images, dw);
+  });
 }
 
 }  // namespace handgrad::HG_ISA

@@ -9,7 +9,14 @@ import handgrad as hg
 from handgrad import layers
 from handgrad.graph.fuse import PATTERNS, Match, Uses, fuse
 from handgrad.layers import Run
-from handgrad.layers.fused import BatchNormalizationAddReLU, BatchNormalizationReLU
+from handgrad.layers.fused import Fused
+from handgrad.layers.fused_conv import FusedConv2D
+from handgrad.layers.fused_norm import (
+    BatchNormalizationAddReLU,
+    BatchNormalizationReLU,
+    DeferredBatchNormalizationReLU,
+    FusedNormalization,
+)
 from tests.graph.models import MODELS, data
 
 TRAINING = Run(training=True, rng=hg.rng.Stream((3,)))
@@ -109,6 +116,41 @@ def frozen(**options):
     return model
 
 
+def chained(**options):
+    """Return convolutions one after the other, with normalizations and ReLU between."""
+    h = bn_relu(conv(bn_relu(conv(bn_relu(conv(i := hg.Input((5, 4, 2)))), 4))))
+    return hg.Graph(i, layers.Dense(3)(layers.GlobalAveragePooling2D()(h)), **options)
+
+
+def geometries(**options):
+    """Return convolutions whose kernels do not read and write a tile at a time, but for the last."""
+    h = bn_relu(layers.Conv2D(3, 3, 2, padding="same")(i := hg.Input((9, 8, 2))))
+    h = bn_relu(layers.Conv2D(4, 1)(h))
+    h = bn_relu(layers.Conv2D(4, 3, padding="same", groups=2)(h))
+    h = bn_relu(layers.Conv2D(4, 3, padding="same", dilation_rate=2)(h))
+    h = layers.Tanh()(layers.BatchNormalization()(layers.Conv2D(4, (3, 3), padding="same")(h)))
+    return hg.Graph(i, layers.Flatten()(h), **options)
+
+
+def shared_convolution(**options):
+    """Return a convolution applied twice, between normalizations of its own the first time."""
+    shared = layers.Conv2D(2, 3, padding="same")
+    h = bn_relu(shared(bn_relu(i := hg.Input((5, 4, 2)))))
+    return hg.Graph(i, layers.Flatten()(layers.Add()(shared(h), h)), **options)
+
+
+def convolution_and_others(**options):
+    """Return a normalization whose output a convolution takes, after another layer."""
+    h = bn_relu(i := hg.Input((5, 4, 2)))
+    return hg.Graph(i, layers.Flatten()(layers.Add()(layers.Tanh()(h), conv(h, 2))), **options)
+
+
+def residual_of_convolution(**options):
+    """Return a sum whose residual, which is not normalized, is what a convolution computes."""
+    h = layers.BatchNormalization()(i := hg.Input((5, 4, 2)))
+    return hg.Graph(i, layers.ReLU()(layers.Add()(h, conv(i, 2))), **options)
+
+
 def of_a_kind(**options):
     """Return layers of subclasses, which may compute something else."""
 
@@ -123,16 +165,22 @@ def of_a_kind(**options):
     return hg.Graph(i, Rectifier()(layers.BatchNormalization()(h)), **options)
 
 
-RELU, ADD = BatchNormalizationReLU, BatchNormalizationAddReLU
+RELU, ADD, LATER = BatchNormalizationReLU, BatchNormalizationAddReLU, DeferredBatchNormalizationReLU
+CONV = FusedConv2D
 FUSED = {
     blocks: {
+        "conv2d": CONV,
         "batch_normalization": RELU,
+        "conv2d_1": CONV,
         "batch_normalization_1": RELU,
+        "conv2d_2": CONV,
         "batch_normalization_2": ADD,
+        "conv2d_3": CONV,
         "batch_normalization_3": RELU,
+        "conv2d_5": CONV,
         "batch_normalization_5": ADD,
     },
-    residual_first: {"batch_normalization": ADD},
+    residual_first: {"conv2d_1": CONV, "batch_normalization": ADD},
     vectors: {"batch_normalization": RELU},
     shared_in_turn: {"batch_normalization": RELU, "batch_normalization_1": RELU},
     shared_across: {"batch_normalization_1": ADD},
@@ -143,13 +191,41 @@ FUSED = {
     other_axes: {},
     ends_in_normalization: {"batch_normalization": RELU},
     frozen: {
+        "conv2d": CONV,
         "batch_normalization": RELU,
+        "conv2d_1": CONV,
         "batch_normalization_1": RELU,
+        "conv2d_2": CONV,
         "batch_normalization_2": ADD,
+        "conv2d_3": CONV,
         "batch_normalization_3": RELU,
+        "conv2d_5": CONV,
         "batch_normalization_5": ADD,
     },
     of_a_kind: {},
+    chained: {
+        "conv2d": CONV,
+        "batch_normalization": LATER,
+        "conv2d_1": CONV,
+        "batch_normalization_1": LATER,
+        "conv2d_2": CONV,
+        "batch_normalization_2": RELU,
+    },
+    geometries: {
+        "batch_normalization": RELU,
+        "batch_normalization_1": RELU,
+        "batch_normalization_2": RELU,
+        "batch_normalization_3": LATER,
+        "conv2d_4": CONV,
+    },
+    shared_convolution: {
+        "batch_normalization": LATER,
+        "conv2d": CONV,
+        "batch_normalization_1": RELU,
+        "conv2d_1": CONV,
+    },
+    convolution_and_others: {"batch_normalization": RELU, "conv2d": CONV},
+    residual_of_convolution: {"conv2d": CONV, "batch_normalization": ADD},
 }
 each_model = pytest.mark.parametrize("build", [*FUSED, *MODELS.values()], ids=lambda f: f.__name__)
 
@@ -158,7 +234,12 @@ each_model = pytest.mark.parametrize("build", [*FUSED, *MODELS.values()], ids=la
 def test_what_is_fused(build, expected):
     model = build()
     fused = fuse(model)
-    assert {n.name: type(n.layer) for n in fused.nodes if isinstance(n.layer, RELU | ADD)} == expected
+    layers_of = {n.name: n.layer for n in fused.nodes}
+    assert {name: type(layer) for name, layer in layers_of.items() if isinstance(layer, Fused)} == expected
+    normalizations = {n.layer.layer: n for n in fused.nodes if isinstance(n.layer, FusedNormalization)}
+    for k, node in enumerate(fused.nodes):
+        if type(node.layer) is CONV and (bn := node.layer.measures_for) is not None:
+            assert [n for n in fused.nodes if k + 1 in n.inputs] == [normalizations[bn]]
     assert (fused is model) == (not expected)
     others = [n for n in fused.nodes if n.name not in expected]
     assert all(model[n.name] is n.layer for n in others)

@@ -102,6 +102,7 @@ def _calls() -> list[Call]:
         Call("batch_norm_backward_constant", (dy, x, mean, s, gamma), (0, 1)),
         Call("batch_norm_backward_constant", (dy, x, mean, s, None), (0, 1), note="plain"),
     ]
+    calls += _fused(r)
     residual = r(6, 3)
     y = REFERENCE.batch_norm_relu(x, mean, s, gamma, beta, residual)
     calls += [
@@ -178,6 +179,32 @@ def _calls() -> list[Call]:
         Call("dropout", (r(4, 5), 0.3, Stream((1,)))),
         Call("dropout_backward", (r(4, 5), rng.random((4, 5)) < 0.7, 0.3), (0, 1)),
     ]
+    return calls
+
+
+def _fused(r: Callable[..., np.ndarray]) -> list[Call]:
+    calls = []
+    for note, window in {
+        "3x3": Window((3, 3), pads=((1, 1), (1, 1))),
+        "strided": Window((2, 3), strides=(2, 2), pads=((0, 1), (1, 0))),
+    }.items():
+        x, w, dy = r(2, 5, 6, 3), r(*window.kernel, 3, 4), r(2, *window.output_size((5, 6)), 4)
+        b, gamma, beta = (r(4), r(3), r(3)) if note == "3x3" else (None, None, None)
+        norm = r(3).view(Statistics), (0.5 + abs(r(3))).view(Statistics), gamma, beta
+        calls += [
+            Call("conv2d_statistics", (x, w, b, window), (), note=note),
+            Call("batch_norm_relu_conv2d", (x, *norm, w, b, window), note=note),
+            Call("batch_norm_relu_conv2d_statistics", (x, *norm, w, b, window), (), note=note),
+            Call(
+                "batch_norm_relu_conv2d_backward_weight", (dy, x, *norm, w.shape, window), (0, 1), note=note
+            ),
+            Call(
+                "conv2d_backward_input",
+                (dy, w, x.shape, window, 1, r(2, 5, 6, 3)),
+                (0, 5),
+                note=f"{note} added",
+            ),
+        ]
     return calls
 
 

@@ -56,9 +56,16 @@ KEPT = {"max_pool2d", "pad2d", "pad2d_backward", "upsample2d"}
 """Whose results are numbers that were there before."""
 
 
+FUSED = {name for name in REFERENCE.origins() if REFERENCE.origins()[name].endswith("reference.fused")}
+"""Convolutions with what stands before and after them."""
+
+
 def summed(call: Call) -> int | None:
     """Return how many products are in a sum, of sums of products."""
     a, b = call.args[0], call.args[1] if len(call.args) > 1 else None
+    if call.kernel in FUSED:
+        filters = call.args[5] if call.kernel.startswith("batch_norm") else b
+        return math.prod(a.shape[:3] if "weight" in call.kernel else filters.shape[:3]) + 1
     return {
         "conv2d": lambda: math.prod(b.shape[:3]) + 1,
         "conv2d_backward_input": lambda: math.prod(b.shape) // call.args[2][3],
@@ -87,9 +94,12 @@ def check(call: Call, table: Kernels, most: float = 16) -> None:
     """Compare with the reference; errors of sums of products are at most `most` times eps*T."""
     for y, z in zip(call.run(float32, table), expected(call), strict=True):
         assert y.shape == z.shape
+        terms = summed(call)
         if call.kernel in KEPT or z.dtype.kind != "f":
             np.testing.assert_array_equal(y, z)
-        elif (terms := summed(call)) is not None:
+        elif y.dtype == np.float64 and call.kernel in FUSED:  # mean and variance of numbers with such errors
+            np.testing.assert_allclose(y, z, rtol=64 * EPS, atol=most * EPS * terms)
+        elif terms is not None:
             assert y.dtype == np.float32
             error = np.max(np.abs(y - z), initial=0) / (EPS * max(terms, 1))
             assert error < most, f"{call}: {error:.1f} times eps*T"
@@ -160,6 +170,30 @@ def convolution(described_case: str) -> list[Call]:
     ]
 
 
+@cache
+def fused(described_case: str) -> list[Call]:
+    """Return calls of convolutions fused with normalizations."""
+    case = CASES[described_case]
+    window, (n, c, k) = window_of(case), (case["n"], case["c"], case["k"])
+    x, w, b = rounded(normal(0, n, *case["size"], c) + 5), normal(1, *window.kernel, c, k), normal(2, k)
+    size = window.output_size(case["size"])
+    dy, affine = normal(3, n, *size, k), k % 2 == 0
+    mean, s = rounded(normal(4, c) / 4 + 5), rounded(0.5 + abs(normal(5, c)) / 2)
+    gamma, beta = (normal(6, c), normal(7, c)) if affine else (None, None)
+    norm = mean.view(Statistics), s.view(Statistics), gamma, beta
+    calls = [
+        Call("batch_norm_relu_conv2d", (x, *norm, w, b if c % 2 else None, window)),
+        Call("batch_norm_relu_conv2d_backward_weight", (dy, x, *norm, w.shape, window)),
+        Call("conv2d_backward_input", (dy, w, x.shape, window, 1, normal(8, *x.shape))),
+    ]
+    if n * math.prod(size) > 1:
+        calls += [
+            Call("conv2d_statistics", (normal(0, n, *case["size"], c), w, b, window)),
+            Call("batch_norm_relu_conv2d_statistics", (x, *norm, w, None if c % 2 else b, window)),
+        ]
+    return calls
+
+
 WIDE = {"pads": PADS[1], "size": (5, 4), "n": 1, "c": 400, "k": 384}
 """Filters that the caches do not hold."""
 LONG = {"pads": PADS[1], "size": (60, 60), "n": 1, "c": 140, "k": 130}
@@ -180,6 +214,26 @@ def test_convolution(case, table):
 @pytest.mark.parametrize("case", THREE_BY_THREE_CASES)
 def test_convolution_by_each_algorithm(case, table, algorithm, most):
     check_all(convolution(case), with_algorithm(table, algorithm), most)
+
+
+@pytest.mark.parametrize(("algorithm", "most"), [(0, 8), (2, 10), (4, 32)], ids=["direct", "2x2", "4x4"])
+@each_compiled
+@pytest.mark.parametrize("case", THREE_BY_THREE_CASES)
+def test_fused_convolution_by_each_algorithm(case, table, algorithm, most):
+    check_all(fused(case), with_algorithm(table, algorithm), most)
+
+
+@pytest.mark.parametrize("algorithm", [0, 2, 4])
+@each_compiled
+@pytest.mark.parametrize("mean", [0.0, 1e3, 1e6])
+def test_statistics_of_what_a_convolution_writes_are_those_of_its_numbers(mean, table, algorithm):
+    """However large their mean is: what y itself lost in rounding is not of the statistics' making."""
+    x, w = float32(normal(0, 5, 13, 14, 6)), float32(normal(1, 3, 3, 6, 20))
+    b = float32(np.full(20, mean))
+    y, *found = with_algorithm(table, algorithm).conv2d_statistics(x, w, b, Window((3, 3), pads=PADS[1]))
+    expected = REFERENCE.batch_norm_statistics(y.reshape(-1, 20))
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-12, atol=1e-6)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-6)
 
 
 # --- everything else --------------------------------------------------------------------------------------
@@ -316,7 +370,7 @@ def compiled_entries() -> list[Any]:
         for name, table in COMPILED.items()
         for f in fields(Kernels)
         if getattr(table, f.name) is not getattr(REFERENCE, f.name)
-        if f.name not in UPDATES and not f.name.startswith("conv2d")
+        if f.name not in UPDATES | FUSED and not f.name.startswith("conv2d")
     ]
 
 
@@ -378,6 +432,15 @@ def _large() -> list[Call]:
                 Call("conv2d_backward_input", (dy, f, x.shape, window, groups)),
                 Call("conv2d_backward_weight", (dy, x, f.shape, window, groups)),
             ]
+            if groups == 1 and kernel == (3, 3):
+                norm = normal(4, c).view(Statistics), (1 + abs(normal(5, c))).view(Statistics), None, None
+                calls += [
+                    Call("conv2d_statistics", (x, f, b, window)),
+                    Call("batch_norm_relu_conv2d", (x, *norm, f, b, window)),
+                    Call("batch_norm_relu_conv2d_statistics", (x, *norm, f, None, window)),
+                    Call("batch_norm_relu_conv2d_backward_weight", (dy, x, *norm, f.shape, window)),
+                    Call("conv2d_backward_input", (dy, f, x.shape, window, 1, x)),
+                ]
     x, f, dy = normal(0, 200, 300), normal(1, 300, 130), normal(2, 200, 130)
     calls += [
         Call("dense", (x, f, normal(3, 130))),
@@ -435,6 +498,8 @@ def _streamed() -> list[Call]:
             Call("conv2d", (x, f, normal(3, k), window)),
             Call("conv2d", (x, f, None, window)),
             Call("conv2d_backward_input", (dy, f, x.shape, window)),
+            Call("conv2d_backward_input", (dy, f, x.shape, window, 1, x)),
+            Call("conv2d_statistics", (x, f, normal(3, k), window)),
         ]
     two = Window((2, 2), (2, 2))
     shape, dy = (1, 520, 520, 32), normal(0, 1, 260, 260, 32)
@@ -460,7 +525,7 @@ def _as_float32(a: Any) -> Any:
 
 LARGE = _large()
 STREAMED = _streamed()
-BY_THREADS = {"conv2d_backward_weight", "dense_backward_weight"}
+BY_THREADS = {"conv2d_backward_weight", "dense_backward_weight", "batch_norm_relu_conv2d_backward_weight"}
 """Whose sums are divided among the threads: the last bits depend on how many there are."""
 
 
@@ -482,7 +547,7 @@ def test_what_threads_share_agrees_with_the_reference_in_float64(table):
 @pytest.mark.parametrize("algorithm", [0, 2, 4])
 def test_results_written_past_the_caches_agree_with_the_reference_in_float64(table, algorithm):
     set_threads(2)
-    calls = [call for call in STREAMED if algorithm == 0 or call.kernel.startswith("conv2d")]
+    calls = [call for call in STREAMED if algorithm == 0 or "conv2d" in call.kernel]
     for call in calls:
         expected(call)  # which stays, and so must not lie in the pool
     with reuse_memory():  # whose arrays are aligned as these stores must be
@@ -493,7 +558,7 @@ def test_results_written_past_the_caches_agree_with_the_reference_in_float64(tab
 @pytest.mark.parametrize("algorithm", [0, 2, 4])
 def test_results_can_be_repeated_bit_for_bit_whatever_the_number_of_threads(table, algorithm):
     table = with_algorithm(table, algorithm)
-    calls = [call for call in LARGE if algorithm == 0 or call.kernel.startswith("conv2d")]
+    calls = [call for call in LARGE if algorithm == 0 or "conv2d" in call.kernel]
     whatever = [call.kernel not in BY_THREADS for call in calls]
     first: list[bytes] = []
     for n in THREADS:

@@ -8,8 +8,14 @@ import pytest
 import handgrad as hg
 from handgrad.errors import BuildError, ShapeError
 from handgrad.kernels.select import tables
-from handgrad.layers import Add, BatchNormalization, Init, ReLU, Run
-from handgrad.layers.fused import BatchNormalizationAddReLU, BatchNormalizationReLU
+from handgrad.layers import Add, BatchNormalization, Conv2D, Init, ReLU, Run
+from handgrad.layers.fused import Measured, Normalized
+from handgrad.layers.fused_conv import FusedConv2D
+from handgrad.layers.fused_norm import (
+    BatchNormalizationAddReLU,
+    BatchNormalizationReLU,
+    DeferredBatchNormalizationReLU,
+)
 from tests.layers.cases import Case, normal
 
 OPTIONS = {
@@ -146,3 +152,110 @@ def test_one_value_per_channel_is_the_normalization_s_error():
     fused.build((3,))
     with pytest.raises(ShapeError, match=r"^bn .BatchNormalization.: expected at least 2 values per channel"):
         fused.forward(normal(1, 3), Run(training=True))
+
+
+# convolutions
+
+GEOMETRIES = {
+    "padded": ((4, 5, 3), {"padding": "same", "use_bias": False}),
+    "with bias": ((5, 3, 2), {}),
+    "strided": ((5, 5, 2), {"strides": 2, "padding": 1}),
+    "grouped": ((4, 4, 4), {"groups": 2}),
+}
+each_geometry = pytest.mark.parametrize(("shape", "options"), GEOMETRIES.values(), ids=GEOMETRIES)
+each_mode = pytest.mark.parametrize("mode", ["training", "inference", "frozen"])
+
+
+@each_geometry
+def test_a_fused_convolution_keeps_the_contract(shape, options):
+    layer = FusedConv2D(Conv2D(6, 3, **options))
+    assert len(hg.testing.check_layer(layer, shape, batch=2)) == 11
+    hg.testing.gradcheck(layer, normal(2, *shape), method="complex", tolerance=1e-10)
+
+
+def three(shape, options, dtype, mode):
+    """Return a normalization, a convolution, and a normalization after it; statistics have moved."""
+    bn, conv, after = BatchNormalization(name="bn"), Conv2D(6, 3, **options), BatchNormalization(name="after")
+    init = Init(hg.rng.Stream((7,)), np.dtype(dtype))
+    out = conv.build(bn.build(shape, init), init)
+    after.build(out, init)
+    for layer, of, seed in ((bn, shape, 1), (after, out, 2)):
+        _, saved = layer.forward(1 + 2 * normal(4, *of, seed=seed, dtype=dtype), Run(training=True))
+        layer.commit(saved)
+        layer.gamma.assign(0.5 + abs(normal(of[-1], seed=3)))
+        layer.beta.assign(normal(of[-1], seed=4))
+        if mode == "frozen":
+            layer.freeze()
+    return bn, conv, after
+
+
+def walk(layers, x, dy, run):
+    """Return what comes of a chain: y, dx, gradients and buffers; and what passed between the layers."""
+    saved, between = [], []
+    for layer in layers:
+        x, kept = layer.forward(x, run)
+        saved.append(kept)
+        between.append(x)
+    for layer, kept in zip(layers[::-1], saved[::-1], strict=True):
+        dy = layer.backward(dy, kept, run)
+        layer.commit(kept)
+    owned = [p.grad.copy() for layer in layers for p in layer.parameters().values()]
+    return [x, dy, *owned, *(b.value for layer in layers for b in layer.buffers().values())], between
+
+
+@each_geometry
+@each_mode
+@pytest.mark.parametrize("kernels", tables().values(), ids=tables().keys())
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_convolution_between_normalizations_computes_what_these_layers_do(
+    shape, options, mode, kernels, dtype
+):
+    run = Run(training=mode != "inference", kernels=kernels)
+    x = normal(3, *shape, seed=5, dtype=dtype)
+    bn, conv, after = three(shape, options, dtype, mode)
+    relu = ReLU()
+    relu.build(shape)
+    dy = normal(3, *after.input_shape, seed=6, dtype=dtype)
+    expected, _ = walk([bn, relu, conv, after, relu], x, dy, run)
+    bn, conv, after = three(shape, options, dtype, mode)
+    chain = [DeferredBatchNormalizationReLU(bn), FusedConv2D(conv, after), BatchNormalizationReLU(after)]
+    found, between = walk(chain, x, dy, run)
+    assert type(between[0]) is Normalized
+    assert type(between[1]) is (Measured if mode == "training" else np.ndarray)
+    tolerance = 1e-5 if dtype == np.float32 and kernels is not tables()["reference"] else 1e-12
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=30 * tolerance)
+
+
+def test_images_that_are_deferred_are_never_computed():
+    bn, conv, after = three((4, 4, 3), {"padding": "same"}, np.float32, "training")
+    x, run = normal(2, 4, 4, 3, dtype=np.float32), Run(training=True)
+    z, of_bn = DeferredBatchNormalizationReLU(bn).forward(x, run)
+    assert z.x is of_bn.x is x
+    assert (z.shape, z.ndim, z.dtype) == (x.shape, 4, x.dtype)
+    _, of_conv = FusedConv2D(conv, after).forward(z, run)
+    assert of_conv.x is z
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_another_gradient_of_the_images_is_added(trainable):
+    layer = FusedConv2D(Conv2D(6, 3, padding="same"))
+    layer.build((5, 4, 3))
+    layer.trainable = trainable
+    assert layer.layer.trainable == trainable
+    run, x, dy = Run(), *(normal(2, 5, 4, c, dtype=np.float32, seed=c) for c in (3, 6))
+    other = normal(2, 5, 4, 3, seed=9, dtype=np.float32)
+    _, saved = layer.forward(x, run)
+    alone, kept = layer.backward(dy, saved, run), other.copy()
+    np.testing.assert_allclose(layer.backward(dy, saved, run, add=other), alone + other, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(other, kept)
+
+
+def test_one_value_per_channel_is_the_next_normalization_s_error_after_a_fused_convolution():
+    _, conv, after = three((3, 3, 2), {}, np.float32, "training")
+    y, _ = FusedConv2D(conv, after).forward(normal(1, 3, 3, 2, dtype=np.float32), Run(training=True))
+    with pytest.raises(
+        ShapeError, match=r"^after .BatchNormalization.: expected at least 2 values per channel"
+    ):
+        BatchNormalizationReLU(after).forward(y, Run(training=True))

@@ -41,6 +41,8 @@ UPDATE = "kernels/reference/update.py"
 BN = "layers/norm.py"
 EXECUTOR = "graph/executor.py"
 FUSED = "layers/fused.py"
+FUSED_NORM = "layers/fused_norm.py"
+FUSED_CONV = "layers/fused_conv.py"
 FUSE = "graph/fuse.py"
 FOLD = "graph/fold.py"
 
@@ -61,7 +63,7 @@ MUTANTS = [
     Mutant("the gradient of the input overwrites where places overlap", CONV,
            "+= dP_i[:, :, :, j, :]", "= dP_i[:, :, :, j, :]", GRADIENTS),
     Mutant("the gradient of the input keeps the padding", CONV,
-           "return crop(dP, window)", "return dP[:, : shape[1], : shape[2], :]", GRADIENTS),
+           "dx = crop(dP, window)", "dx = dP[:, : shape[1], : shape[2], :]", GRADIENTS),
     Mutant("channels are dealt out to groups in turn", CONV,
            "xp.reshape(P_i, (n * oh * ow, kw, groups, c // groups))",
            "xp.matrix_transpose(xp.reshape(P_i, (n * oh * ow, kw, c // groups, groups)))", LOOPS),
@@ -117,13 +119,23 @@ MUTANTS = [
     Mutant("the gradient passes by the normalized input alone", NORM,
            "relu_backward(dy, batch_norm(x, mean, s, gamma, beta) if y is None else y)",
            "relu_backward(dy, batch_norm(x, mean, s, gamma, beta))", "kernels/test_norm.py"),
-    Mutant("a fused layer's backward in inference uses the batch formula", FUSED,
+    Mutant("a fused layer's backward in inference uses the batch formula", FUSED_NORM,
            "kernels.batch_norm_relu_backward_constant if saved.constant else",
            "kernels.batch_norm_relu_backward if False else", "layers/test_fused.py"),
-    Mutant("the residual takes the whole gradient", FUSED,
+    Mutant("the residual takes the whole gradient", FUSED_NORM,
            "bn.unrows(dr, dy.shape))", "dy)", "layers/test_fused.py"),
     Mutant("a fused layer keeps whether it trains to itself", FUSED,
            'trainable = _shared("trainable")', "trainable = True", "layers/test_fused.py"),
+    Mutant("a fused convolution measures for a frozen normalization", FUSED_CONV,
+           "run.training and bn.trainable", "run.training", "layers/test_fused.py"),
+    Mutant("the gradient that is to be added is lost", FUSED_CONV,
+           "window, conv.groups, add)", "window, conv.groups)", "layers/test_fused.py graph/test_fuse.py"),
+    Mutant("the sum of a fused convolution takes the whole gradient", "graph/executor.py",
+           "add=grads[i])", "add=None)", "graph/test_fuse.py"),
+    Mutant("a normalization is deferred that others take, too", FUSE,
+           "if self.count[k + 1] == 1 else None", "if self.count[k + 1] else None", "graph/test_fuse.py"),
+    Mutant("statistics are taken of the residual", FUSE,
+           "user.inputs[0] == k + 1 and ", "", "graph/test_fuse.py"),
     # pooling
     Mutant("of equal maxima the last takes the gradient", POOL,
            "larger = (real(v) > real(y))", "larger = (real(v) >= real(y))", "kernels/test_pool.py"),

@@ -111,7 +111,12 @@ def test_broken_off_again_and_again(unbroken, tmp_path):
 def start(folder, *arguments):
     return subprocess.Popen(
         [sys.executable, resumable.__file__, str(folder), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "HANDGRAD_THREADS": str(hg.get_threads()),  # as many as here, for the same bits
+            "OMP_NUM_THREADS": "1",
+        },
         stderr=subprocess.PIPE,
     )
 

@@ -77,7 +77,12 @@ def backward(
         if watch is not None:
             watch(node, dy_k)
         into = any(needed[i] for i in node.inputs)
-        dx = node.layer.backward(dy_k, saved_k, _run_of(node, run), need_dx=into)
+        layer: Any = node.layer
+        if into and layer.adds and grads[node.inputs[0]] is not None:
+            i = node.inputs[0]
+            grads[i] = layer.backward(dy_k, saved_k, _run_of(node, run), add=grads[i])
+            continue
+        dx = layer.backward(dy_k, saved_k, _run_of(node, run), need_dx=into)
         del dy_k, saved_k  # so that they are not in memory beside the sums
         if into:
             for i, dx_i in zip(node.inputs, dx if isinstance(node.layer, Merge) else (dx,), strict=True):

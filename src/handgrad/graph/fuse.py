@@ -10,9 +10,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
+from handgrad.geometry import pair
 from handgrad.graph.graph import Graph, Node
-from handgrad.layers import Add, BatchNormalization, Layer, ReLU
-from handgrad.layers.fused import BatchNormalizationAddReLU, BatchNormalizationReLU
+from handgrad.layers import Add, BatchNormalization, Conv2D, Layer, ReLU
+from handgrad.layers.fused_conv import FusedConv2D
+from handgrad.layers.fused_norm import (
+    BatchNormalizationAddReLU,
+    BatchNormalizationReLU,
+    DeferredBatchNormalizationReLU,
+    FusedNormalization,
+)
 
 
 class Match(NamedTuple):
@@ -37,11 +44,16 @@ class Match(NamedTuple):
 
 
 class Uses:
-    """The nodes of a model, and how often each value is used."""
+    """The nodes of a model, how often each value is used, and where last."""
 
     def __init__(self, graph: Graph) -> None:
         self.nodes = graph.nodes
         self.count = Counter(i for node in graph.nodes for i in node.inputs)
+        self.last = {i: k for k, node in enumerate(graph.nodes) for i in node.inputs}
+
+    def sole_user(self, k: int) -> Node | None:
+        """Return the one node that takes what node `k` computes, once; None if there are others or none."""
+        return self.nodes[self.last[k + 1]] if self.count[k + 1] == 1 else None
 
     def sole(self, value: int, kind: type[Layer]) -> int | None:
         """Return the position of the node that computes `value`, for one single use, by a layer of `kind`.
@@ -85,6 +97,41 @@ def batch_norm_add_relu(uses: Uses, k: int) -> Match | None:
     return None
 
 
+def deferred(uses: Uses, k: int) -> Match | None:
+    """Match BatchNormalization -> ReLU, fused, where one convolution of 3x3 at stride 1 takes them."""
+    node, user = uses.nodes[k], uses.sole_user(k)
+    if type(node.layer) is not BatchNormalizationReLU or user is None or not _three_by_three(user.layer):
+        return None
+    return Match((k,), node.name, DeferredBatchNormalizationReLU(node.layer.normalization), node.inputs)
+
+
+def convolution(uses: Uses, k: int) -> Match | None:
+    """Match Conv2D where something can be done at once with it.
+
+    Computing the images, taking statistics for the fused normalization that follows, adding the gradient of
+    images that others take, too.
+    """
+    node = uses.nodes[k]
+    if type(node.layer) is not Conv2D:
+        return None
+    images, bn = node.inputs[0], None
+    if (user := uses.sole_user(k)) is not None and user.inputs[0] == k + 1 and _three_by_three(node.layer):
+        bn = user.layer.normalization if isinstance(user.layer, FusedNormalization) else None
+    normalized = images > 0 and type(uses.nodes[images - 1].layer) is DeferredBatchNormalizationReLU
+    if bn is None and not normalized and uses.count[images] == 1:
+        return None
+    return Match((k,), node.name, FusedConv2D(node.layer, bn), node.inputs)
+
+
+def _three_by_three(layer: Layer) -> bool:
+    """Whether it is a convolution whose kernels read and write images a tile at a time."""
+    conv = layer.layer if isinstance(layer, FusedConv2D) else layer
+    if type(conv) is not Conv2D:
+        return False
+    sizes = (conv.kernel_size, conv.strides, conv.dilation_rate)
+    return [pair(n, layer.where) for n in sizes] == [(3, 3), (1, 1), (1, 1)] and conv.groups == 1
+
+
 def _normalization(uses: Uses, value: int) -> tuple[int, BatchNormalization] | None:
     """Return position and layer of the normalization over channels that computes `value` for a single use."""
     position = uses.sole(value, BatchNormalization)
@@ -96,7 +143,7 @@ def _normalization(uses: Uses, value: int) -> tuple[int, BatchNormalization] | N
     return (position, layer) if layer.per_channel(node.shape) else None
 
 
-PATTERNS: tuple[Pattern, ...] = (batch_norm_add_relu, batch_norm_relu)
+PATTERNS: tuple[Pattern, ...] = (batch_norm_add_relu, batch_norm_relu, deferred, convolution)
 
 
 def fuse(graph: Graph, patterns: Iterable[Pattern] = PATTERNS) -> Graph:

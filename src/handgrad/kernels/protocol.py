@@ -24,6 +24,11 @@ class Kernels:
     conv2d: Kernel
     conv2d_backward_input: Kernel
     conv2d_backward_weight: Kernel
+    # fused: convolutions with the normalization before them, and statistics for the one after
+    conv2d_statistics: Kernel
+    batch_norm_relu_conv2d: Kernel
+    batch_norm_relu_conv2d_statistics: Kernel
+    batch_norm_relu_conv2d_backward_weight: Kernel
     # dense: rows (m, c)
     dense: Kernel
     dense_backward_input: Kernel

@@ -16,7 +16,8 @@ from handgrad.typing import Array, Shape, is_integer
 class ConvSaved(NamedTuple):
     """What the backward of a convolution needs."""
 
-    x: Array
+    x: Any
+    """The images, or a fused layer's promise of them."""
     window: Window
 
 
@@ -106,7 +107,7 @@ class Conv2D(Layer):
         """Return (oh, ow, filters) for images of `shape` (h, w, c)."""
         h, w, c = image_shape(shape, self.where)
         self._check_channels(c)
-        oh, ow = self._window((h, w)).output_size((h, w))
+        oh, ow = self.window((h, w)).output_size((h, w))
         return oh, ow, self.filters
 
     def create(self, shape: Shape, init: Init) -> None:
@@ -121,22 +122,29 @@ class Conv2D(Layer):
     def forward(self, x: Array, run: Run) -> tuple[Array, ConvSaved]:
         """Return ``y`` of (n, oh, ow, filters)."""
         self.check_input(x)
-        window = self._window((x.shape[1], x.shape[2]))
-        b = self.bias.value if self.bias is not None else None
-        return run.kernels.conv2d(x, self.weight.value, b, window, self.groups), ConvSaved(x, window)
+        window = self.window((x.shape[1], x.shape[2]))
+        return run.kernels.conv2d(x, *self.weight_and_bias(), window, self.groups), ConvSaved(x, window)
 
     def backward(self, dy: Array, saved: ConvSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Accumulate dw and db; return dx."""
         x, window = saved
         w = self.weight.value
         if self.trainable:
-            self.weight.accumulate(run.kernels.conv2d_backward_weight(dy, x, w.shape, window, self.groups))
-            if self.bias is not None:
-                self.bias.accumulate(run.kernels.bias_backward(dy))
+            self.accumulate(run.kernels.conv2d_backward_weight(dy, x, w.shape, window, self.groups), dy, run)
         if not need_dx:
             return None
         dx: Array = run.kernels.conv2d_backward_input(dy, w, x.shape, window, self.groups)
         return dx
+
+    def weight_and_bias(self) -> tuple[Array, Array | None]:
+        """Return w and b, as the kernels take them."""
+        return self.weight.value, None if self.bias is None else self.bias.value
+
+    def accumulate(self, dw: Array, dy: Array, run: Run) -> None:
+        """Add dw, and the bias' gradient by dy, to the parameters' gradients."""
+        self.weight.accumulate(dw)
+        if self.bias is not None:
+            self.bias.accumulate(run.kernels.bias_backward(dy))
 
     def multiply_adds(self, shape: Shape) -> int:
         """Return ``oh*ow*filters * rows*columns*c/groups``."""
@@ -144,7 +152,8 @@ class Conv2D(Layer):
         kh, kw = pair(self.kernel_size, self.where)
         return oh * ow * k * kh * kw * shape[2] // self.groups
 
-    def _window(self, size: tuple[int, int]) -> Window:
+    def window(self, size: tuple[int, int]) -> Window:
+        """Return the geometry for images of `size`."""
         kernel = pair(self.kernel_size, f"{self.where} kernel_size")
         strides = pair(self.strides, f"{self.where} strides")
         dilation = pair(self.dilation_rate, f"{self.where} dilation_rate")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -67,6 +67,9 @@ class Layer:
     `saved`. So one layer can stand in a model twice, a forward can be repeated, and threads can share it.
     The model that a layer was last made a part of sets its `path`, which error messages name.
     """
+
+    adds: ClassVar[bool] = False
+    """Whether `backward` takes another gradient of the input, as ``add=``, and returns the sum of both."""
 
     name: str | None = None
     trainable: bool = True

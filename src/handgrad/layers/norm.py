@@ -190,7 +190,11 @@ class BatchNormalization(Layer):
         """Return what x, of which these are the rows, is normalized by, and all that backward needs."""
         constant = not (run.training and self.trainable)
         mean, var = self._running() if constant else self._batch(rows, run)
-        return BatchNormSaved(x, mean, var, 1 / np.sqrt(var + self.epsilon), len(rows), constant)
+        return self.normalizing(x, mean, var, len(rows), constant=constant)
+
+    def normalizing(self, x: Array, mean: Array, var: Array, m: int, *, constant: bool) -> BatchNormSaved:
+        """Return what backward needs where x is normalized by a mean and a variance."""
+        return BatchNormSaved(x, mean, var, 1 / np.sqrt(var + self.epsilon), m, constant)
 
     def backward(self, dy: Array, saved: BatchNormSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Accumulate dgamma and dbeta; return ``dx = gamma*s*(dy - (dbeta + xhat*dgamma)/m)``."""

@@ -14,13 +14,12 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from handgrad.kernels.cpu import (
     activation,
     conv,
     dense,
     dropout,
+    fused,
     gradient,
     loss,
     merge,
@@ -29,7 +28,7 @@ from handgrad.kernels.cpu import (
     resize,
     update,
 )
-from handgrad.kernels.cpu.arrays import is_float32
+from handgrad.kernels.cpu.arrays import is_complex, is_float32
 from handgrad.kernels.extension import load
 from handgrad.kernels.protocol import Kernel, Kernels
 from handgrad.kernels.reference import REFERENCE
@@ -39,6 +38,7 @@ _FAMILIES: tuple[ModuleType, ...] = (
     conv,
     dense,
     dropout,
+    fused,
     gradient,
     loss,
     merge,
@@ -88,11 +88,7 @@ def _compiled(family: str, name: str, instructions: str, options: dict[str, Any]
 
 
 def _covers(x: Any, *args: Any, **_: Any) -> bool:
-    return is_float32(x) and not any(map(_complex, args))
-
-
-def _complex(a: Any) -> bool:
-    return isinstance(a, np.ndarray) and a.dtype.kind == "c"
+    return is_float32(x) and not any(map(is_complex, args))
 
 
 def cpu_kernels(compiled: Any, *, algorithm: int | None = None) -> Kernels:
@@ -107,7 +103,7 @@ def cpu_kernels(compiled: Any, *, algorithm: int | None = None) -> Kernels:
         Winograd's algorithm. By default the cheapest.
     """
     entries = {
-        name: Compiled(family, name, compiled, {"algorithm": algorithm} if family is conv else {})
+        name: Compiled(family, name, compiled, {"algorithm": algorithm} if family in (conv, fused) else {})
         for family in _FAMILIES
         for name in family.__all__
     }

@@ -19,6 +19,11 @@ def is_float32(a: Any) -> bool:
     return type(a) is np.ndarray and a.dtype == np.float32
 
 
+def is_complex(a: Any) -> bool:
+    """Whether `a` is a NumPy array of complex numbers."""
+    return isinstance(a, np.ndarray) and a.dtype.kind == "c"
+
+
 def alike(x: Any, *others: Any, **_: Any) -> bool:
     """Whether all arrays among a kernel's arguments are NumPy's, of float32 and of one shape."""
     arrays = [x, *(a for a in others if isinstance(a, np.ndarray))]

@@ -11,10 +11,15 @@ import numpy as np
 
 from handgrad.geometry import Window
 from handgrad.kernels.cpu.algorithm import choose
-from handgrad.kernels.cpu.arrays import contiguous
+from handgrad.kernels.cpu.arrays import contiguous, is_complex, is_float32
 from handgrad.typing import Array, Shape
 
 __all__ = ["conv2d", "conv2d_backward_input", "conv2d_backward_weight"]
+
+
+def covers(a: Any, b: Any, *rest: Any, add: Any = None, **_: Any) -> bool:
+    """Whether all arrays are NumPy's, and real, and the first, and one that is added, of float32."""
+    return is_float32(a) and not any(map(is_complex, (b, *rest))) and (add is None or is_float32(add))
 
 
 def conv2d(
@@ -28,9 +33,9 @@ def conv2d(
     algorithm: int | None = None,
 ) -> Array:
     """Return the convolution of images with filters."""
-    shape, tile = _plan(x.shape, w.shape, window, groups, algorithm)
-    y = np.empty((x.shape[0], shape[4], shape[5], w.shape[3]), np.float32)
-    cpu.conv2d(shape, tile, contiguous(x), contiguous(w), None if b is None else contiguous(b), y)
+    sizes, tile = plan(x.shape, w.shape, window, groups, algorithm)
+    y = np.empty((x.shape[0], sizes[4], sizes[5], w.shape[3]), np.float32)
+    cpu.conv2d(sizes, tile, contiguous(x), contiguous(w), None if b is None else contiguous(b), y)
     return y
 
 
@@ -41,13 +46,15 @@ def conv2d_backward_input(
     shape: Shape,
     window: Window,
     groups: int = 1,
+    add: Array | None = None,
     *,
     algorithm: int | None = None,
 ) -> Array:
-    """Return the gradient of the images."""
-    sizes, tile = _plan(shape, w.shape, window, groups, algorithm)
+    """Return the gradient of the images, and `add`."""
+    sizes, tile = plan(shape, w.shape, window, groups, algorithm)
     dx = np.empty(shape, np.float32)
-    cpu.conv2d_backward_input(sizes, tile, contiguous(dy), contiguous(w), None, dx)
+    add = None if add is None else contiguous(add)
+    cpu.conv2d_backward_input(sizes, tile, contiguous(dy), contiguous(w), add, dx)
     return dx
 
 
@@ -62,13 +69,13 @@ def conv2d_backward_weight(
     algorithm: int | None = None,
 ) -> Array:
     """Return the gradient of the filters."""
-    sizes, tile = _plan(x.shape, shape, window, groups, algorithm)
+    sizes, tile = plan(x.shape, shape, window, groups, algorithm)
     dw = np.empty(shape, np.float32)
     cpu.conv2d_backward_weight(sizes, tile, contiguous(dy), contiguous(x), dw)
     return dw
 
 
-def _plan(x: Shape, w: Shape, window: Window, groups: int, algorithm: int | None) -> tuple[list[int], int]:
+def plan(x: Shape, w: Shape, window: Window, groups: int, algorithm: int | None) -> tuple[list[int], int]:
     """Return the sizes as the extension module takes them, and the tile of Winograd's algorithm or 0."""
     (top, _), (left, _) = window.pads
     oh, ow = window.output_size((x[1], x[2]))

@@ -29,7 +29,7 @@ def batch_norm_statistics(cpu: Any, x: Array) -> tuple[Array, Array]:
 
 def batch_norm(cpu: Any, x: Array, mean: Array, s: Array, gamma: Array | None, beta: Array | None) -> Array:
     """Return ``y = gamma*s*(x - mean) + beta``."""
-    return _forward(cpu, x, _columns(mean, s, gamma, beta), None, relu=False)
+    return _forward(cpu, x, columns(mean, s, gamma, beta), None, relu=False)
 
 
 def batch_norm_relu(
@@ -42,21 +42,21 @@ def batch_norm_relu(
     residual: Array | None = None,
 ) -> Array:
     """Return ``y = max(gamma*s*(x - mean) + beta + residual, 0)``."""
-    return _forward(cpu, x, _columns(mean, s, gamma, beta), residual, relu=True)
+    return _forward(cpu, x, columns(mean, s, gamma, beta), residual, relu=True)
 
 
 def batch_norm_backward(
     cpu: Any, dy: Array, x: Array, mean: Array, s: Array, gamma: Array | None
 ) -> tuple[Array, ...]:
     """Return dx, dgamma and dbeta where mean and variance are those of `x`."""
-    return _backward(cpu, dy, x, None, _columns(mean, s, gamma, None), relu=False, constant=False)
+    return _backward(cpu, dy, x, None, columns(mean, s, gamma, None), relu=False, constant=False)
 
 
 def batch_norm_backward_constant(
     cpu: Any, dy: Array, x: Array, mean: Array, s: Array, gamma: Array | None
 ) -> tuple[Array, ...]:
     """Return dx, dgamma and dbeta where mean and variance are constants."""
-    return _backward(cpu, dy, x, None, _columns(mean, s, gamma, None), relu=False, constant=True)
+    return _backward(cpu, dy, x, None, columns(mean, s, gamma, None), relu=False, constant=True)
 
 
 def batch_norm_relu_backward(
@@ -70,7 +70,7 @@ def batch_norm_relu_backward(
     beta: Array | None,
 ) -> tuple[Array, ...]:
     """Return dx, dgamma and dbeta where mean and variance are those of `x`; with y also g."""
-    return _backward(cpu, dy, x, y, _columns(mean, s, gamma, beta), relu=True, constant=False)
+    return _backward(cpu, dy, x, y, columns(mean, s, gamma, beta), relu=True, constant=False)
 
 
 def batch_norm_relu_backward_constant(
@@ -84,7 +84,7 @@ def batch_norm_relu_backward_constant(
     beta: Array | None,
 ) -> tuple[Array, ...]:
     """Return dx, dgamma and dbeta where mean and variance are constants; with y also g."""
-    return _backward(cpu, dy, x, y, _columns(mean, s, gamma, beta), relu=True, constant=True)
+    return _backward(cpu, dy, x, y, columns(mean, s, gamma, beta), relu=True, constant=True)
 
 
 def _forward(cpu: Any, x: Array, columns: list[Any], residual: Array | None, *, relu: bool) -> Array:
@@ -103,7 +103,7 @@ def _backward(
     return (dx, dgamma, dbeta) if g is None else (dx, dgamma, dbeta, g)
 
 
-def _columns(mean: Array, s: Array, gamma: Array | None, beta: Array | None) -> list[Any]:
+def columns(mean: Array, s: Array, gamma: Array | None, beta: Array | None) -> list[Any]:
     """Return mean and s in float64, gamma and beta in float32."""
     narrow = [None if a is None else np.ascontiguousarray(a, np.float32) for a in (gamma, beta)]
     return [np.ascontiguousarray(mean, np.float64), np.ascontiguousarray(s, np.float64), *narrow]

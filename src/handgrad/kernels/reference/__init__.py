@@ -6,6 +6,7 @@ from handgrad.kernels.reference import (
     conv,
     dense,
     dropout,
+    fused,
     gradient,
     loss,
     merge,
@@ -16,7 +17,21 @@ from handgrad.kernels.reference import (
     update,
 )
 
-_FAMILIES = (activation, conv, dense, dropout, gradient, loss, merge, norm, pool, recurrent, resize, update)
+_FAMILIES = (
+    activation,
+    conv,
+    dense,
+    dropout,
+    fused,
+    gradient,
+    loss,
+    merge,
+    norm,
+    pool,
+    recurrent,
+    resize,
+    update,
+)
 
 REFERENCE = Kernels(**{name: getattr(module, name) for module in _FAMILIES for name in module.__all__})
 

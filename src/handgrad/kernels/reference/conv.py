@@ -57,7 +57,9 @@ def conv2d(x: Array, w: Array, b: Array | None, window: Window, groups: int = 1)
     return y if b is None else y + b
 
 
-def conv2d_backward_input(dy: Array, w: Array, shape: Shape, window: Window, groups: int = 1) -> Array:
+def conv2d_backward_input(
+    dy: Array, w: Array, shape: Shape, window: Window, groups: int = 1, add: Array | None = None
+) -> Array:
     """Return the gradient of the images: ``dP_i = dy @ w_i^T`` added up, then the padding is cut off.
 
     Parameters
@@ -70,6 +72,8 @@ def conv2d_backward_input(dy: Array, w: Array, shape: Shape, window: Window, gro
         Of the images.
     window, groups
         As in `conv2d`.
+    add : (n, h, w, c), optional
+        Another gradient of the same images, which is added.
 
     Returns
     -------
@@ -85,7 +89,8 @@ def conv2d_backward_input(dy: Array, w: Array, shape: Shape, window: Window, gro
         dP_i = _ungroup(xp.reshape(dP_i, (groups, n * oh * ow * kw, c // groups)), (n, oh, ow, kw, c))
         for j in range(kw):
             dP[pixels_met(window, i, j, (oh, ow))] += dP_i[:, :, :, j, :]
-    return crop(dP, window)
+    dx = crop(dP, window)
+    return dx if add is None else dx + add
 
 
 def conv2d_backward_weight(dy: Array, x: Array, shape: Shape, window: Window, groups: int = 1) -> Array:
