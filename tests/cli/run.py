@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import subprocess
 import sys
 import warnings
@@ -14,6 +13,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from handgrad.cli.main import main
+from tests.process import environment
 
 
 class Result(NamedTuple):
@@ -43,7 +43,7 @@ def start(*arguments, folder="."):
     return subprocess.Popen(
         [sys.executable, "-m", "handgrad", *map(str, arguments)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

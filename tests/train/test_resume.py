@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from handgrad import optim
 from handgrad.errors import CheckpointError
 from handgrad.io import load_checkpoint
 from handgrad.train import Callback, EarlyStopping
+from tests.process import environment
 from tests.train import resumable
 from tests.train.parts import At, Script, assert_same, cnn, dense, everything, points
 from tests.train.resumable import STEPS, STOPS_AFTER, fit, new_trainer
@@ -111,12 +111,7 @@ def test_broken_off_again_and_again(unbroken, tmp_path):
 def start(folder, *arguments):
     return subprocess.Popen(
         [sys.executable, resumable.__file__, str(folder), *map(str, arguments)],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "HANDGRAD_THREADS": str(hg.get_threads()),  # as many as here, for the same bits
-            "OMP_NUM_THREADS": "1",
-        },
+        env=environment(),
         stderr=subprocess.PIPE,
     )
 
