@@ -19,7 +19,7 @@
 
 namespace handgrad::HG_ISA {
 
-HG_CONV_KERNELS(HG_DECLARE)
+HG_WINOGRAD_KERNELS(HG_DECLARE_TYPED, T)
 
 namespace {
 
@@ -73,8 +73,14 @@ struct Panels {
 };
 
 // Part of the numbers of a row of channels: those that are left, W at most.
-HG_INLINE vec load_some(const float* p, long left) { return left >= W ? load(p) : load(p, left); }
-HG_INLINE void store_some(float* p, vec v, long left) { left >= W ? store(p, v) : store(p, v, left); }
+template <class T>
+HG_INLINE vec load_some(const T* p, long left) {
+  return left >= W ? load(p) : load(p, left);
+}
+template <class T>
+HG_INLINE void store_some(T* p, vec v, long left) {
+  left >= W ? store(p, v) : store(p, v, left);
+}
 
 // Rows [r, r + P) and columns of a tile, as far as they are on an image: [begin, end) of 0..P.
 template <int P>
@@ -85,25 +91,25 @@ struct Range {
 };
 
 // V = B^T d B of one tile, all channels; pixels outside the image are 0.
-template <int M, class Layout>
-void transform_input(const ConvShape& s, const Place<M>& at, const float* x, const Layout& planes, int first,
+template <int M, class T, class Layout>
+void transform_input(const ConvShape& s, const Place<M>& at, const T* x, const Layout& planes, int first,
                      long tile) {
   constexpr int P = M + 2;
   // what stays the same stands in locals: a store to the planes could change anything else, for all that is known
   const long r = at.p - s.top, q = at.q - s.left, channels = s.c, line = s.w * s.c, plane = planes.plane;
   const Range<P> rows(r, s.h), columns(q, s.w);
   const bool inside = rows.whole() && columns.whole();
-  const float* corner = x + ((at.image * s.h + r) * s.w + q) * channels;
+  const T* corner = x + ((at.image * s.h + r) * s.w + q) * channels;
   for (long c = 0; c < channels; c += W) {
     const long left = channels - c;
     float* to = planes.at(first, tile, c);
     vec v[P][P];
     if (inside && left >= W) {
-      const float* row = corner + c;
+      const T* row = corner + c;
 #pragma GCC unroll 1
       for (int i = 0; i < P; ++i, row += line) {
         vec d[P];
-        const float* pixel = row;
+        const T* pixel = row;
         for (int j = 0; j < P; ++j, pixel += channels) d[j] = load(pixel);
         Transform<M>::input(d, 1, v[i], 1);
       }
@@ -127,14 +133,14 @@ void transform_input(const ConvShape& s, const Place<M>& at, const float* x, con
 }
 
 // Y = A dy A^T of one tile, all filters; outputs outside the image are 0.
-template <int M>
-void transform_gradient(const ConvShape& s, const Place<M>& at, const float* dy, const Panels& planes,
+template <int M, class T>
+void transform_gradient(const ConvShape& s, const Place<M>& at, const T* dy, const Panels& planes,
                         long tile) {
   constexpr int P = M + 2;
   const long filters = s.k, line = s.ow * s.k, plane = planes.plane;
   const Range<M> rows(at.p, s.oh), columns(at.q, s.ow);
   const bool inside = rows.whole() && columns.whole();
-  const float* corner = dy + ((at.image * s.oh + at.p) * s.ow + at.q) * filters;
+  const T* corner = dy + ((at.image * s.oh + at.p) * s.ow + at.q) * filters;
   for (long k = 0; k < filters; k += W) {
     const long left = filters - k;
     float* to = planes.at(0, tile, k);
@@ -159,9 +165,9 @@ void transform_gradient(const ConvShape& s, const Place<M>& at, const float* dy,
 
 // y = A^T m A of one tile, filters [k_begin, k_end), with what the convolution adds: a bias and an array of y's
 // shape. The planes begin at k_begin.
-template <int M>
+template <int M, class T>
 void transform_output(const ConvShape& s, const Place<M>& at, const Planes& planes, long tile, long k_begin,
-                      long k_end, const float* b, const float* add, float* y, bool streams) {
+                      long k_end, const float* b, const T* add, T* y, bool streams) {
   constexpr int P = M + 2;
   const long filters = s.k, line = s.ow * s.k, plane = planes.plane;
   const long corner = ((at.image * s.oh + at.p) * s.ow + at.q) * filters;
@@ -185,7 +191,7 @@ void transform_output(const ConvShape& s, const Place<M>& at, const Planes& plan
     if (inside && left >= W && !add) {
       for (int i = 0; i < M; ++i)
         for (int j = 0; j < M; ++j) {
-          float* to = y + corner + i * line + j * filters + k;
+          T* to = y + corner + i * line + j * filters + k;
           streams ? stream(to, o[i][j]) : store(to, o[i][j]);
         }
     } else {
@@ -220,15 +226,15 @@ void transform_filters(long c, long k, const float* w, long panel, long c_begin,
     }
 }
 
-bool can_stream(const ConvShape& s, const float* y) {
-  return streamed(s.n * s.oh * s.ow * s.k) && s.k % W == 0 && (size_t)y % (4 * W) == 0;
+template <class T>
+bool can_stream(const ConvShape& s, const T* y) {
+  return streamed<T>(s.n * s.oh * s.ow * s.k) && s.k % W == 0 && aligned(y);
 }
 
 // Filters that stay in the caches: all are transformed first. Then a few tiles at a time are transformed,
 // multiplied and transformed back while they stay in the L2 cache.
-template <int M>
-void convolve_tiles(const ConvShape& s, const float* x, const float* w, const float* b, const float* add,
-                    float* y) {
+template <int M, class T>
+void convolve_tiles(const ConvShape& s, const T* x, const float* w, const float* b, const T* add, T* y) {
   constexpr int P = M + 2, POINTS = P * P;
   const Tiles<M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), stride = larger(cs, ks);
@@ -266,9 +272,8 @@ void convolve_tiles(const ConvShape& s, const float* x, const float* w, const fl
 
 // Filters too large for the caches when they are transformed: the tiles are transformed first, many at once,
 // and each thread transforms a panel of filters at a time, which is multiplied with all of them and forgotten.
-template <int M>
-void convolve_panels(const ConvShape& s, const float* x, const float* w, const float* b, const float* add,
-                     float* y) {
+template <int M, class T>
+void convolve_panels(const ConvShape& s, const T* x, const float* w, const float* b, const T* add, T* y) {
   constexpr int P = M + 2, POINTS = P * P;
   const Tiles<M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), panels = (s.k + PANEL - 1) / PANEL;
@@ -302,8 +307,8 @@ void convolve_panels(const ConvShape& s, const float* x, const float* w, const f
 }
 
 // The forward convolution, also of gradients: w is (3, 3, c, k).
-template <int M>
-void convolve(const ConvShape& s, const float* x, const float* w, const float* b, const float* add, float* y) {
+template <int M, class T>
+void convolve(const ConvShape& s, const T* x, const float* w, const float* b, const T* add, T* y) {
   const long filter_bytes = 4 * (M + 2) * (M + 2) * s.c * round_up(s.k, W);
   if (filter_bytes > (16L << 20) && s.k >= threads() * PANEL)
     convolve_panels<M>(s, x, w, b, add, y);
@@ -349,8 +354,8 @@ void outer_product(const Panels& V, const Panels& Y, int point, long c, long row
 }
 
 // Few channels: every thread has sums of its own, of the tiles of its share; they are added up at the end.
-template <int M>
-void backward_weight_private(const ConvShape& s, const float* dy, const float* x, float* dw) {
+template <int M, class T>
+void backward_weight_private(const ConvShape& s, const T* dy, const T* x, float* dw) {
   constexpr int P = M + 2, POINTS = P * P;
   const Tiles<M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), sums = POINTS * s.c * ks;
@@ -387,8 +392,8 @@ void backward_weight_private(const ConvShape& s, const float* dy, const float* x
 }
 
 // Many channels: the tiles of a phase are transformed by all threads; then each takes blocks of channels.
-template <int M>
-void backward_weight_shared(const ConvShape& s, const float* dy, const float* x, float* dw) {
+template <int M, class T>
+void backward_weight_shared(const ConvShape& s, const T* dy, const T* x, float* dw) {
   constexpr int P = M + 2, POINTS = P * P;
   const Tiles<M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W);
@@ -421,8 +426,8 @@ void backward_weight_shared(const ConvShape& s, const float* dy, const float* x,
   }
 }
 
-template <int M>
-void backward_weight(const ConvShape& s, const float* dy, const float* x, float* dw) {
+template <int M, class T>
+void backward_weight(const ConvShape& s, const T* dy, const T* x, float* dw) {
   if (s.n == 0) {
     for (long i = 0; i < 9 * s.c * s.k; ++i) dw[i] = 0;
     return;
@@ -434,30 +439,36 @@ void backward_weight(const ConvShape& s, const float* dy, const float* x, float*
     backward_weight_shared<M>(s, dy, x, dw);
 }
 
-template <int M>
-void backward_input(const ConvShape& s, const float* dy, const float* w, const float* add, float* dx) {
+template <int M, class T>
+void backward_input(const ConvShape& s, const T* dy, const float* w, const T* add, T* dx) {
   Scratch turned(9 * s.c * s.k);
   transpose_filters(9, s.c, s.k, w, /*turn=*/true, turned.data());
   ConvShape back = s;
   back.h = s.oh, back.w = s.ow, back.c = s.k;
   back.oh = s.h, back.ow = s.w, back.k = s.c;
   back.top = 2 - s.top, back.left = 2 - s.left;
-  convolve<M>(back, dy, turned.data(), nullptr, add, dx);
+  convolve<M, T>(back, dy, turned.data(), nullptr, add, dx);
 }
 
 }  // namespace
 
-void winograd(const ConvShape& s, int tile, const float* x, const float* w, const float* b, float* y) {
-  tile == 4 ? convolve<4>(s, x, w, b, nullptr, y) : convolve<2>(s, x, w, b, nullptr, y);
+template <class T>
+void winograd(const ConvShape& s, int tile, const T* x, const float* w, const float* b, T* y) {
+  const T* nothing = nullptr;
+  tile == 4 ? convolve<4>(s, x, w, b, nothing, y) : convolve<2>(s, x, w, b, nothing, y);
 }
 
-void winograd_backward_input(const ConvShape& s, int tile, const float* dy, const float* w, const float* add,
-                             float* dx) {
+template <class T>
+void winograd_backward_input(const ConvShape& s, int tile, const T* dy, const float* w, const T* add, T* dx) {
   tile == 4 ? backward_input<4>(s, dy, w, add, dx) : backward_input<2>(s, dy, w, add, dx);
 }
 
-void winograd_backward_weight(const ConvShape& s, int tile, const float* dy, const float* x, float* dw) {
+template <class T>
+void winograd_backward_weight(const ConvShape& s, int tile, const T* dy, const T* x, float* dw) {
   tile == 4 ? backward_weight<4>(s, dy, x, dw) : backward_weight<2>(s, dy, x, dw);
 }
+
+HG_WINOGRAD_KERNELS(HG_INSTANTIATE, float)
+HG_WINOGRAD_KERNELS(HG_INSTANTIATE, bf16)
 
 }  // namespace handgrad::HG_ISA

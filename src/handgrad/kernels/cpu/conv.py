@@ -11,7 +11,7 @@ import numpy as np
 
 from handgrad.geometry import Window
 from handgrad.kernels.cpu.algorithm import choose
-from handgrad.kernels.cpu.arrays import contiguous
+from handgrad.kernels.cpu.arrays import bits, contiguous, empty
 from handgrad.typing import Array, Shape
 
 __all__ = ["conv2d", "conv2d_backward_input", "conv2d_backward_weight"]
@@ -29,8 +29,8 @@ def conv2d(
 ) -> Array:
     """Return the convolution of images with filters."""
     shape, tile = _plan(x.shape, w.shape, window, groups, algorithm)
-    y = np.empty((x.shape[0], shape[4], shape[5], w.shape[3]), np.float32)
-    cpu.conv2d(shape, tile, contiguous(x), contiguous(w), None if b is None else contiguous(b), y)
+    y = empty((x.shape[0], shape[4], shape[5], w.shape[3]), x)
+    cpu.conv2d(shape, tile, contiguous(x), contiguous(w), None if b is None else contiguous(b), bits(y))
     return y
 
 
@@ -46,8 +46,8 @@ def conv2d_backward_input(
 ) -> Array:
     """Return the gradient of the images."""
     sizes, tile = _plan(shape, w.shape, window, groups, algorithm)
-    dx = np.empty(shape, np.float32)
-    cpu.conv2d_backward_input(sizes, tile, contiguous(dy), contiguous(w), None, dx)
+    dx = empty(shape, dy)
+    cpu.conv2d_backward_input(sizes, tile, contiguous(dy), contiguous(w), None, bits(dx))
     return dx
 
 
