@@ -72,7 +72,8 @@ def main() -> None:
     print("\n".join(f"{name:8} {text}" for name, text in about.items()))
     quiet, rows, begun = Quiet(options.threads), [], time.perf_counter()
     for setting in SETTINGS:
-        if options.apart not in (None, setting.apart):
+        wanted = {"precision": options.precision, "malloc": options.malloc, "apart": options.apart}
+        if any(value not in (None, getattr(setting, name)) for name, value in wanted.items()):
             continue
         print(f"\n{setting}\n{HEAD}", flush=True)
         cases = [c for c in options.cases if WORKLOADS[c].training or setting.precision == "float32"]
@@ -95,6 +96,8 @@ def arguments() -> argparse.Namespace:
     add("--seconds", type=float, default=5.0, help="of sampling for each case and setting (default 5)")
     add("--quick", action="store_true", help="one sample of each, to see that it runs")
     add("--compiled", action="store_true", help="torch.compile as well, which takes up to a minute each time")
+    add("--precision", choices=("float32", "bfloat16"), help="only this one")
+    add("--malloc", choices=("default", "tuned"), help="only this one")
     add("--apart", action="store_true", default=None, help="in two processes only")
     add("--together", dest="apart", action="store_false", help="in one process only")
     add("--threads", type=int, default=machine.usable_threads(), help="for both (default: all CPUs)")

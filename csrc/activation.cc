@@ -7,15 +7,21 @@
 
 namespace handgrad::HG_ISA {
 
+HG_RELU_KERNELS(HG_DECLARE_TYPED, T)
 HG_ACTIVATION_KERNELS(HG_DECLARE)
 
-void relu(long n, const float* x, float* y) {
+template <class T>
+void relu(long n, const T* x, T* y) {
   map(n, CHEAP, y, [=](Lanes at) { return relu(load(x, at)); });
 }
 
-void relu_backward(long n, const float* dy, const float* y, float* dx) {
+template <class T>
+void relu_backward(long n, const T* dy, const T* y, T* dx) {
   map(n, CHEAP, dx, [=](Lanes at) { return load(y, at) <= 0 ? vec{} : load(dy, at); });
 }
+
+HG_RELU_KERNELS(HG_INSTANTIATE, float)
+HG_RELU_KERNELS(HG_INSTANTIATE, bf16)
 
 void leaky_relu(long n, const float* x, float slope, float* y) {
   map(n, CHEAP, y, [=](Lanes at) {

@@ -2,9 +2,11 @@
 // where the derivative is a function of it, the output y.
 #pragma once
 
+#define HG_RELU_KERNELS(K, T)                 \
+  K(relu, (long n, const T* x, T* y))         \
+  K(relu_backward, (long n, const T* dy, const T* y, T* dx))
+
 #define HG_ACTIVATION_KERNELS(K)                                                                \
-  K(relu, (long n, const float* x, float* y))                                                   \
-  K(relu_backward, (long n, const float* dy, const float* y, float* dx))                        \
   K(leaky_relu, (long n, const float* x, float slope, float* y))                                \
   K(leaky_relu_backward, (long n, const float* dy, const float* x, float slope, float* dx))     \
   K(elu, (long n, const float* x, float alpha, float* y))                                       \

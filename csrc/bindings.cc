@@ -7,6 +7,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <optional>
+#include <type_traits>
 #include <vector>
 
 #include "kernels.h"
@@ -21,6 +22,8 @@ using handgrad::ConvShape;
 using handgrad::FrameShape;
 using handgrad::Kernels;
 using handgrad::PoolShape;
+using handgrad::TypedKernels;
+using handgrad::bf16;
 using handgrad::Normalization;
 using handgrad::Statistics;
 
@@ -35,47 +38,73 @@ using FloatsOut = Output<float>;
 
 const float* data_or_null(const std::optional<Floats>& a) { return a ? a->data() : nullptr; }
 
+// Activations of type T: NumPy has no bf16 of its own, so that its bits come as numbers of two bytes.
+template <class T>
+struct Activations {
+  using Number = T;
+  static const TypedKernels<T>& kernels(const Kernels& k) { return k.of_float; }
+};
+template <>
+struct Activations<bf16> {
+  using Number = uint16_t;
+  static const TypedKernels<bf16>& kernels(const Kernels& k) { return k.of_bf16; }
+};
+template <class T>
+using In = Input<typename Activations<T>::Number>;
+template <class T>
+using Out = Output<typename Activations<T>::Number>;
+template <class T, class Array>
+auto of(const Array& a) {
+  using Pointer = std::conditional_t<std::is_const_v<typename Array::Scalar>, const T*, T*>;
+  return (Pointer)a.data();
+}
+template <class T, class Array>
+auto of_or_null(const std::optional<Array>& a) {
+  return a ? of<T>(*a) : nullptr;
+}
+
 using Pair = std::pair<long, long>;
 
 ConvShape conv_shape(const std::vector<long>& v) {
   return {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12], v[13], v[14], v[15]};
 }
 
+template <class T>
 void bind_conv(nb::class_<Kernels>& table) {
   table.def(
       "conv2d",
-      [](const Kernels& k, const std::vector<long>& shape, int tile, Floats x, Floats w,
-         std::optional<Floats> b, FloatsOut y) {
+      [](const Kernels& k, const std::vector<long>& shape, int tile, In<T> x, Floats w,
+         std::optional<Floats> b, Out<T> y) {
         ConvShape s = conv_shape(shape);
         nb::gil_scoped_release release;
         if (tile)
-          k.winograd(s, tile, x.data(), nullptr, w.data(), data_or_null(b), y.data(), nullptr);
+          Activations<T>::kernels(k).winograd(s, tile, of<T>(x), nullptr, w.data(), data_or_null(b), of<T>(y), nullptr);
         else
-          k.conv2d(s, x.data(), w.data(), data_or_null(b), y.data());
+          Activations<T>::kernels(k).conv2d(s, of<T>(x), w.data(), data_or_null(b), of<T>(y));
       },
       "shape"_a, "tile"_a, "x"_a.noconvert(), "w"_a.noconvert(), "b"_a.noconvert().none(), "y"_a.noconvert());
   table.def(
       "conv2d_backward_input",
-      [](const Kernels& k, const std::vector<long>& shape, int tile, Floats dy, Floats w,
-         std::optional<Floats> add, FloatsOut dx) {
+      [](const Kernels& k, const std::vector<long>& shape, int tile, In<T> dy, Floats w,
+         std::optional<In<T>> add, Out<T> dx) {
         ConvShape s = conv_shape(shape);
         nb::gil_scoped_release release;
         if (tile)
-          k.winograd_backward_input(s, tile, dy.data(), w.data(), data_or_null(add), dx.data());
+          Activations<T>::kernels(k).winograd_backward_input(s, tile, of<T>(dy), w.data(), of_or_null<T>(add), of<T>(dx));
         else
-          k.conv2d_backward_input(s, dy.data(), w.data(), data_or_null(add), dx.data());
+          Activations<T>::kernels(k).conv2d_backward_input(s, of<T>(dy), w.data(), of_or_null<T>(add), of<T>(dx));
       },
       "shape"_a, "tile"_a, "dy"_a.noconvert(), "w"_a.noconvert(), "add"_a.noconvert().none(),
       "dx"_a.noconvert());
   table.def(
       "conv2d_backward_weight",
-      [](const Kernels& k, const std::vector<long>& shape, int tile, Floats dy, Floats x, FloatsOut dw) {
+      [](const Kernels& k, const std::vector<long>& shape, int tile, In<T> dy, In<T> x, FloatsOut dw) {
         ConvShape s = conv_shape(shape);
         nb::gil_scoped_release release;
         if (tile)
-          k.winograd_backward_weight(s, tile, dy.data(), x.data(), nullptr, dw.data());
+          Activations<T>::kernels(k).winograd_backward_weight(s, tile, of<T>(dy), of<T>(x), nullptr, dw.data());
         else
-          k.conv2d_backward_weight(s, dy.data(), x.data(), dw.data());
+          Activations<T>::kernels(k).conv2d_backward_weight(s, of<T>(dy), of<T>(x), dw.data());
       },
       "shape"_a, "tile"_a, "dy"_a.noconvert(), "x"_a.noconvert(), "dw"_a.noconvert());
 }
@@ -84,59 +113,61 @@ using Doubles = std::optional<Input<double>>;
 using DoublesOut = std::optional<Output<double>>;
 
 // With a normalization of the images, unless mean and s are null, and statistics of y where they are asked for.
+template <class T>
 void bind_fused_conv(nb::class_<Kernels>& table) {
   table.def(
       "winograd",
-      [](const Kernels& k, const std::vector<long>& shape, int tile, Floats x, Doubles mean, Doubles s,
-         std::optional<Floats> gamma, std::optional<Floats> beta, Floats w, std::optional<Floats> b, FloatsOut y,
+      [](const Kernels& k, const std::vector<long>& shape, int tile, In<T> x, Doubles mean, Doubles s,
+         std::optional<Floats> gamma, std::optional<Floats> beta, Floats w, std::optional<Floats> b, Out<T> y,
          DoublesOut mean_y, DoublesOut var_y) {
         ConvShape size = conv_shape(shape);
         Normalization f = {mean ? mean->data() : nullptr, s ? s->data() : nullptr, data_or_null(gamma),
                            data_or_null(beta)};
         Statistics of_y = {mean_y ? mean_y->data() : nullptr, var_y ? var_y->data() : nullptr};
         nb::gil_scoped_release release;
-        k.winograd(size, tile, x.data(), mean ? &f : nullptr, w.data(), data_or_null(b), y.data(),
-                   mean_y ? &of_y : nullptr);
+        Activations<T>::kernels(k).winograd(size, tile, of<T>(x), mean ? &f : nullptr, w.data(), data_or_null(b), of<T>(y),
+                                            mean_y ? &of_y : nullptr);
       },
       "shape"_a, "tile"_a, "x"_a.noconvert(), "mean"_a.noconvert().none(), "s"_a.noconvert().none(),
       "gamma"_a.noconvert().none(), "beta"_a.noconvert().none(), "w"_a.noconvert(), "b"_a.noconvert().none(),
       "y"_a.noconvert(), "mean_y"_a.noconvert().none(), "var_y"_a.noconvert().none());
   table.def(
       "winograd_backward_weight",
-      [](const Kernels& k, const std::vector<long>& shape, int tile, Floats dy, Floats x, Input<double> mean,
+      [](const Kernels& k, const std::vector<long>& shape, int tile, In<T> dy, In<T> x, Input<double> mean,
          Input<double> s, std::optional<Floats> gamma, std::optional<Floats> beta, FloatsOut dw) {
         ConvShape size = conv_shape(shape);
         Normalization f = {mean.data(), s.data(), data_or_null(gamma), data_or_null(beta)};
         nb::gil_scoped_release release;
-        k.winograd_backward_weight(size, tile, dy.data(), x.data(), &f, dw.data());
+        Activations<T>::kernels(k).winograd_backward_weight(size, tile, of<T>(dy), of<T>(x), &f, dw.data());
       },
       "shape"_a, "tile"_a, "dy"_a.noconvert(), "x"_a.noconvert(), "mean"_a.noconvert(), "s"_a.noconvert(),
       "gamma"_a.noconvert().none(), "beta"_a.noconvert().none(), "dw"_a.noconvert());
 }
 
+template <class T>
 void bind_dense(nb::class_<Kernels>& table) {
   table.def(
       "dense",
-      [](const Kernels& k, Floats x, Floats w, std::optional<Floats> b, FloatsOut y) {
+      [](const Kernels& k, In<T> x, Floats w, std::optional<Floats> b, Out<T> y) {
         long m = x.shape(0), c = w.shape(0), n = w.shape(1);
         nb::gil_scoped_release release;
-        k.dense(m, c, n, x.data(), w.data(), data_or_null(b), y.data());
+        Activations<T>::kernels(k).dense(m, c, n, of<T>(x), w.data(), data_or_null(b), of<T>(y));
       },
       "x"_a.noconvert(), "w"_a.noconvert(), "b"_a.noconvert().none(), "y"_a.noconvert());
   table.def(
       "dense_backward_input",
-      [](const Kernels& k, Floats dy, Floats w, FloatsOut dx) {
+      [](const Kernels& k, In<T> dy, Floats w, Out<T> dx) {
         long m = dy.shape(0), c = w.shape(0), n = w.shape(1);
         nb::gil_scoped_release release;
-        k.dense_backward_input(m, c, n, dy.data(), w.data(), dx.data());
+        Activations<T>::kernels(k).dense_backward_input(m, c, n, of<T>(dy), w.data(), of<T>(dx));
       },
       "dy"_a.noconvert(), "w"_a.noconvert(), "dx"_a.noconvert());
   table.def(
       "dense_backward_weight",
-      [](const Kernels& k, Floats dy, Floats x, FloatsOut dw) {
+      [](const Kernels& k, In<T> dy, In<T> x, FloatsOut dw) {
         long m = dy.shape(0), c = x.shape(1), n = dy.shape(1);
         nb::gil_scoped_release release;
-        k.dense_backward_weight(m, c, n, dy.data(), x.data(), dw.data());
+        Activations<T>::kernels(k).dense_backward_weight(m, c, n, of<T>(dy), of<T>(x), dw.data());
       },
       "dy"_a.noconvert(), "x"_a.noconvert(), "dw"_a.noconvert());
 }
@@ -186,6 +217,28 @@ void bind_binary(nb::class_<Kernels>& table, const char* name, Binary kernel) {
       "a"_a.noconvert(), "b"_a.noconvert(), "y"_a.noconvert());
 }
 
+template <class T>
+void bind_relu_and_add(nb::class_<Kernels>& table) {
+  table.def(
+      "relu",
+      [](const Kernels& k, In<T> x, Out<T> y) {
+        long n = same_size(x, y);
+        nb::gil_scoped_release release;
+        Activations<T>::kernels(k).relu(n, of<T>(x), of<T>(y));
+      },
+      "x"_a.noconvert(), "y"_a.noconvert());
+  for (auto [name, kernel] : {std::pair("relu_backward", &TypedKernels<T>::relu_backward),
+                              std::pair("add", &TypedKernels<T>::add)})
+    table.def(
+        name,
+        [kernel = kernel](const Kernels& k, In<T> a, In<T> b, Out<T> y) {
+          long n = same_size(a, b, y);
+          nb::gil_scoped_release release;
+          (Activations<T>::kernels(k).*kernel)(n, of<T>(a), of<T>(b), of<T>(y));
+        },
+        "a"_a.noconvert(), "b"_a.noconvert(), "y"_a.noconvert());
+}
+
 void bind_with_number(nb::class_<Kernels>& table, const char* name, const char* backward, UnaryWith kernel,
                       BinaryWith backward_kernel) {
   table.def(
@@ -210,7 +263,6 @@ void bind_activation(nb::class_<Kernels>& table) {
 #define HG_BIND_BOTH(name)                        \
   bind_unary(table, #name, &Kernels::name); \
   bind_binary(table, #name "_backward", &Kernels::name##_backward);
-  HG_BIND_BOTH(relu)
   HG_BIND_BOTH(selu)
   HG_BIND_BOTH(softplus)
   HG_BIND_BOTH(sigmoid)
@@ -372,33 +424,53 @@ PoolShape pool_shape(const std::vector<long>& v) {
 std::pair<uint8_t*, int32_t*> taps(const Output<uint8_t>& tap) { return {tap.data(), nullptr}; }
 std::pair<uint8_t*, int32_t*> taps(const Output<int32_t>& tap) { return {nullptr, tap.data()}; }
 
-template <class Tap>
+template <class T, class Tap>
 void bind_max_pool(nb::class_<Kernels>& table) {
   table.def(
       "max_pool2d",
-      [](const Kernels& k, const std::vector<long>& shape, Floats x, FloatsOut y, Output<Tap> tap) {
+      [](const Kernels& k, const std::vector<long>& shape, In<T> x, Out<T> y, Output<Tap> tap) {
         PoolShape s = pool_shape(shape);
         auto [narrow, wide] = taps(tap);
         nb::gil_scoped_release release;
-        k.max_pool2d(s, x.data(), y.data(), narrow, wide);
+        Activations<T>::kernels(k).max_pool2d(s, of<T>(x), of<T>(y), narrow, wide);
       },
       "shape"_a, "x"_a.noconvert(), "y"_a.noconvert(), "tap"_a.noconvert());
   table.def(
       "max_pool2d_backward",
-      [](const Kernels& k, const std::vector<long>& shape, Floats dy, Input<Tap> tap, FloatsOut dx) {
+      [](const Kernels& k, const std::vector<long>& shape, In<T> dy, Input<Tap> tap, Out<T> dx) {
         PoolShape s = pool_shape(shape);
         nb::gil_scoped_release release;
         if constexpr (sizeof(Tap) == 1)
-          k.max_pool2d_backward(s, dy.data(), tap.data(), nullptr, dx.data());
+          Activations<T>::kernels(k).max_pool2d_backward(s, of<T>(dy), tap.data(), nullptr, of<T>(dx));
         else
-          k.max_pool2d_backward(s, dy.data(), nullptr, tap.data(), dx.data());
+          Activations<T>::kernels(k).max_pool2d_backward(s, of<T>(dy), nullptr, tap.data(), of<T>(dx));
       },
       "shape"_a, "dy"_a.noconvert(), "tap"_a.noconvert(), "dx"_a.noconvert());
 }
 
+template <class T>
+void bind_typed_pool(nb::class_<Kernels>& table) {
+  bind_max_pool<T, uint8_t>(table);
+  bind_max_pool<T, int32_t>(table);
+  table.def(
+      "global_average_pool2d",
+      [](const Kernels& k, In<T> x, Out<T> y) {
+        long n = x.shape(0), pixels = x.shape(1) * x.shape(2), c = x.shape(3);
+        nb::gil_scoped_release release;
+        Activations<T>::kernels(k).global_average_pool2d(n, pixels, c, of<T>(x), of<T>(y));
+      },
+      "x"_a.noconvert(), "y"_a.noconvert());
+  table.def(
+      "global_average_pool2d_backward",
+      [](const Kernels& k, In<T> dy, Out<T> dx) {
+        long n = dx.shape(0), pixels = dx.shape(1) * dx.shape(2), c = dx.shape(3);
+        nb::gil_scoped_release release;
+        Activations<T>::kernels(k).global_average_pool2d_backward(n, pixels, c, of<T>(dy), of<T>(dx));
+      },
+      "dy"_a.noconvert(), "dx"_a.noconvert());
+}
+
 void bind_pool(nb::class_<Kernels>& table) {
-  bind_max_pool<uint8_t>(table);
-  bind_max_pool<int32_t>(table);
   table.def(
       "average_pool2d",
       [](const Kernels& k, const std::vector<long>& shape, bool count_padding, Floats x, FloatsOut y) {
@@ -415,22 +487,6 @@ void bind_pool(nb::class_<Kernels>& table) {
         k.average_pool2d_backward(s, count_padding, dy.data(), dx.data());
       },
       "shape"_a, "count_padding"_a, "dy"_a.noconvert(), "dx"_a.noconvert());
-  table.def(
-      "global_average_pool2d",
-      [](const Kernels& k, Floats x, FloatsOut y) {
-        long n = x.shape(0), pixels = x.shape(1) * x.shape(2), c = x.shape(3);
-        nb::gil_scoped_release release;
-        k.global_average_pool2d(n, pixels, c, x.data(), y.data());
-      },
-      "x"_a.noconvert(), "y"_a.noconvert());
-  table.def(
-      "global_average_pool2d_backward",
-      [](const Kernels& k, Floats dy, FloatsOut dx) {
-        long n = dx.shape(0), pixels = dx.shape(1) * dx.shape(2), c = dx.shape(3);
-        nb::gil_scoped_release release;
-        k.global_average_pool2d_backward(n, pixels, c, dy.data(), dx.data());
-      },
-      "dy"_a.noconvert(), "dx"_a.noconvert());
 }
 
 void bind_resize(nb::class_<Kernels>& table) {
@@ -489,40 +545,52 @@ void bind_memory(nb::module_& m) {
   m.def("release_memory", &handgrad::pool::release, nb::call_guard<nb::gil_scoped_release>());
 }
 
+template <class T>
 void bind_norm(nb::class_<Kernels>& table) {
   table.def(
       "batch_norm_statistics",
-      [](const Kernels& k, Floats x, Output<double> mean, Output<double> var) {
+      [](const Kernels& k, In<T> x, Output<double> mean, Output<double> var) {
         long m = x.shape(0), c = x.shape(1);
         nb::gil_scoped_release release;
-        k.batch_norm_statistics(m, c, x.data(), mean.data(), var.data());
+        Activations<T>::kernels(k).batch_norm_statistics(m, c, of<T>(x), mean.data(), var.data());
       },
       "x"_a.noconvert(), "mean"_a.noconvert(), "var"_a.noconvert());
   table.def(
       "batch_norm",
-      [](const Kernels& k, Floats x, Input<double> mean, Input<double> s, std::optional<Floats> gamma,
-         std::optional<Floats> beta, std::optional<Floats> residual, bool relu, FloatsOut y) {
+      [](const Kernels& k, In<T> x, Input<double> mean, Input<double> s, std::optional<Floats> gamma,
+         std::optional<Floats> beta, std::optional<In<T>> residual, bool relu, Out<T> y) {
         long m = x.shape(0), c = x.shape(1);
         Normalization f = {mean.data(), s.data(), data_or_null(gamma), data_or_null(beta)};
         nb::gil_scoped_release release;
-        k.batch_norm(m, c, x.data(), f, data_or_null(residual), relu, y.data());
+        Activations<T>::kernels(k).batch_norm(m, c, of<T>(x), f, of_or_null<T>(residual), relu, of<T>(y));
       },
       "x"_a.noconvert(), "mean"_a.noconvert(), "s"_a.noconvert(), "gamma"_a.noconvert().none(),
       "beta"_a.noconvert().none(), "residual"_a.noconvert().none(), "relu"_a, "y"_a.noconvert());
   table.def(
       "batch_norm_backward",
-      [](const Kernels& k, Floats dy, Floats x, std::optional<Floats> y, Input<double> mean, Input<double> s,
-         std::optional<Floats> gamma, std::optional<Floats> beta, bool relu, bool constant, FloatsOut dx,
-         FloatsOut dgamma, FloatsOut dbeta, std::optional<FloatsOut> passed) {
+      [](const Kernels& k, In<T> dy, In<T> x, std::optional<In<T>> y, Input<double> mean, Input<double> s,
+         std::optional<Floats> gamma, std::optional<Floats> beta, bool relu, bool constant, Out<T> dx,
+         FloatsOut dgamma, FloatsOut dbeta, std::optional<Out<T>> passed) {
         long m = x.shape(0), c = x.shape(1);
         Normalization f = {mean.data(), s.data(), data_or_null(gamma), data_or_null(beta)};
         nb::gil_scoped_release release;
-        k.batch_norm_backward(m, c, dy.data(), x.data(), data_or_null(y), f, relu, constant, dx.data(),
-                              dgamma.data(), dbeta.data(), passed ? passed->data() : nullptr);
+        Activations<T>::kernels(k).batch_norm_backward(m, c, of<T>(dy), of<T>(x), of_or_null<T>(y), f, relu, constant, of<T>(dx),
+                              dgamma.data(), dbeta.data(), of_or_null<T>(passed));
       },
       "dy"_a.noconvert(), "x"_a.noconvert(), "y"_a.noconvert().none(), "mean"_a.noconvert(), "s"_a.noconvert(),
       "gamma"_a.noconvert().none(), "beta"_a.noconvert().none(), "relu"_a, "constant"_a, "dx"_a.noconvert(),
       "dgamma"_a.noconvert(), "dbeta"_a.noconvert(), "passed"_a.noconvert().none());
+}
+
+// What takes activations of several types: of the functions of one name that which fits is called.
+template <class T>
+void bind_typed(nb::class_<Kernels>& table) {
+  bind_conv<T>(table);
+  bind_fused_conv<T>(table);
+  bind_dense<T>(table);
+  bind_relu_and_add<T>(table);
+  bind_typed_pool<T>(table);
+  bind_norm<T>(table);
 }
 
 }  // namespace
@@ -531,11 +599,9 @@ NB_MODULE(_kernels, m) {
   nb::set_leak_warnings(false);  // the tables live as long as the process
   nb::class_<Kernels> table(m, "Kernels");
   table.def_prop_ro("name", [](const Kernels& k) { return k.name; });
-  bind_conv(table);
-  bind_fused_conv(table);
-  bind_dense(table);
+  bind_typed<float>(table);
+  bind_typed<bf16>(table);
   bind_activation(table);
-  bind_binary(table, "add", &Kernels::add);
   bind_dropout(table);
   bind_loss(table);
   bind_update(table);
@@ -543,7 +609,6 @@ NB_MODULE(_kernels, m) {
   bind_pool(table);
   bind_resize(table);
   bind_memory(m);
-  bind_norm(table);
 
   m.def(
       "tables",

@@ -17,7 +17,7 @@
 
 namespace handgrad::HG_ISA {
 
-HG_CONV_KERNELS(HG_DECLARE)
+HG_DIRECT_KERNELS(HG_DECLARE, float)
 
 namespace {
 

@@ -23,16 +23,18 @@ struct Statistics {
 
 }  // namespace handgrad
 
+// Images and their gradients are of type T, float or bf16.
 // winograd_*: 3x3, stride 1, dilation 1, one group, with output tiles of `tile` = 2 or 4 pixels squared.
 // What may be null: b; `add`, which is added to the result; `f`, with which max(gamma*s*(x - mean) + beta, 0)
 // takes the place of the images x; `of_y`, where statistics of the result go.
-#define HG_CONV_KERNELS(K)                                                                                     \
-  K(conv2d, (const ConvShape& s, const float* x, const float* w, const float* b, float* y))                    \
-  K(conv2d_backward_input, (const ConvShape& s, const float* dy, const float* w, const float* add, float* dx)) \
-  K(conv2d_backward_weight, (const ConvShape& s, const float* dy, const float* x, float* dw))                  \
-  K(winograd, (const ConvShape& s, int tile, const float* x, const Normalization* f, const float* w,           \
-               const float* b, float* y, const Statistics* of_y))                                              \
-  K(winograd_backward_input,                                                                                   \
-    (const ConvShape& s, int tile, const float* dy, const float* w, const float* add, float* dx))              \
-  K(winograd_backward_weight, (const ConvShape& s, int tile, const float* dy, const float* x,                  \
-                               const Normalization* f, float* dw))
+#define HG_DIRECT_KERNELS(K, T)                                                                               \
+  K(conv2d, (const ConvShape& s, const T* x, const float* w, const float* b, T* y))                           \
+  K(conv2d_backward_input, (const ConvShape& s, const T* dy, const float* w, const T* add, T* dx))            \
+  K(conv2d_backward_weight, (const ConvShape& s, const T* dy, const T* x, float* dw))
+#define HG_WINOGRAD_KERNELS(K, T)                                                                             \
+  K(winograd, (const ConvShape& s, int tile, const T* x, const Normalization* f, const float* w,              \
+               const float* b, T* y, const Statistics* of_y))                                                 \
+  K(winograd_backward_input,                                                                                  \
+    (const ConvShape& s, int tile, const T* dy, const float* w, const T* add, T* dx))                         \
+  K(winograd_backward_weight,                                                                                 \
+    (const ConvShape& s, int tile, const T* dy, const T* x, const Normalization* f, float* dw))

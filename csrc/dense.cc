@@ -7,7 +7,7 @@
 
 namespace handgrad::HG_ISA {
 
-HG_DENSE_KERNELS(HG_DECLARE)
+HG_DENSE_KERNELS(HG_DECLARE, float)
 
 void dense(long m, long c, long k, const float* x, const float* w, const float* b, float* y) {
   Scratch packed(c * round_up(k, W));

@@ -10,10 +10,12 @@ namespace handgrad::HG_ISA {
 struct Lanes {
   long first, count;
 };
-HG_INLINE vec load(const float* p, Lanes at) {
+template <class T>
+HG_INLINE vec load(const T* p, Lanes at) {
   return at.count == W ? load(p + at.first) : load(p + at.first, at.count);
 }
-HG_INLINE void store(float* p, vec v, Lanes at) {
+template <class T>
+HG_INLINE void store(T* p, vec v, Lanes at) {
   at.count == W ? store(p + at.first, v) : store(p + at.first, v, at.count);
 }
 
@@ -31,9 +33,9 @@ constexpr long COSTLY = 1 << 14;  // an exponential
 
 // Calls work(lanes) for all n numbers of y; all vectors but the first begin where y is aligned. The division into
 // vectors does not depend on the number of threads.
-template <class Work>
-inline void each_vector(long n, long grain, const float* y, const Work& work) {
-  const long head = smaller(n, (W - (long)((uintptr_t)y / 4 % W)) % W), vectors = (n - head + W - 1) / W;
+template <class T, class Work>
+inline void each_vector(long n, long grain, const T* y, const Work& work) {
+  const long head = smaller(n, (W - (long)((uintptr_t)y / sizeof(T) % W)) % W), vectors = (n - head + W - 1) / W;
   if (head) work(Lanes{0, head});
   parallel_for(vectors, grain / W, [&](long begin, long end, int) {
     // a copy: what stands behind a reference would be read anew after every store
@@ -51,9 +53,9 @@ inline void each_vector(long n, long grain, const float* y, const Work& work) {
 constexpr long LAST_CACHE = 32L << 20;
 
 // y = f(lanes)
-template <class F>
-inline void map(long n, long grain, float* y, const F& f) {
-  const bool large = 4 * n > LAST_CACHE;
+template <class T, class F>
+inline void map(long n, long grain, T* y, const F& f) {
+  const bool large = (long)sizeof(T) * n > LAST_CACHE;
   each_vector(n, grain, y, [=](Lanes at) {
     const vec v = f(at);
     if (large && at.count == W)

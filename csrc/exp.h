@@ -13,7 +13,6 @@
 
 namespace handgrad::HG_ISA {
 
-typedef uint32_t uvec __attribute__((vector_size(4 * W)));
 
 HG_INLINE vec absolute(vec v) { return (vec)((uvec)v & 0x7fffffffu); }
 HG_INLINE vec with_sign_of(vec sign, vec v) { return (vec)(((uvec)sign & 0x80000000u) | (uvec)v); }

@@ -1,10 +1,12 @@
 // The table of compiled kernels: what Python calls, once for each instruction set.
 //
-// Each family's header lists its kernels with their arguments in a macro, HG_<FAMILY>_KERNELS(K). From these
-// lists come the declarations (in the family's source, in the namespace of the instruction set) and the table.
+// Each family's header lists its kernels with their arguments in a macro, HG_<FAMILY>_KERNELS(K), or (K, T) for
+// every type T of their activations. From these lists come the declarations (in the family's source, in the
+// namespace of the instruction set) and the table.
 #pragma once
 
 #include "activation.h"
+#include "bf16.h"
 #include "conv.h"
 #include "dense.h"
 #include "dropout.h"
@@ -16,28 +18,43 @@
 #include "resize.h"
 #include "update.h"
 
+// Kernels of activations of type T, float or bf16: templates, and those with a function for each (convert.cc).
+#define HG_TEMPLATE_KERNELS(K, T) \
+  HG_WINOGRAD_KERNELS(K, T)       \
+  HG_NORM_KERNELS(K, T)           \
+  HG_TYPED_POOL_KERNELS(K, T)     \
+  HG_RELU_KERNELS(K, T)           \
+  HG_MERGE_KERNELS(K, T)
+#define HG_TYPED_KERNELS(K, T) \
+  HG_TEMPLATE_KERNELS(K, T)    \
+  HG_DIRECT_KERNELS(K, T)      \
+  HG_DENSE_KERNELS(K, T)
+
+// Kernels of floats.
 #define HG_KERNELS(K)      \
-  HG_CONV_KERNELS(K)       \
-  HG_DENSE_KERNELS(K)      \
-  HG_NORM_KERNELS(K)       \
   HG_POOL_KERNELS(K)       \
   HG_RESIZE_KERNELS(K)     \
   HG_ACTIVATION_KERNELS(K) \
   HG_DROPOUT_KERNELS(K)    \
-  HG_MERGE_KERNELS(K)      \
   HG_LOSS_KERNELS(K)       \
   HG_UPDATE_KERNELS(K)     \
   HG_GRADIENT_KERNELS(K)
 
 namespace handgrad {
 
-struct Kernels {
-  const char* name;
 #define HG_MEMBER(kernel, arguments) void(*kernel) arguments;
-  HG_KERNELS(HG_MEMBER)
-#undef HG_MEMBER
+template <class T>
+struct TypedKernels {
+  HG_TYPED_KERNELS(HG_MEMBER, T)
 };
 
+struct Kernels {
+  const char* name;
+  TypedKernels<float> of_float;
+  TypedKernels<bf16> of_bf16;
+  HG_KERNELS(HG_MEMBER)
+};
+#undef HG_MEMBER
 
 #define HG_TABLE(isa)           \
   namespace isa {               \

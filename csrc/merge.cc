@@ -4,10 +4,14 @@
 
 namespace handgrad::HG_ISA {
 
-HG_MERGE_KERNELS(HG_DECLARE)
+HG_MERGE_KERNELS(HG_DECLARE_TYPED, T)
 
-void add(long n, const float* a, const float* b, float* y) {
+template <class T>
+void add(long n, const T* a, const T* b, T* y) {
   map(n, CHEAP, y, [=](Lanes at) { return load(a, at) + load(b, at); });
 }
+
+HG_MERGE_KERNELS(HG_INSTANTIATE, float)
+HG_MERGE_KERNELS(HG_INSTANTIATE, bf16)
 
 }  // namespace handgrad::HG_ISA

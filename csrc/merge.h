@@ -1,4 +1,4 @@
 // What becomes of several arrays.
 #pragma once
 
-#define HG_MERGE_KERNELS(K) K(add, (long n, const float* a, const float* b, float* y))  // y = a + b
+#define HG_MERGE_KERNELS(K, T) K(add, (long n, const T* a, const T* b, T* y))  // y = a + b

@@ -1,6 +1,6 @@
 // Batch normalization at the speed of memory: forward one pass over x for the statistics and one for y, backward
 // one for the two sums and one for dx. Few additions to a column's sums are made in float, all others in double,
-// in an order that does not depend on the number of threads.
+// in an order that does not depend on the number of threads. What is bf16 in memory is float in registers.
 #include "norm.h"
 
 #include "memory.h"
@@ -10,7 +10,7 @@
 
 namespace handgrad::HG_ISA {
 
-HG_NORM_KERNELS(HG_DECLARE)
+HG_NORM_KERNELS(HG_DECLARE_TYPED, T)
 
 namespace {
 
@@ -65,10 +65,22 @@ struct Whole {};
 struct Left {
   long n;
 };
-HG_INLINE vec get(const float* p, Whole) { return load(p); }
-HG_INLINE vec get(const float* p, Left left) { return load(p, left.n); }
-HG_INLINE void put(float* p, vec v, Whole, bool large) { large ? stream(p, v) : store(p, v); }
-HG_INLINE void put(float* p, vec v, Left left, bool) { store(p, v, left.n); }
+template <class T>
+HG_INLINE vec get(const T* p, Whole) {
+  return load(p);
+}
+template <class T>
+HG_INLINE vec get(const T* p, Left left) {
+  return load(p, left.n);
+}
+template <class T>
+HG_INLINE void put(T* p, vec v, Whole, bool large) {
+  large ? stream(p, v) : store(p, v);
+}
+template <class T>
+HG_INLINE void put(T* p, vec v, Left left, bool) {
+  store(p, v, left.n);
+}
 
 template <class F>
 HG_INLINE void each_vector(long n, const F& f) {
@@ -78,8 +90,9 @@ HG_INLINE void each_vector(long n, const F& f) {
 }
 
 // Whether a result is written past the caches, for which its vectors must be aligned.
-bool large(const Rows& r, long m, const float* y) {
-  return streamed(m * r.c) && r.width % W == 0 && (uintptr_t)y % (4 * W) == 0;
+template <class T>
+bool large(const Rows& r, long m, const T* y) {
+  return streamed<T>(m * r.c) && r.width % W == 0 && aligned(y);
 }
 
 // A number for each column, in float, repeated for all rows that stand side by side.
@@ -123,8 +136,8 @@ class Partial {
 // The passes. Their arrays are arguments, which stay in registers: what is in memory, a store could have changed.
 
 // s1 += d and s2 += d^2 with d = x - x0, over ROWS rows: with two, the sums are read and written half as often.
-template <int ROWS>
-HG_INLINE void add(long columns, long width, const float* x, const float* x0, float* s1, float* s2) {
+template <int ROWS, class T>
+HG_INLINE void add(long columns, long width, const T* x, const float* x0, float* s1, float* s2) {
   each_vector(columns, [&](long i, auto w) {
     vec s1_i = load(s1 + i), s2_i = load(s2 + i);
     const vec x0_i = load(x0 + i);
@@ -139,7 +152,8 @@ HG_INLINE void add(long columns, long width, const float* x, const float* x0, fl
   });
 }
 
-void add_rows(long n, long columns, long width, const float* x, const float* x0, float* s1, float* s2) {
+template <class T>
+void add_rows(long n, long columns, long width, const T* x, const float* x0, float* s1, float* s2) {
   memset(s1, 0, 4 * columns);
   memset(s2, 0, 4 * columns);
   for (long row = 0; row + 1 < n; row += 2) add<2>(columns, width, x + row * width, x0, s1, s2);
@@ -149,16 +163,17 @@ void add_rows(long n, long columns, long width, const float* x, const float* x0,
 // Mean and M2 = sum((x - mean)^2). In a block of rows d = x - x0 with x0 the mean of the blocks before it, or of
 // its own first rows. So sum(d^2) is never much more than what the block adds to M2, and its rounding does not
 // matter, wherever the mean is and goes.
-void moments(Part part, long width, const float* x, double* mean, double* M2) {
+template <class T>
+void moments(Part part, long width, const T* x, double* mean, double* M2) {
   alignas(64) float x0[TILE], s1[TILE], s2[TILE];
   const long columns = part.columns;
   for (long i = 0; i < columns; ++i) mean[i] = M2[i] = 0;
   for (long begin = 0; begin < part.rows; begin += BLOCK) {
-    const float* rows = x + part.position + begin * width;
+    const T* rows = x + part.position + begin * width;
     const long n = smaller(BLOCK, part.rows - begin);
     const double one_nth = 1.0 / n;
     if (begin == 0) {
-      memcpy(x0, rows, 4 * columns);
+      for (long i = 0; i < columns; ++i) x0[i] = to_float(rows[i]);
       add_rows(smaller(8, n), columns, width, rows, x0, s1, s2);
       for (long i = 0; i < columns; ++i) x0[i] += s1[i] / smaller(8, n);
     } else {
@@ -172,9 +187,9 @@ void moments(Part part, long width, const float* x, double* mean, double* M2) {
   }
 }
 
-template <bool RESIDUAL, bool RELU>
-void apply(Part part, long width, const float* a, const float* h, const float* b, const float* x,
-           const float* residual, float* y, bool large) {
+template <bool RESIDUAL, bool RELU, class T>
+void apply(Part part, long width, const float* a, const float* h, const float* b, const T* x, const T* residual, T* y,
+           bool large) {
   for (long row = 0, p = part.position; row < part.rows; ++row, p += width)
     each_vector(part.columns, [&](long i, auto w) {
       vec v = normalized(get(x + p + i, w), load(a + i), load(h + i), load(b + i));
@@ -195,9 +210,9 @@ HG_INLINE vec pass(vec dy, vec y) {
 
 // S1 = sum(g) and S2 = sum(g*(x - h)) of the g that passes; by y, g is kept. With CONSTANT mean and s,
 // dx = a*g is written, too.
-template <Pass PASS, bool CONSTANT>
-void sums(Part part, long width, const float* a, const float* h, const float* b, const float* dy, const float* x,
-          const float* y, float* passed, float* dx, bool large, double* S1, double* S2) {
+template <Pass PASS, bool CONSTANT, class T>
+void sums(Part part, long width, const float* a, const float* h, const float* b, const T* dy, const T* x, const T* y,
+          T* passed, T* dx, bool large, double* S1, double* S2) {
   alignas(64) float s1[TILE], s2[TILE];
   for (long i = 0; i < part.columns; ++i) S1[i] = S2[i] = 0;
   for (long begin = 0, p = part.position; begin < part.rows; begin += BLOCK) {
@@ -227,9 +242,9 @@ void sums(Part part, long width, const float* a, const float* h, const float* b,
 }
 
 // dx = a*g + k*(x - h) + d, where g is what passes of dy.
-template <Pass PASS>
+template <Pass PASS, class T>
 void gradient(Part part, long width, const float* a, const float* h, const float* b, const float* k,
-              const float* d, const float* dy, const float* x, float* dx, bool large) {
+              const float* d, const T* dy, const T* x, T* dx, bool large) {
   for (long row = 0, p = part.position; row < part.rows; ++row, p += width)
     each_vector(part.columns, [&](long i, auto w) {
       const vec x_i = get(x + p + i, w), a_i = load(a + i), h_i = load(h + i);
@@ -243,7 +258,8 @@ void gradient(Part part, long width, const float* a, const float* h, const float
 
 }  // namespace
 
-void batch_norm_statistics(long m, long c, const float* x, double* mean, double* var) {
+template <class T>
+void batch_norm_statistics(long m, long c, const T* x, double* mean, double* var) {
   const Rows r = side_by_side(m, c);
   const Partial partial(r);
   each_part(r, [&](const Part& part) {
@@ -261,13 +277,13 @@ void batch_norm_statistics(long m, long c, const float* x, double* mean, double*
   for (long j = 0; j < c; ++j) var[j] /= m;
 }
 
-void batch_norm(long m, long c, const float* x, const Normalization& f, const float* residual, bool relu,
-                float* y) {
+template <class T>
+void batch_norm(long m, long c, const T* x, const Normalization& f, const T* residual, bool relu, T* y) {
   const Rows r = side_by_side(m, c);
   const Columns columns(r, f);
   const bool past = large(r, m, y);
-  const auto kernel = residual ? (relu ? apply<true, true> : apply<true, false>)
-                               : (relu ? apply<false, true> : apply<false, false>);
+  const auto kernel = residual ? (relu ? apply<true, true, T> : apply<true, false, T>)
+                               : (relu ? apply<false, true, T> : apply<false, false, T>);
   each_part(r, [&](const Part& part) {
     const long j = part.column;
     kernel(part, r.width, columns.a + j, columns.h + j, columns.b + j, x, residual, y, past);
@@ -280,15 +296,16 @@ void batch_norm(long m, long c, const float* x, const Normalization& f, const fl
 //     dx = gamma*s*(g - (dbeta + xhat*dgamma)/m) = a*g + k*(x - h) + d
 //
 // where a = gamma*s, k = -a*s*dgamma/m and d = -a*dbeta/m - k*(mean - h).
-void batch_norm_backward(long m, long c, const float* dy, const float* x, const float* y, const Normalization& f,
-                         bool relu, bool constant, float* dx, float* dgamma, float* dbeta, float* passed) {
+template <class T>
+void batch_norm_backward(long m, long c, const T* dy, const T* x, const T* y, const Normalization& f, bool relu,
+                         bool constant, T* dx, float* dgamma, float* dbeta, T* passed) {
   const Rows r = side_by_side(m, c);
   const Columns columns(r, f);
   const Partial partial(r);
   const bool past = large(r, m, dx) && (!y || large(r, m, passed));
-  const auto first = !relu ? (constant ? sums<Pass::all, true> : sums<Pass::all, false>)
-                     : !y  ? (constant ? sums<Pass::by_x, true> : sums<Pass::by_x, false>)
-                           : (constant ? sums<Pass::by_y, true> : sums<Pass::by_y, false>);
+  const auto first = !relu ? (constant ? sums<Pass::all, true, T> : sums<Pass::all, false, T>)
+                     : !y  ? (constant ? sums<Pass::by_x, true, T> : sums<Pass::by_x, false, T>)
+                           : (constant ? sums<Pass::by_y, true, T> : sums<Pass::by_y, false, T>);
   each_part(r, [&](const Part& part) {
     const long j = part.column;
     first(part, r.width, columns.a + j, columns.h + j, columns.b + j, dy, x, y, passed, dx, past,
@@ -312,12 +329,15 @@ void batch_norm_backward(long m, long c, const float* dy, const float* x, const 
   const auto slope = [&](long j) { return -columns.f.a(j) * f.s[j] * dgammas[j] / m; };
   const auto shift = [&](long j) { return -columns.f.a(j) * dbetas[j] / m - slope(j) * columns.f.low(j); };
   const Constants k(r, slope), d(r, shift);
-  const auto second = relu && !y ? gradient<Pass::by_x> : gradient<Pass::all>;
-  const float* g = relu && y ? passed : dy;
+  const auto second = relu && !y ? gradient<Pass::by_x, T> : gradient<Pass::all, T>;
+  const T* g = relu && y ? passed : dy;
   each_part(r, [&](const Part& part) {
     const long j = part.column;
     second(part, r.width, columns.a + j, columns.h + j, columns.b + j, k + j, d + j, g, x, dx, past);
   });
 }
+
+HG_NORM_KERNELS(HG_INSTANTIATE, float)
+HG_NORM_KERNELS(HG_INSTANTIATE, bf16)
 
 }  // namespace handgrad::HG_ISA

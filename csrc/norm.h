@@ -11,14 +11,15 @@ struct Normalization {
 
 }  // namespace handgrad
 
+// x, y and their gradients are of type T.
 // batch_norm: where not null, `residual` is added to y; with `relu` y is what is positive of that.
 // batch_norm_backward: of the same function; with `relu` dy passes where y was positive, and where y is null that
 // is computed anew, without a residual. The gradient that passed, the residual's, is written where y is not
 // null. `constant`: mean and s do not depend on x.
-#define HG_NORM_KERNELS(K)                                                                                    \
-  K(batch_norm_statistics, (long m, long c, const float* x, double* mean, double* var))                       \
+#define HG_NORM_KERNELS(K, T)                                                                                 \
+  K(batch_norm_statistics, (long m, long c, const T* x, double* mean, double* var))                           \
   K(batch_norm,                                                                                               \
-    (long m, long c, const float* x, const Normalization& f, const float* residual, bool relu, float* y))     \
+    (long m, long c, const T* x, const Normalization& f, const T* residual, bool relu, T* y))                 \
   K(batch_norm_backward,                                                                                      \
-    (long m, long c, const float* dy, const float* x, const float* y, const Normalization& f, bool relu,      \
-     bool constant, float* dx, float* dgamma, float* dbeta, float* passed))
+    (long m, long c, const T* dy, const T* x, const T* y, const Normalization& f, bool relu,                  \
+     bool constant, T* dx, float* dgamma, float* dbeta, T* passed))

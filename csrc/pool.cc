@@ -11,6 +11,7 @@
 namespace handgrad::HG_ISA {
 
 HG_POOL_KERNELS(HG_DECLARE)
+HG_TYPED_POOL_KERNELS(HG_DECLARE_TYPED, T)
 
 namespace {
 
@@ -28,21 +29,22 @@ HG_INLINE void put(T* p, V v, long n) {
 
 // A result of n numbers, c at a time. One that is larger than the caches is written past them, where vectors
 // are aligned; a smaller one is still there when the next kernel reads it.
+template <class T>
 struct Result {
-  float* data;
+  T* data;
   bool large;
-  Result(float* data, long n, long c)
-      : data(data), large(n > (32L << 20) / 4 && c % W == 0 && (uintptr_t)data % (4 * W) == 0) {}
+  Result(T* data, long n, long c)
+      : data(data), large(n * (long)sizeof(T) > (32L << 20) && c % W == 0 && aligned(data)) {}
 };
-template <bool WHOLE>
-HG_INLINE void put(const Result& y, long to, vec v, long n) {
+template <bool WHOLE, class T>
+HG_INLINE void put(const Result<T>& y, long to, vec v, long n) {
   WHOLE && y.large ? stream(y.data + to, v) : put<WHOLE>(y.data + to, v, n);
 }
 
-template <class Tap>
+template <class Tap, class T>
 struct Max {
-  const float* x;
-  float* y;
+  const T* x;
+  T* y;
   Tap* tap;
   long kw;
 
@@ -68,11 +70,11 @@ struct Max {
 };
 
 // dx = sum of the dy whose maximum was this pixel.
-template <class Tap>
+template <class Tap, class T>
 struct MaxBackward {
-  const float* dy;
+  const T* dy;
   const Tap* tap;
-  Result dx;
+  Result<T> dx;
   long kw;
 
   template <int V, bool WHOLE>
@@ -126,13 +128,14 @@ void max_backward_by_number(const PoolShape& s, const float* dy, const Tap* tap,
   });
 }
 
-template <class Tap>
-void max_backward(const PoolShape& s, const float* dy, const Tap* tap, float* dx) {
-  if (s.c < W && s.sw > 1) return max_backward_by_number(s, dy, tap, dx);
+template <class Tap, class T>
+void max_backward(const PoolShape& s, const T* dy, const Tap* tap, T* dx) {
+  if constexpr (sizeof(T) == sizeof(float))  // it adds up in dx itself
+    if (s.c < W && s.sw > 1) return max_backward_by_number(s, dy, tap, dx);
   const Terms down(rows_of(s), Direction::backward, s.ow * s.c);
   const Terms across(columns_of(s), Direction::backward, s.c);
-  const Result result(dx, s.n * s.h * s.w * s.c, s.c);
-  each_result(s.n, s.oh * s.ow * s.c, s.c, down, across, MaxBackward<Tap>{dy, tap, result, s.kw});
+  const Result<T> result(dx, s.n * s.h * s.w * s.c, s.c);
+  each_result(s.n, s.oh * s.ow * s.c, s.c, down, across, MaxBackward<Tap, T>{dy, tap, result, s.kw});
 }
 
 struct Mean {
@@ -154,7 +157,7 @@ struct Mean {
 // dx = sum of dy/count.
 struct MeanBackward {
   const float* dy;
-  Result dx;
+  Result<float> dx;
 
   template <int V, bool WHOLE>
   HG_INLINE_MEMBER void block(long to, const Sources& s, long n) const {
@@ -168,7 +171,8 @@ struct MeanBackward {
 };
 
 // sums[c] = sum over rows of x (rows, c), in float64.
-void column_sums(const float* x, long rows, long c, double* sums) {
+template <class T>
+void column_sums(const T* x, long rows, long c, double* sums) {
   if (c < W) {  // W rows together are a row of c vectors
     double lanes[W * W];
     const long wide = rows / W;
@@ -177,7 +181,7 @@ void column_sums(const float* x, long rows, long c, double* sums) {
       column_sums(x, wide, c * W, lanes);
       for (long l = 0; l < c * W; ++l) sums[l % c] += lanes[l];
     }
-    for (long l = wide * W * c; l < rows * c; ++l) sums[l % c] += x[l];
+    for (long l = wide * W * c; l < rows * c; ++l) sums[l % c] += to_float(x[l]);
     return;
   }
   constexpr long H = W / 2, V = 4;  // doubles in a register, registers at a time
@@ -198,16 +202,17 @@ void column_sums(const float* x, long rows, long c, double* sums) {
 
 }  // namespace
 
-void max_pool2d(const PoolShape& s, const float* x, float* y, uint8_t* tap, int32_t* wide_tap) {
+template <class T>
+void max_pool2d(const PoolShape& s, const T* x, T* y, uint8_t* tap, int32_t* wide_tap) {
   const Terms down(rows_of(s), Direction::forward, s.w * s.c), across(columns_of(s), Direction::forward, s.c);
   if (tap)
-    each_result(s.n, s.h * s.w * s.c, s.c, down, across, Max<uint8_t>{x, y, tap, s.kw});
+    each_result(s.n, s.h * s.w * s.c, s.c, down, across, Max<uint8_t, T>{x, y, tap, s.kw});
   else
-    each_result(s.n, s.h * s.w * s.c, s.c, down, across, Max<int32_t>{x, y, wide_tap, s.kw});
+    each_result(s.n, s.h * s.w * s.c, s.c, down, across, Max<int32_t, T>{x, y, wide_tap, s.kw});
 }
 
-void max_pool2d_backward(const PoolShape& s, const float* dy, const uint8_t* tap, const int32_t* wide_tap,
-                         float* dx) {
+template <class T>
+void max_pool2d_backward(const PoolShape& s, const T* dy, const uint8_t* tap, const int32_t* wide_tap, T* dx) {
   tap ? max_backward(s, dy, tap, dx) : max_backward(s, dy, wide_tap, dx);
 }
 
@@ -220,11 +225,12 @@ void average_pool2d(const PoolShape& s, bool count_padding, const float* x, floa
 void average_pool2d_backward(const PoolShape& s, bool count_padding, const float* dy, float* dx) {
   const Terms down(rows_of(s), Direction::backward, s.ow * s.c, count_padding);
   const Terms across(columns_of(s), Direction::backward, s.c, count_padding);
-  const Result result(dx, s.n * s.h * s.w * s.c, s.c);
+  const Result<float> result(dx, s.n * s.h * s.w * s.c, s.c);
   each_result(s.n, s.oh * s.ow * s.c, s.c, down, across, MeanBackward{dy, result});
 }
 
-void global_average_pool2d(long n, long pixels, long c, const float* x, float* y) {
+template <class T>
+void global_average_pool2d(long n, long pixels, long c, const T* x, T* y) {
   if (c == 0) return;
   // an image in blocks, whose number depends on its size alone: sums are the same for every number of threads
   const long block = larger(256, (1L << 16) / larger(1, c)), blocks = larger(1, (pixels + block - 1) / block);
@@ -241,26 +247,30 @@ void global_average_pool2d(long n, long pixels, long c, const float* x, float* y
     for (long ch = 0; ch < c; ++ch) {
       double total = 0;
       for (long b = 0; b < blocks; ++b) total += totals[(image * blocks + b) * c + ch];
-      y[image * c + ch] = (float)(total / pixels);
+      y[image * c + ch] = of_float<T>((float)(total / pixels));
     }
 }
 
-void global_average_pool2d_backward(long n, long pixels, long c, const float* dy, float* dx) {
+template <class T>
+void global_average_pool2d_backward(long n, long pixels, long c, const T* dy, T* dx) {
   if (c == 0) return;
   const float count = (float)pixels;
   parallel_for(n, larger(1, (1L << 17) / larger(1, pixels * c)), [&](long begin, long end, int) {
     for (long image = begin; image < end; ++image) {
-      float* first = dx + image * pixels * c;
+      T* first = dx + image * pixels * c;
       if (pixels > 0)
-        for (long ch = 0; ch < c; ++ch) first[ch] = dy[image * c + ch] / count;
+        for (long ch = 0; ch < c; ++ch) first[ch] = of_float<T>(to_float(dy[image * c + ch]) / count);
       // what is there is copied behind itself until it fills the image
       for (long done = 1; done < pixels;) {
         const long more = smaller(smaller(done, larger(1, 2048 / c)), pixels - done);
-        memcpy(first + done * c, first, 4 * more * c);
+        memcpy(first + done * c, first, sizeof(T) * more * c);
         done += more;
       }
     }
   });
 }
+
+HG_TYPED_POOL_KERNELS(HG_INSTANTIATE, float)
+HG_TYPED_POOL_KERNELS(HG_INSTANTIATE, bf16)
 
 }  // namespace handgrad::HG_ISA

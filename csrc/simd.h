@@ -16,8 +16,15 @@
 #error "HG_ISA names the instruction set: plain, avx2 or avx512"
 #endif
 
-// Declares a kernel of a family's list (see kernels.h).
+#include "bf16.h"
+
+// Declares a kernel of a family's list (see kernels.h), and one of a list with a type T of numbers, which its
+// source instantiates for each.
 #define HG_DECLARE(kernel, arguments) void kernel arguments;
+#define HG_DECLARE_TYPED(kernel, arguments) \
+  template <class T>                        \
+  void kernel arguments;
+#define HG_INSTANTIATE(kernel, arguments) template void kernel arguments;
 
 namespace handgrad::HG_ISA {
 
@@ -46,6 +53,9 @@ typedef double dhalf __attribute__((vector_size(4 * W)));  // as many doubles as
 typedef float hvec_unaligned __attribute__((vector_size(2 * W), aligned(4), may_alias));
 typedef uint8_t bvec __attribute__((vector_size(W)));
 typedef uint8_t bvec_unaligned __attribute__((vector_size(W), aligned(1), may_alias));
+typedef uint32_t uvec __attribute__((vector_size(4 * W)));
+typedef uint16_t svec __attribute__((vector_size(2 * W)));
+typedef uint16_t svec_unaligned __attribute__((vector_size(2 * W), aligned(2), may_alias));
 
 #define HG_INLINE static inline __attribute__((always_inline))
 #define HG_INLINE_MEMBER inline __attribute__((always_inline))
@@ -117,6 +127,70 @@ HG_INLINE bvec narrow(ivec v) {
 #endif
   return bytes;
 }
+
+// bf16 is the upper half of a float: widening moves it there.
+HG_INLINE vec widen(svec v) {
+#if defined(__AVX512F__)
+  return (vec)((uvec)_mm512_maskz_cvtepu16_epi32((__mmask16)-1, (__m256i)v) << 16);
+#elif defined(__AVX2__)
+  return (vec)((uvec)_mm256_cvtepu16_epi32((__m128i)v) << 16);
+#elif defined(__x86_64__)
+  int64_t four;
+  memcpy(&four, &v, 8);
+  return (vec)_mm_unpacklo_epi16(_mm_setzero_si128(), _mm_cvtsi64_si128(four));
+#else
+  return (vec)(__builtin_convertvector(v, uvec) << 16);
+#endif
+}
+// Narrowing rounds to the nearest, and of two as near to the even one: adding half a unit of what stays, less one
+// bit where that is even, carries just where it has to. A NaN would carry into infinity: its highest bit is set
+// instead, so that what is cut off does not matter.
+HG_INLINE svec narrow(vec v) {
+  const uvec u = (uvec)v;
+  const uvec upper = v == v ? u + 0x7fffu + ((u >> 16) & 1u) : u | 0x400000u;
+  svec shorts;
+#if defined(__AVX512F__)
+  shorts = (svec)_mm512_maskz_cvtepi32_epi16((__mmask16)-1, (__m512i)(upper >> 16));
+#elif defined(__AVX2__)
+  const __m256i all = _mm256_srai_epi32((__m256i)upper, 16);  // signed: packing then saturates nothing
+  shorts = (svec)_mm_packs_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+#elif defined(__x86_64__)
+  const __m128i all = _mm_srai_epi32((__m128i)upper, 16);
+  const int64_t four = _mm_cvtsi128_si64(_mm_packs_epi32(all, all));
+  memcpy(&shorts, &four, 8);
+#else
+  shorts = __builtin_convertvector(upper >> 16, svec);
+#endif
+  return shorts;
+}
+HG_INLINE vec load(const bf16* p) { return widen(*(const svec_unaligned*)p); }
+HG_INLINE void store(bf16* p, vec v) { *(svec_unaligned*)p = narrow(v); }
+HG_INLINE vec load(const bf16* p, long n) {
+#if defined(__AVX512F__)
+  return widen((svec)_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), p));
+#else
+  svec v = {};
+  memcpy(&v, p, 2 * n);
+  return widen(v);
+#endif
+}
+HG_INLINE void store(bf16* p, vec v, long n) {
+  const svec shorts = narrow(v);
+#if defined(__AVX512F__)
+  _mm256_mask_storeu_epi16(p, (__mmask16)((1u << n) - 1), (__m256i)shorts);
+#else
+  memcpy(p, &shorts, 2 * n);
+#endif
+}
+HG_INLINE float to_float(float a) { return a; }
+HG_INLINE float to_float(bf16 a) { return load(&a, 1)[0]; }
+template <class T>
+HG_INLINE T of_float(float a) {
+  T to;
+  store(&to, vec{a}, 1);
+  return to;
+}
+
 HG_INLINE ivec load(const uint8_t* p) { return widen(*(const bvec_unaligned*)p); }
 HG_INLINE void store(uint8_t* p, ivec v) { *(bvec_unaligned*)p = narrow(v); }
 HG_INLINE ivec load(const uint8_t* p, long n) {
@@ -137,8 +211,8 @@ HG_INLINE void store(uint8_t* p, ivec v, long n) {
 #endif
 }
 
-// Past the caches, for results larger than they are; p must be a multiple of the vector's size. A thread that
-// has streamed calls `stream_end` before another may read.
+// Past the caches, for results larger than they are; p must be a multiple of the vector's size in memory. A
+// thread that has streamed calls `stream_end` before another may read.
 HG_INLINE void stream(float* p, vec v) {
 #if defined(__AVX512F__)
   _mm512_stream_ps(p, (__m512)v);
@@ -150,6 +224,20 @@ HG_INLINE void stream(float* p, vec v) {
   store(p, v);
 #endif
 }
+HG_INLINE void stream(bf16* p, vec v) {
+  const svec shorts = narrow(v);
+#if defined(__AVX512F__)
+  _mm256_stream_si256((__m256i*)p, (__m256i)shorts);
+#elif defined(__AVX2__)
+  _mm_stream_si128((__m128i*)p, (__m128i)shorts);
+#elif defined(__x86_64__)
+  long long four;
+  memcpy(&four, &shorts, 8);
+  _mm_stream_si64((long long*)p, four);
+#else
+  *(svec_unaligned*)p = shorts;
+#endif
+}
 HG_INLINE void stream_end() {
 #if defined(__x86_64__)
   _mm_sfence();
@@ -159,8 +247,16 @@ HG_INLINE void stream_end() {
 // Asks for what lies at p to come into the second cache. Nothing happens where p is nobody's memory.
 HG_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
-// Whether a result of that many floats is too large to be found in the cache by who reads it next.
-HG_INLINE bool streamed(long floats) { return floats > (1L << 20); }
+// Whether a result of that many floats, or numbers of type T, is too large to be found in the cache by who reads
+// it next, and whether whole vectors of it lie at multiples of their size if the first does.
+template <class T = float>
+HG_INLINE bool streamed(long numbers) {
+  return numbers * (long)sizeof(T) > (4L << 20);
+}
+template <class T>
+HG_INLINE bool aligned(const T* p) {
+  return (uintptr_t)p % (sizeof(T) * W) == 0;
+}
 
 HG_INLINE vec broadcast(float a) { return a - vec{}; }  // a - 0 is a, the sign of a zero included
 
@@ -175,6 +271,12 @@ HG_INLINE float sum(vec v) {
 // W/2 floats in memory as one register of doubles: a whole vector GCC 12 would convert number by number.
 HG_INLINE dhalf load_double(const float* p) {
   return __builtin_convertvector(*(const hvec_unaligned*)p, dhalf);
+}
+HG_INLINE dhalf load_double(const bf16* p) {
+  float half[W / 2];
+  const vec v = load(p, W / 2);
+  memcpy(half, &v, sizeof half);
+  return load_double(half);
 }
 HG_INLINE dvec to_double(vec v) { return __builtin_convertvector(v, dvec); }
 

@@ -8,8 +8,14 @@
 namespace handgrad::HG_ISA {
 
 HG_KERNELS(HG_DECLARE)
+HG_DIRECT_KERNELS(HG_DECLARE, float)
+HG_DIRECT_KERNELS(HG_DECLARE, bf16)
+HG_DENSE_KERNELS(HG_DECLARE, float)
+HG_DENSE_KERNELS(HG_DECLARE, bf16)
+HG_TEMPLATE_KERNELS(HG_DECLARE_TYPED, T)
 
 #define HG_ENTRY(kernel, arguments) kernel,
-extern const Kernels kernels = {HG_NAME(HG_ISA), HG_KERNELS(HG_ENTRY)};
+extern const Kernels kernels = {
+    HG_NAME(HG_ISA), {HG_TYPED_KERNELS(HG_ENTRY, float)}, {HG_TYPED_KERNELS(HG_ENTRY, bf16)}, HG_KERNELS(HG_ENTRY)};
 
 }  // namespace handgrad::HG_ISA

@@ -20,7 +20,7 @@
 
 namespace handgrad::HG_ISA {
 
-HG_CONV_KERNELS(HG_DECLARE)
+HG_WINOGRAD_KERNELS(HG_DECLARE_TYPED, T)
 
 namespace {
 
@@ -74,8 +74,14 @@ struct Panels {
 };
 
 // Part of the numbers of a row of channels: those that are left, W at most.
-HG_INLINE vec load_some(const float* p, long left) { return left >= W ? load(p) : load(p, left); }
-HG_INLINE void store_some(float* p, vec v, long left) { left >= W ? store(p, v) : store(p, v, left); }
+template <class T>
+HG_INLINE vec load_some(const T* p, long left) {
+  return left >= W ? load(p) : load(p, left);
+}
+template <class T>
+HG_INLINE void store_some(T* p, vec v, long left) {
+  left >= W ? store(p, v) : store(p, v, left);
+}
 
 // Rows [r, r + P) and columns of a tile, as far as they are on an image: [begin, end) of 0..P.
 template <int P>
@@ -86,8 +92,9 @@ struct Range {
 };
 
 // The images as they are.
+template <class T>
 struct Images {
-  const float* data;
+  const T* data;
   struct Channels {
     HG_INLINE_MEMBER vec operator()(vec x) const { return x; }
   };
@@ -95,8 +102,10 @@ struct Images {
 };
 
 // The images max(a*(x - h) + b, 0), computed as they are read.
+template <class T>
 struct NormalizedImages {
-  const float *data, *a, *h, *b;
+  const T* data;
+  const float *a, *h, *b;
   struct Channels {
     vec a, h, b;
     HG_INLINE_MEMBER vec operator()(vec x) const { return relu(normalized(x, a, h, b)); }
@@ -113,7 +122,8 @@ class Affines {
     for (long j = 0; j < size_; ++j) a[j] = h[j] = b[j] = 0;
     for (long j = 0; j < c; ++j) a[j] = (float)affine.a(j), h[j] = affine.h(j), b[j] = (float)affine.b(j);
   }
-  NormalizedImages of(const float* x) const {
+  template <class T>
+  NormalizedImages<T> of(const T* x) const {
     const float* a = scratch_.data();
     return {x, a, a + size_, a + 2 * size_};
   }
@@ -124,9 +134,9 @@ class Affines {
 };
 
 // Calls work(images) with x, or with what a normalization and ReLU make of it.
-template <class Work>
-void with_images(long c, const float* x, const Normalization* f, const Work& work) {
-  if (!f) return work(Images{x});
+template <class T, class Work>
+void with_images(long c, const T* x, const Normalization* f, const Work& work) {
+  if (!f) return work(Images<T>{x});
   const Affines affines(c, *f);
   work(affines.of(x));
 }
@@ -140,20 +150,20 @@ void transform_input(const ConvShape& s, const Place<M>& at, const Source& x, co
   const long r = at.p - s.top, q = at.q - s.left, channels = s.c, line = s.w * s.c, plane = planes.plane;
   const Range<P> rows(r, s.h), columns(q, s.w);
   const bool inside = rows.whole() && columns.whole();
-  const float* corner = x.data + ((at.image * s.h + r) * s.w + q) * channels;
+  const auto* corner = x.data + ((at.image * s.h + r) * s.w + q) * channels;
   for (long c = 0; c < channels; c += W) {
     const long left = channels - c;
     const auto read = x.channels(c);
     float* to = planes.at(first, tile, c);
     vec v[P][P];
     if (inside && left >= W) {
-      const float* row = corner + c;
+      const auto* row = corner + c;
 #pragma GCC unroll 1
       for (int i = 0; i < P; ++i, row += line) {
         if (c % LINE == 0)  // of the next tile
           for (int j = P; j < P + M; ++j) prefetch(row + j * channels);
         vec d[P];
-        const float* pixel = row;
+        const auto* pixel = row;
         for (int j = 0; j < P; ++j, pixel += channels) d[j] = read(load(pixel));
         Transform<M>::input(d, 1, v[i], 1);
       }
@@ -177,14 +187,14 @@ void transform_input(const ConvShape& s, const Place<M>& at, const Source& x, co
 }
 
 // Y = A dy A^T of one tile, all filters; outputs outside the image are 0.
-template <int M>
-void transform_gradient(const ConvShape& s, const Place<M>& at, const float* dy, const Panels& planes,
+template <int M, class T>
+void transform_gradient(const ConvShape& s, const Place<M>& at, const T* dy, const Panels& planes,
                         long tile) {
   constexpr int P = M + 2;
   const long filters = s.k, line = s.ow * s.k, plane = planes.plane;
   const Range<M> rows(at.p, s.oh), columns(at.q, s.ow);
   const bool inside = rows.whole() && columns.whole();
-  const float* corner = dy + ((at.image * s.oh + at.p) * s.ow + at.q) * filters;
+  const T* corner = dy + ((at.image * s.oh + at.p) * s.ow + at.q) * filters;
   for (long k = 0; k < filters; k += W) {
     const long left = filters - k;
     float* to = planes.at(0, tile, k);
@@ -288,9 +298,9 @@ struct ChunkSums {
 
 // The outputs of one tile, filters [k_begin, k_end), with what the convolution adds: a bias and an array of y's
 // shape. Planes and sums begin at k_begin; sums may be null.
-template <int M>
+template <int M, class T>
 void transform_output(const ConvShape& s, const Place<M>& at, const Planes& planes, long tile, long k_begin,
-                      long k_end, const float* b, const float* add, float* y, bool streams, ChunkSums* sums) {
+                      long k_end, const float* b, const T* add, T* y, bool streams, ChunkSums* sums) {
   const long filters = s.k, line = s.ow * s.k, plane = planes.plane;
   const long corner = ((at.image * s.oh + at.p) * s.ow + at.q) * filters;
   const Range<M> rows(at.p, s.oh), columns(at.q, s.ow);
@@ -306,13 +316,14 @@ void transform_output(const ConvShape& s, const Place<M>& at, const Planes& plan
   };
   const auto added = [&](long place, vec v) { return add ? v + load(add + place) : v; };
   long k = k_begin;
+  constexpr int line_of_T = LINE * (int)(sizeof(float) / sizeof(T));
   if (inside && streams)  // a line of the cache at a time, as stores past it must
-    for (; k + LINE <= k_end; k += LINE) {
-      vec o[LINE / W][M][M];
-      for (int v = 0; v < LINE / W; ++v) outputs(k + v * W, o[v]);
+    for (; k + line_of_T <= k_end; k += line_of_T) {
+      vec o[line_of_T / W][M][M];
+      for (int v = 0; v < line_of_T / W; ++v) outputs(k + v * W, o[v]);
       for (int i = 0; i < M; ++i)
         for (int j = 0; j < M; ++j)
-          for (int v = 0; v < LINE / W; ++v) {
+          for (int v = 0; v < line_of_T / W; ++v) {
             const long place = corner + i * line + j * filters + k + v * W;
             stream(y + place, added(place, o[v][i][j]));
           }
@@ -360,15 +371,17 @@ void transform_filters(long c, long k, const float* w, long panel, long c_begin,
     }
 }
 
-bool can_stream(const ConvShape& s, const float* y) {
-  return streamed(s.n * s.oh * s.ow * s.k) && s.k % LINE == 0 && (size_t)y % (4 * LINE) == 0;
+template <class T>
+bool can_stream(const ConvShape& s, const T* y) {
+  const long line = LINE * sizeof(float);  // in bytes
+  return streamed<T>(s.n * s.oh * s.ow * s.k) && s.k * sizeof(T) % line == 0 && (uintptr_t)y % line == 0;
 }
 
 // Filters that stay in the caches: all are transformed first. Then a few tiles at a time are transformed,
 // multiplied and transformed back while they stay in the L2 cache.
-template <int M, class Source>
-void convolve_tiles(const ConvShape& s, const Source& x, const float* w, const float* b, const float* add,
-                    float* y, const Statistics* of_y) {
+template <int M, class Source, class T>
+void convolve_tiles(const ConvShape& s, const Source& x, const float* w, const float* b, const T* add, T* y,
+                    const Statistics* of_y) {
   constexpr int P = M + 2, POINTS = P * P;
   const Tiles<M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), stride = larger(cs, ks);
@@ -412,9 +425,9 @@ void convolve_tiles(const ConvShape& s, const Source& x, const float* w, const f
 
 // Filters too large for the caches when they are transformed: the tiles are transformed first, many at once,
 // and each thread transforms a panel of filters at a time, which is multiplied with all of them and forgotten.
-template <int M, class Source>
-void convolve_panels(const ConvShape& s, const Source& x, const float* w, const float* b, const float* add,
-                     float* y, const Statistics* of_y) {
+template <int M, class Source, class T>
+void convolve_panels(const ConvShape& s, const Source& x, const float* w, const float* b, const T* add, T* y,
+                     const Statistics* of_y) {
   constexpr int P = M + 2, POINTS = P * P;
   const Tiles<M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), panels = (s.k + PANEL - 1) / PANEL;
@@ -458,8 +471,8 @@ void convolve_panels(const ConvShape& s, const Source& x, const float* w, const 
 }
 
 // The forward convolution, also of gradients: w is (3, 3, c, k).
-template <int M, class Source>
-void convolve(const ConvShape& s, const Source& x, const float* w, const float* b, const float* add, float* y,
+template <int M, class Source, class T>
+void convolve(const ConvShape& s, const Source& x, const float* w, const float* b, const T* add, T* y,
               const Statistics* of_y) {
   const long filter_bytes = 4 * (M + 2) * (M + 2) * s.c * round_up(s.k, W);
   if (filter_bytes > (16L << 20) && s.k >= threads() * PANEL)
@@ -506,8 +519,8 @@ void outer_product(const Panels& V, const Panels& Y, int point, long c, long row
 }
 
 // Few channels: every thread has sums of its own, of the tiles of its share; they are added up at the end.
-template <int M, class Source>
-void backward_weight_private(const ConvShape& s, const float* dy, const Source& x, float* dw) {
+template <int M, class Source, class T>
+void backward_weight_private(const ConvShape& s, const T* dy, const Source& x, float* dw) {
   constexpr int P = M + 2, POINTS = P * P;
   const Tiles<M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), sums = POINTS * s.c * ks;
@@ -544,8 +557,8 @@ void backward_weight_private(const ConvShape& s, const float* dy, const Source& 
 }
 
 // Many channels: the tiles of a phase are transformed by all threads; then each takes blocks of channels.
-template <int M, class Source>
-void backward_weight_shared(const ConvShape& s, const float* dy, const Source& x, float* dw) {
+template <int M, class Source, class T>
+void backward_weight_shared(const ConvShape& s, const T* dy, const Source& x, float* dw) {
   constexpr int P = M + 2, POINTS = P * P;
   const Tiles<M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W);
@@ -578,8 +591,8 @@ void backward_weight_shared(const ConvShape& s, const float* dy, const Source& x
   }
 }
 
-template <int M, class Source>
-void backward_weight(const ConvShape& s, const float* dy, const Source& x, float* dw) {
+template <int M, class Source, class T>
+void backward_weight(const ConvShape& s, const T* dy, const Source& x, float* dw) {
   if (s.n == 0) {
     for (long i = 0; i < 9 * s.c * s.k; ++i) dw[i] = 0;
     return;
@@ -591,36 +604,42 @@ void backward_weight(const ConvShape& s, const float* dy, const Source& x, float
     backward_weight_shared<M>(s, dy, x, dw);
 }
 
-template <int M>
-void backward_input(const ConvShape& s, const float* dy, const float* w, const float* add, float* dx) {
+template <int M, class T>
+void backward_input(const ConvShape& s, const T* dy, const float* w, const T* add, T* dx) {
   Scratch turned(9 * s.c * s.k);
   transpose_filters(9, s.c, s.k, w, /*turn=*/true, turned.data());
   ConvShape back = s;
   back.h = s.oh, back.w = s.ow, back.c = s.k;
   back.oh = s.h, back.ow = s.w, back.k = s.c;
   back.top = 2 - s.top, back.left = 2 - s.left;
-  convolve<M>(back, Images{dy}, turned.data(), nullptr, add, dx, nullptr);
+  convolve<M>(back, Images<T>{dy}, turned.data(), nullptr, add, dx, nullptr);
 }
 
 }  // namespace
 
-void winograd(const ConvShape& s, int tile, const float* x, const Normalization* f, const float* w, const float* b,
-              float* y, const Statistics* of_y) {
+template <class T>
+void winograd(const ConvShape& s, int tile, const T* x, const Normalization* f, const float* w, const float* b, T* y,
+              const Statistics* of_y) {
+  const T* nothing = nullptr;
   with_images(s.c, x, f, [&](const auto& images) {
-    tile == 4 ? convolve<4>(s, images, w, b, nullptr, y, of_y) : convolve<2>(s, images, w, b, nullptr, y, of_y);
+    tile == 4 ? convolve<4>(s, images, w, b, nothing, y, of_y) : convolve<2>(s, images, w, b, nothing, y, of_y);
   });
 }
 
-void winograd_backward_input(const ConvShape& s, int tile, const float* dy, const float* w, const float* add,
-                             float* dx) {
+template <class T>
+void winograd_backward_input(const ConvShape& s, int tile, const T* dy, const float* w, const T* add, T* dx) {
   tile == 4 ? backward_input<4>(s, dy, w, add, dx) : backward_input<2>(s, dy, w, add, dx);
 }
 
-void winograd_backward_weight(const ConvShape& s, int tile, const float* dy, const float* x,
-                              const Normalization* f, float* dw) {
+template <class T>
+void winograd_backward_weight(const ConvShape& s, int tile, const T* dy, const T* x, const Normalization* f,
+                              float* dw) {
   with_images(s.c, x, f, [&](const auto& images) {
     tile == 4 ? backward_weight<4>(s, dy, images, dw) : backward_weight<2>(s, dy, images, dw);
   });
 }
+
+HG_WINOGRAD_KERNELS(HG_INSTANTIATE, float)
+HG_WINOGRAD_KERNELS(HG_INSTANTIATE, bf16)
 
 }  // namespace handgrad::HG_ISA

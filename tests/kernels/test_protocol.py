@@ -48,7 +48,7 @@ def test_origins_names_the_module_of_every_entry():
 def test_unknown_precision_is_refused():
     with pytest.raises(ArgumentError) as error:
         default_kernels("half")
-    assert str(error.value) == "precision: expected one of float32, strict, got 'half'"
+    assert str(error.value) == "precision: expected one of float32, strict, bfloat16, got 'half'"
 
 
 def test_tables_can_be_copied_and_pickled():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from handgrad import layers, models
-from handgrad.errors import ArgumentError
+from handgrad.errors import ArgumentError, MissingExtraError
 from handgrad.graph import Graph, Sequential
 from handgrad.kernels import default_kernels
 from handgrad.layers import Merge, Run
@@ -83,7 +83,7 @@ def precisions() -> tuple[str, ...]:
     """Return the precisions among those that are compared which handgrad can train in."""
     try:
         default_kernels("bfloat16")
-    except ArgumentError:
+    except (ArgumentError, MissingExtraError):
         return ("float32",)
     return "float32", "bfloat16"
 

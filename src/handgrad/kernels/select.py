@@ -11,7 +11,7 @@ from handgrad.kernels.extension import load
 from handgrad.kernels.protocol import Kernels
 from handgrad.kernels.reference import REFERENCE
 
-_PRECISIONS = ("float32", "strict")
+_PRECISIONS = ("float32", "strict", "bfloat16")
 
 
 def tables(precision: str = "float32") -> Mapping[str, Kernels]:
@@ -23,14 +23,17 @@ def tables(precision: str = "float32") -> Mapping[str, Kernels]:
 
     Parameters
     ----------
-    precision : "float32" or "strict", default "float32"
+    precision : "float32", "strict" or "bfloat16", default "float32"
         "strict" computes every convolution as sums of products, whose rounding is about half of that of the
-        algorithms with fewer multiplications.
+        algorithms with fewer multiplications. "bfloat16" computes as "float32" does and stores activations in
+        bfloat16, as `handgrad.kernels.bfloat16` says.
 
     Raises
     ------
     ArgumentError
-        If `precision` is neither.
+        If `precision` is none of them.
+    MissingExtraError
+        For "bfloat16" without ``ml_dtypes``.
     """
     if precision not in _PRECISIONS:
         raise ArgumentError("precision", expected=f"one of {', '.join(_PRECISIONS)}", got=repr(precision))
@@ -39,6 +42,11 @@ def tables(precision: str = "float32") -> Mapping[str, Kernels]:
 
 @cache
 def _tables(precision: str) -> Mapping[str, Kernels]:
+    if precision == "bfloat16":
+        from handgrad.kernels.bfloat16 import bfloat16_kernels
+
+        made = {table: bfloat16_kernels(table) for table in _tables("float32").values()}
+        return {name: made[table] for name, table in _tables("float32").items()}
     module = load().module
     if module is None:
         return {"reference": REFERENCE}
@@ -66,13 +74,15 @@ def default_kernels(precision: str = "float32") -> Kernels:
 
     Parameters
     ----------
-    precision : "float32" or "strict", default "float32"
+    precision : "float32", "strict" or "bfloat16", default "float32"
         As of `tables`.
 
     Raises
     ------
     ArgumentError
         If ``HANDGRAD_KERNELS`` names one that this machine does not have.
+    MissingExtraError
+        As of `tables`.
     """
     if name := os.environ.get("HANDGRAD_KERNELS"):
         return _named("HANDGRAD_KERNELS", name, precision)
@@ -80,7 +90,7 @@ def default_kernels(precision: str = "float32") -> Kernels:
 
 
 def _named(where: str, name: str, precision: str) -> Kernels:
-    if name == "reference":  # whatever may be wrong with the others
+    if name == "reference" and precision in ("float32", "strict"):  # whatever may be wrong with the others
         return REFERENCE
     if name not in tables(precision):
         problem = load().problem

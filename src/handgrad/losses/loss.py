@@ -11,7 +11,7 @@ from handgrad.arguments import class_arguments
 from handgrad.errors import DataError, ShapeError
 from handgrad.kernels import Kernels, default_kernels
 from handgrad.kernels.reference.namespace import array_namespace
-from handgrad.typing import Array, Config, Shape
+from handgrad.typing import Array, Config, Shape, is_bfloat16
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class Loss:
         ShapeError, DataError
             If the labels do not fit, as `check` does.
         """
-        xp = array_namespace(z)
-        if not xp.isdtype(z.dtype, ("real floating", "complex floating")):
+        isdtype = array_namespace(z).isdtype
+        if not (is_bfloat16(z) or isdtype(z.dtype, ("real floating", "complex floating"))):
             raise DataError(self.where, expected="floating-point outputs", got=f"{z.dtype}")
         y = as_array(y)
         self.check(z.shape, y)
         value, dz = self.compute(z, y, kernels or default_kernels())
-        number: Any = complex if xp.isdtype(z.dtype, "complex floating") else float
+        number: Any = float if is_bfloat16(z) or isdtype(z.dtype, "real floating") else complex
         return number(value), dz
 
     def check(self, z_shape: Shape, y: Any) -> None:

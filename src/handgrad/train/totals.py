@@ -8,7 +8,7 @@ import numpy as np
 
 from handgrad.errors import ShapeError
 from handgrad.train.metrics import Metric
-from handgrad.typing import Array, Config
+from handgrad.typing import Array, Config, is_bfloat16
 
 
 class Totals:
@@ -26,8 +26,9 @@ class Totals:
         self.sums = dict.fromkeys(("loss", *metrics), 0.0)
 
     def add(self, loss: float, z: Array, y: Array) -> None:
-        """Add a batch: its mean loss, and each metric of its outputs and labels."""
+        """Add a batch: its mean loss, and each metric of its outputs, bfloat16 widened, and labels."""
         n = len(z)
+        z = z.astype(np.float32) if is_bfloat16(z) else z
         self.samples += n
         self.sums["loss"] += n * loss
         for name, metric in self.metrics.items():

@@ -47,13 +47,24 @@ class Trainer:
         Of the order of samples, augmentation and random layers.
     kernels : Kernels, optional
         The table of functions that compute.
-    precision : "float32" or "strict", default "float32"
+    precision : "float32", "strict" or "bfloat16", default "float32"
         "strict" computes every convolution as sums of products: slower, with about half the rounding of
-        Winograd's algorithm. Only where `kernels` is not given.
+        Winograd's algorithm. "bfloat16" stores activations and their gradients in numbers of two bytes, with
+        float32's range and 8 bits of precision: for less memory, and less to move. Parameters, their
+        gradients, the optimizer's state and statistics stay float32 or float64, and sums are taken in them; a
+        checkpoint is the same, and can be gone on from in any precision. It needs ``ml_dtypes``, which
+        ``pip install 'handgrad[bfloat16]'`` installs. Only where `kernels` is not given.
     fuse : bool, default True
         Whether layers that follow one another run as one where that is faster, as batch normalization,
         addition and ReLU do: with the same results, but for rounding. Without, each runs by itself, as in
         ``model.forward``, by its own entries of `kernels`.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument means nothing; or for "bfloat16", if the model is not float32.
+    MissingExtraError
+        For "bfloat16" without ``ml_dtypes``.
 
     Attributes
     ----------
@@ -101,6 +112,13 @@ class Trainer:
         self.optimizer.check(model.parameters())
         self.metrics = get_metrics(metrics)
         self.rng = Stream((int(seed),)).child("train")
+        if precision == "bfloat16" and model.dtype != np.float32:
+            raise ArgumentError(
+                "Trainer precision",
+                expected="a model of dtype float32 for bfloat16",
+                got=f"one of {model.dtype}",
+                do="build the model with dtype float32, which its parameters keep in training",
+            )
         self.kernels = kernels or default_kernels(precision)
         self.history = History()
         self.progress = Where()

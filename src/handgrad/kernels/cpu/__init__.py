@@ -1,6 +1,7 @@
 """The compiled kernels: thin wrappers that allocate results, and the tables made of them.
 
-An entry of a compiled table computes in float32 on NumPy arrays. Everything else (float64 and complex128 of
+An entry of a compiled table computes in float32 on NumPy arrays, and the kernels of `IN_BFLOAT16` also take
+activations of bfloat16 and return such, computing in float32. Everything else (float64 and complex128 of
 gradient checks, arrays of other modules) goes to the reference function it replaces: `Compiled` decides that,
 here and nowhere else, and asks the family's own function ``covers`` where it has one.
 """
@@ -32,6 +33,7 @@ from handgrad.kernels.cpu.arrays import is_complex, is_float32
 from handgrad.kernels.extension import load
 from handgrad.kernels.protocol import Kernel, Kernels
 from handgrad.kernels.reference import REFERENCE
+from handgrad.typing import is_bfloat16
 
 _FAMILIES: tuple[ModuleType, ...] = (
     activation,
@@ -47,6 +49,23 @@ _FAMILIES: tuple[ModuleType, ...] = (
     resize,
     update,
 )
+
+IN_BFLOAT16 = frozenset(
+    {
+        *conv.__all__,
+        *dense.__all__,
+        *fused.__all__,
+        *merge.__all__,
+        *norm.__all__,
+        "global_average_pool2d",
+        "global_average_pool2d_backward",
+        "max_pool2d",
+        "max_pool2d_backward",
+        "relu",
+        "relu_backward",
+    }
+)
+"""The kernels that have compiled functions of bfloat16, too."""
 
 
 class Compiled:
@@ -67,13 +86,15 @@ class Compiled:
     def __init__(self, family: ModuleType, name: str, compiled: Any, options: dict[str, Any]) -> None:
         self.__name__, self.__module__ = name, family.__name__
         self._made_from = family.__name__, name, compiled.name, options
+        self.takes_bfloat16 = name in IN_BFLOAT16
         self.kernel: Kernel = partial(getattr(family, name), compiled, **options)
         self.reference: Kernel = getattr(REFERENCE, name)
         self.covers: Callable[..., bool] = getattr(family, "covers", _covers)
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Compute in float32 here, anything else by the reference."""
-        kernel = self.kernel if self.covers(x, *args, **kwargs) else self.reference
+        own = is_float32(x) or (self.takes_bfloat16 and is_bfloat16(x))
+        kernel = self.kernel if own and self.covers(x, *args, **kwargs) else self.reference
         return kernel(x, *args, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -87,8 +108,8 @@ def _compiled(family: str, name: str, instructions: str, options: dict[str, Any]
     return Compiled(module, name, table, options)
 
 
-def _covers(x: Any, *args: Any, **_: Any) -> bool:
-    return is_float32(x) and not any(map(is_complex, args))
+def _covers(*args: Any, **_: Any) -> bool:
+    return not any(map(is_complex, args))
 
 
 def cpu_kernels(compiled: Any, *, algorithm: int | None = None) -> Kernels:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.kernels.cpu.arrays import alike, contiguous
+from handgrad.kernels.cpu.arrays import alike, bits, contiguous, empty
 from handgrad.kernels.protocol import Kernel
 from handgrad.typing import Array
 
@@ -137,6 +137,6 @@ def softmax_backward(cpu: Any, dy: Array, y: Array) -> Array:
 
 
 def _result(kernel: Kernel, x: Array, *others: Any) -> Array:
-    y = np.empty(x.shape, np.float32)
-    kernel(contiguous(x), *(contiguous(a) if isinstance(a, np.ndarray) else a for a in others), y)
+    y = empty(x.shape, x)
+    kernel(contiguous(x), *(contiguous(a) if isinstance(a, np.ndarray) else a for a in others), bits(y))
     return y

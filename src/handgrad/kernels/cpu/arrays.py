@@ -6,12 +6,24 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.typing import Array
+from handgrad.typing import Array, Shape, is_bfloat16
 
 
 def contiguous(a: Array) -> Array:
-    """Return `a`, or a copy in C order and in the machine's byte order."""
+    """Return `a`, or a copy in C order and in the machine's byte order; of bfloat16 its bits."""
+    if is_bfloat16(a):
+        return bits(np.ascontiguousarray(a))
     return np.ascontiguousarray(a, a.dtype.newbyteorder("="))
+
+
+def bits(a: Array) -> Array:
+    """Return `a`, or of bfloat16 its bits: the same memory."""
+    return a.view(np.uint16) if is_bfloat16(a) else a
+
+
+def empty(shape: Shape, like: Array) -> Array:
+    """Return memory for a result: of bfloat16 if `like` is, else of float32."""
+    return np.empty(shape, like.dtype if is_bfloat16(like) else np.float32)
 
 
 def is_float32(a: Any) -> bool:
@@ -25,6 +37,6 @@ def is_complex(a: Any) -> bool:
 
 
 def alike(x: Any, *others: Any, **_: Any) -> bool:
-    """Whether all arrays among a kernel's arguments are NumPy's, of float32 and of one shape."""
+    """Whether all arrays among a kernel's arguments are NumPy's, of one dtype and of one shape."""
     arrays = [x, *(a for a in others if isinstance(a, np.ndarray))]
-    return all(is_float32(a) and a.shape == x.shape for a in arrays)
+    return all(type(a) is np.ndarray and (a.dtype, a.shape) == (x.dtype, x.shape) for a in arrays)

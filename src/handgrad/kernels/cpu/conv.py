@@ -11,15 +11,10 @@ import numpy as np
 
 from handgrad.geometry import Window
 from handgrad.kernels.cpu.algorithm import choose
-from handgrad.kernels.cpu.arrays import contiguous, is_complex, is_float32
+from handgrad.kernels.cpu.arrays import bits, contiguous, empty
 from handgrad.typing import Array, Shape
 
 __all__ = ["conv2d", "conv2d_backward_input", "conv2d_backward_weight"]
-
-
-def covers(a: Any, b: Any, *rest: Any, add: Any = None, **_: Any) -> bool:
-    """Whether all arrays are NumPy's, and real, and the first, and one that is added, of float32."""
-    return is_float32(a) and not any(map(is_complex, (b, *rest))) and (add is None or is_float32(add))
 
 
 def conv2d(
@@ -34,8 +29,8 @@ def conv2d(
 ) -> Array:
     """Return the convolution of images with filters."""
     sizes, tile = plan(x.shape, w.shape, window, groups, algorithm)
-    y = np.empty((x.shape[0], sizes[4], sizes[5], w.shape[3]), np.float32)
-    cpu.conv2d(sizes, tile, contiguous(x), contiguous(w), None if b is None else contiguous(b), y)
+    y = empty((x.shape[0], sizes[4], sizes[5], w.shape[3]), x)
+    cpu.conv2d(sizes, tile, contiguous(x), contiguous(w), None if b is None else contiguous(b), bits(y))
     return y
 
 
@@ -52,9 +47,9 @@ def conv2d_backward_input(
 ) -> Array:
     """Return the gradient of the images, and `add`."""
     sizes, tile = plan(shape, w.shape, window, groups, algorithm)
-    dx = np.empty(shape, np.float32)
-    add = None if add is None else contiguous(add)
-    cpu.conv2d_backward_input(sizes, tile, contiguous(dy), contiguous(w), add, dx)
+    dx = empty(shape, dy)
+    add = None if add is None else contiguous(add.astype(dy.dtype, copy=False))
+    cpu.conv2d_backward_input(sizes, tile, contiguous(dy), contiguous(w), add, bits(dx))
     return dx
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.kernels.cpu.arrays import contiguous
+from handgrad.kernels.cpu.arrays import bits, contiguous, empty
 from handgrad.typing import Array
 
 __all__ = ["dense", "dense_backward_input", "dense_backward_weight"]
@@ -14,15 +14,15 @@ __all__ = ["dense", "dense_backward_input", "dense_backward_weight"]
 
 def dense(cpu: Any, x: Array, w: Array, b: Array | None) -> Array:
     """Return ``y = x @ w + b``."""
-    y = np.empty((x.shape[0], w.shape[1]), np.float32)
-    cpu.dense(contiguous(x), contiguous(w), None if b is None else contiguous(b), y)
+    y = empty((x.shape[0], w.shape[1]), x)
+    cpu.dense(contiguous(x), contiguous(w), None if b is None else contiguous(b), bits(y))
     return y
 
 
 def dense_backward_input(cpu: Any, dy: Array, w: Array) -> Array:
     """Return ``dx = dy @ w^T``."""
-    dx = np.empty((dy.shape[0], w.shape[0]), np.float32)
-    cpu.dense_backward_input(contiguous(dy), contiguous(w), dx)
+    dx = empty((dy.shape[0], w.shape[0]), dy)
+    cpu.dense_backward_input(contiguous(dy), contiguous(w), bits(dx))
     return dx
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from handgrad.geometry import Window
 from handgrad.kernels.cpu.algorithm import DIRECT
-from handgrad.kernels.cpu.arrays import contiguous
+from handgrad.kernels.cpu.arrays import bits, contiguous, empty
 from handgrad.kernels.cpu.conv import conv2d, conv2d_backward_weight, plan
 from handgrad.kernels.cpu.norm import batch_norm_relu, batch_norm_statistics, columns
 from handgrad.typing import Array, Shape
@@ -126,10 +126,10 @@ def _winograd(
     statistics: bool,
 ) -> tuple[Array, ...]:
     """Return y, with `statistics` also mean and variance."""
-    y = np.empty((x.shape[0], sizes[4], sizes[5], w.shape[3]), np.float32)
+    y = empty((x.shape[0], sizes[4], sizes[5], w.shape[3]), x)
     of_y = tuple(np.empty((2, w.shape[3]))) if statistics else (None, None)
     b = None if b is None else contiguous(b)
-    cpu.winograd(sizes, tile, contiguous(x), *(norm or [None] * 4), contiguous(w), b, y, *of_y)
+    cpu.winograd(sizes, tile, contiguous(x), *(norm or [None] * 4), contiguous(w), b, bits(y), *of_y)
     return (y, *of_y) if statistics else (y,)
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from handgrad.kernels.cpu.arrays import alike, contiguous
+from handgrad.kernels.cpu.arrays import alike, bits, contiguous, empty
 from handgrad.typing import Array
 
 __all__ = ["add"]
@@ -16,6 +14,6 @@ covers = alike
 
 def add(cpu: Any, a: Array, b: Array) -> Array:
     """Return ``y = a + b``."""
-    y = np.empty(a.shape, np.float32)
-    cpu.add(contiguous(a), contiguous(b), y)
+    y = empty(a.shape, a)
+    cpu.add(contiguous(a), contiguous(b), bits(y))
     return y

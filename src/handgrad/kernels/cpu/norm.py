@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.kernels.cpu.arrays import contiguous
+from handgrad.kernels.cpu.arrays import bits, contiguous, empty
 from handgrad.typing import Array
 
 __all__ = [
@@ -88,18 +88,19 @@ def batch_norm_relu_backward_constant(
 
 
 def _forward(cpu: Any, x: Array, columns: list[Any], residual: Array | None, *, relu: bool) -> Array:
-    y = np.empty(x.shape, np.float32)
-    cpu.batch_norm(contiguous(x), *columns, None if residual is None else contiguous(residual), relu, y)
+    y = empty(x.shape, x)
+    cpu.batch_norm(contiguous(x), *columns, None if residual is None else contiguous(residual), relu, bits(y))
     return y
 
 
 def _backward(
     cpu: Any, dy: Array, x: Array, y: Array | None, columns: list[Any], *, relu: bool, constant: bool
 ) -> tuple[Array, ...]:
-    dx, dgamma, dbeta = np.empty(x.shape, np.float32), *np.empty((2, x.shape[1]), np.float32)
-    g = None if y is None else np.empty(x.shape, np.float32)
-    y = None if y is None else contiguous(y)
-    cpu.batch_norm_backward(contiguous(dy), contiguous(x), y, *columns, relu, constant, dx, dgamma, dbeta, g)
+    dx, dgamma, dbeta = empty(x.shape, x), *np.empty((2, x.shape[1]), np.float32)
+    g = None if y is None else empty(x.shape, x)
+    inputs = contiguous(dy), contiguous(x), None if y is None else contiguous(y)
+    passed = None if g is None else bits(g)
+    cpu.batch_norm_backward(*inputs, *columns, relu, constant, bits(dx), dgamma, dbeta, passed)
     return (dx, dgamma, dbeta) if g is None else (dx, dgamma, dbeta, g)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from handgrad.geometry import Window
-from handgrad.kernels.cpu.arrays import contiguous
+from handgrad.kernels.cpu.arrays import bits, contiguous, empty
 from handgrad.kernels.reference.pool import tap_dtype
 from handgrad.typing import Array, Shape
 
@@ -24,16 +24,16 @@ __all__ = [
 def max_pool2d(cpu: Any, x: Array, window: Window) -> tuple[Array, Array]:
     """Return the largest number under each window, and the tap that it is under."""
     shape = (x.shape[0], *window.output_size(x.shape[1:3]), x.shape[3])
-    y, tap = np.empty(shape, np.float32), np.empty(shape, tap_dtype(np, window))
-    cpu.max_pool2d(_sizes(x.shape, window), contiguous(x), y, tap)
+    y, tap = empty(shape, x), np.empty(shape, tap_dtype(np, window))
+    cpu.max_pool2d(_sizes(x.shape, window), contiguous(x), bits(y), tap)
     return y, tap
 
 
 def max_pool2d_backward(cpu: Any, dy: Array, tap: Array, shape: Shape, window: Window) -> Array:
     """Return dx: each dy at the tap that held the maximum."""
-    dx = np.empty(shape, np.float32)
+    dx = empty(shape, dy)
     tap = tap.astype(tap_dtype(np, window), copy=False)
-    cpu.max_pool2d_backward(_sizes(shape, window), contiguous(dy), contiguous(tap), dx)
+    cpu.max_pool2d_backward(_sizes(shape, window), contiguous(dy), contiguous(tap), bits(dx))
     return dx
 
 
@@ -55,15 +55,15 @@ def average_pool2d_backward(
 
 def global_average_pool2d(cpu: Any, x: Array) -> Array:
     """Return the mean of each image and channel."""
-    y = np.empty((x.shape[0], x.shape[3]), np.float32)
-    cpu.global_average_pool2d(contiguous(x), y)
+    y = empty((x.shape[0], x.shape[3]), x)
+    cpu.global_average_pool2d(contiguous(x), bits(y))
     return y
 
 
 def global_average_pool2d_backward(cpu: Any, dy: Array, shape: Shape) -> Array:
     """Return ``dy/(h*w)`` at every pixel."""
-    dx = np.empty(shape, np.float32)
-    cpu.global_average_pool2d_backward(contiguous(dy), dx)
+    dx = empty(shape, dy)
+    cpu.global_average_pool2d_backward(contiguous(dy), bits(dx))
     return dx
 
 

@@ -1,0 +1,528 @@
+"""The tables that store activations in bfloat16, against the reference in float64.
+
+Arguments are numbers that bfloat16 holds, parameters such that float32 holds. So a result differs by 2**-8 of
+itself at most, by which it is rounded once, and by float32's rounding before that, as in test_compiled.py.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import pickle
+import sys
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from handgrad.errors import ArgumentError, MissingExtraError
+from handgrad.geometry import Window
+from handgrad.kernels import (
+    Kernels,
+    default_kernels,
+    get_threads,
+    reuse_memory,
+    select_kernels,
+    set_threads,
+    tables,
+)
+from handgrad.kernels.reference import REFERENCE
+from handgrad.rng import Stream
+from tests.kernels import test_compiled
+from tests.kernels.calls import CALLS, OF_GRADIENTS, UPDATES, Call, Statistics, converter
+from tests.kernels.tables import COMPILED
+from tests.kernels.test_compiled import ANY_CASES, BY_THREADS, THREADS, THREE_BY_THREE_CASES
+
+ml_dtypes = pytest.importorskip("ml_dtypes")
+BF16 = np.dtype(ml_dtypes.bfloat16)
+UNIT = 2.0**-8
+"""Half the distance of neighbours, over their size: the most that rounding to the nearest changes."""
+
+TABLES = {name: table for name, table in tables("bfloat16").items() if name != "cpu"}
+NARROW = {name: table for name, table in TABLES.items() if name != "reference"}
+each_table = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES.keys())
+each_compiled = pytest.mark.parametrize("table", NARROW.values(), ids=NARROW.keys())
+each_call = pytest.mark.parametrize("call", CALLS, ids=str)
+
+# How many leading arguments are activations; of what is not listed, one.
+TWO = {"conv2d_backward_weight", "dense_backward_weight", "add", "relu_backward", "leaky_relu_backward"}
+TWO |= {"elu_backward", "selu_backward", "softplus_backward", "sigmoid_backward", "tanh_backward"}
+TWO |= {"gelu_backward", "silu_backward", "softmax_backward", "batch_norm_backward"}
+TWO |= {"batch_norm_backward_constant"}
+THREE = {"batch_norm_relu_backward", "batch_norm_relu_backward_constant", "simple_rnn_backward"}
+PARAMETERS = {"conv2d_backward_weight": 1, "dense_backward_weight": 1, "bias_backward": 1}
+"""Of which kernels all results are gradients of parameters."""
+STATISTICS = {"batch_norm_statistics"}
+LOSSES = {"softmax_cross_entropy", "binary_cross_entropy", "mean_squared_error"}
+PRODUCTS = {"conv2d", "conv2d_backward_input", "dense", "dense_backward_input", "simple_rnn"}
+PRODUCTS |= {"simple_rnn_backward", "conv2d_backward_weight", "dense_backward_weight"}
+
+
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch):
+    monkeypatch.delenv("HANDGRAD_KERNELS", raising=False)
+    before = get_threads()
+    yield
+    set_threads(before)
+
+
+def activations(kernel: str) -> tuple[int, ...]:
+    if kernel == "batch_norm_relu":
+        return 0, 5
+    return tuple(range(2 if kernel in TWO else 3 if kernel in THREE else 1))
+
+
+def results(kernel: str, number: int) -> tuple[Any, ...]:
+    """Return the dtypes of a kernel's results, None where it is that of NumPy's own."""
+    if kernel in PARAMETERS:
+        return (np.float32,)
+    if kernel in STATISTICS:
+        return np.float64, np.float64
+    if kernel in LOSSES:
+        return np.float64, BF16
+    second = np.float32 if "batch_norm" in kernel or "rnn" in kernel else None
+    last = BF16 if "batch_norm" in kernel else np.float32
+    return (BF16, second, second, last)[:number]
+
+
+def narrow(a: Any) -> Any:
+    """Return `a` in bfloat16, if it has a number for a dtype that this could be."""
+    real = isinstance(a, np.ndarray) and a.dtype.kind == "f" and not isinstance(a, Statistics)
+    return np.asarray(a).astype(BF16) if real else a
+
+
+def wide(a: Any) -> Any:
+    return a.astype(np.float64) if isinstance(a, np.ndarray) and a.dtype == BF16 else a
+
+
+def in_bfloat16(call: Call) -> Call:
+    """Return the call with activations in bfloat16 and the rest in float32."""
+    own, convert = activations(call.kernel), converter(np.float32)
+    args = (
+        narrow(a) if i in own else convert(a) if isinstance(a, np.ndarray) else a
+        for i, a in enumerate(call.args)
+    )
+    return call.with_args(tuple(args))
+
+
+def run(call: Call, table: Kernels) -> tuple[Any, ...]:
+    return call.run(lambda a: a, table)
+
+
+@cache
+def expected(number: int) -> tuple[Any, ...]:
+    call = _KEPT[number]
+    return call.with_args(tuple(map(wide, call.args))).run(converter(np.float64))
+
+
+_KEPT: dict[int, Call] = {}
+
+
+def exact(call: Call) -> tuple[Any, ...]:
+    """Return what the reference computes in float64 of the same numbers."""
+    _KEPT[id(call)] = call
+    return expected(id(call))
+
+
+def check(call: Call, table: Kernels, most: float = 16) -> None:
+    """Compare with the reference: rounding, and as much as test_compiled.py allows float32."""
+    found, right = run(call, table), exact(call)
+    for y, z, dtype in zip(found, right, results(call.kernel, len(right)), strict=True):
+        assert y.shape == z.shape
+        if dtype is None:
+            assert y.dtype == z.dtype
+            np.testing.assert_array_equal(y, z)
+            continue
+        assert y.dtype == dtype, (y.dtype, dtype)
+        terms = test_compiled.summed(call)
+        y, finite = wide(y), np.isfinite(z)
+        np.testing.assert_array_equal(y[~finite], z[~finite])
+        y, z = y[finite], z[finite]
+        error = np.abs(y - z) - (UNIT * np.abs(z) if dtype == BF16 else 0)
+        eps = test_compiled.EPS
+        if terms is not None:
+            allowed = most * eps * max(terms, 1)
+        else:
+            size = np.sqrt(np.mean(z * z)) if z.size else 0
+            cancels = "batch_norm" in call.kernel or call.kernel in LOSSES
+            allowed = 32 * eps * ((max(size, 1) if cancels else size) + np.abs(z))
+        assert np.all(error <= (1 + UNIT) * allowed), f"{call}: {np.max(error - allowed):.3g} too far"
+
+
+def check_all(calls: list[Call], table: Kernels, most: float = 16) -> None:
+    for call in calls:
+        try:
+            check(call, table, most)
+        except AssertionError as error:
+            sizes = (str(a.shape) if isinstance(a, np.ndarray) else repr(a) for a in call.args)
+            raise AssertionError(f"{call}({', '.join(sizes)}): {error}") from None
+
+
+# --- rounding ---------------------------------------------------------------------------------------------
+
+UPPER = np.arange(1 << 16, dtype=np.uint32) << 16
+LOWER = [0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF]
+"""Lower halves: nothing, little, just below a tie, a tie, just above it, nearly the next."""
+
+
+@pytest.mark.parametrize("lower", LOWER, ids=hex)
+@pytest.mark.parametrize("n", [1 << 16, (1 << 16) - 3])
+@each_table
+def test_every_number_is_rounded_to_the_nearest_and_ties_to_even(table, n, lower):
+    numbers = (UPPER[:n] | np.uint32(lower)).view(np.float32)
+    with np.errstate(invalid="ignore"):
+        y = table.dense(np.ones((1, 1), BF16), numbers[None, :], None)[0]
+    # by its neighbours: that below in size, and the next
+    bits = numbers.view(np.uint32)
+    below, tie, odd = bits >> 16, (bits & 0xFFFF) == 0x8000, (bits >> 16) & 1
+    right = (below + np.where(tie, odd, (bits & 0xFFFF) > 0x8000)).astype(np.uint16).view(BF16)
+    nan = np.isnan(numbers)
+    np.testing.assert_array_equal(np.isnan(y), nan)
+    np.testing.assert_array_equal(y[~nan].astype(np.float32), right[~nan].astype(np.float32))
+
+
+@pytest.mark.parametrize("n", [1 << 16, (1 << 16) - 5])
+@each_table
+def test_every_number_is_read_and_written_as_it_is(table, n):
+    numbers = (UPPER[:n] >> 16).astype(np.uint16).view(BF16)
+    y = table.relu_backward(numbers, np.ones(n, BF16))
+    bits, found = numbers.view(np.uint16), y.view(np.uint16)
+    nan = (bits & 0x7FFF) > 0x7F80
+    np.testing.assert_array_equal((found & 0x7FFF) > 0x7F80, nan)
+    np.testing.assert_array_equal(found[~nan], bits[~nan])
+
+
+# --- against the reference in float64 ---------------------------------------------------------------------
+
+
+@cache
+def convolution(case: str) -> list[Call]:
+    return list(map(in_bfloat16, test_compiled.convolution(case)))
+
+
+@each_table
+@pytest.mark.parametrize("case", ANY_CASES)
+def test_convolution(case, table):
+    check_all(convolution(case), table, 4)
+
+
+@cache
+def with_algorithm(name: str, algorithm: int) -> Kernels:
+    from handgrad.kernels.bfloat16 import bfloat16_kernels
+
+    return bfloat16_kernels(test_compiled.with_algorithm(COMPILED[name], algorithm))
+
+
+@pytest.mark.parametrize(("algorithm", "most"), [(0, 4), (2, 5), (4, 16)], ids=["direct", "2x2", "4x4"])
+@pytest.mark.parametrize("name", NARROW)
+@pytest.mark.parametrize("case", THREE_BY_THREE_CASES)
+def test_convolution_by_each_algorithm(case, name, algorithm, most):
+    check_all(convolution(case), with_algorithm(name, algorithm), most)
+
+
+MANY = [in_bfloat16(c) for c in test_compiled.CALLS if c.kernel not in OF_GRADIENTS]
+COMPUTED = sorted({c.kernel for c in MANY})
+
+
+@each_table
+@pytest.mark.parametrize("kernel", COMPUTED)
+def test_every_other_kernel(kernel, table):
+    check_all([c for c in MANY if c.kernel == kernel], table)
+
+
+def test_no_kernel_is_forgotten():
+    convolutions = {f.name for f in fields(Kernels) if f.name.startswith("conv2d")}
+    recurrent = {"simple_rnn", "simple_rnn_backward"}  # which are the reference's: below
+    every = {f.name for f in fields(Kernels)}
+    assert set(COMPUTED) | convolutions | recurrent | UPDATES | OF_GRADIENTS == every
+
+
+@each_table
+@each_call
+def test_what_has_no_function_of_its_own_is_that_of_float32_rounded(call, table):
+    """For all: where there is one, results may differ by the order of sums."""
+    call = in_bfloat16(call)
+    widened = call.with_args(
+        tuple(a.astype(np.float32) if isinstance(a, np.ndarray) and a.dtype == BF16 else a for a in call.args)
+    )
+    name = next(name for name, t in TABLES.items() if t is table)
+    float32 = widened.run(table=select_kernels(name))
+    found = run(call, table)
+    for y, z, dtype in zip(found, float32, results(call.kernel, len(found)), strict=True):
+        z = np.asarray(z) if dtype is None else np.asarray(z).astype(dtype)
+        assert y.dtype == z.dtype
+        if getattr(table, call.kernel).takes_bfloat16:
+            np.testing.assert_allclose(wide(y), wide(z), rtol=2 * UNIT, atol=1e-5)
+        else:
+            np.testing.assert_array_equal(wide(y), wide(z))
+
+
+# --- what is stored in what -------------------------------------------------------------------------------
+
+
+@each_table
+@each_call
+def test_dtypes_of_results(call, table):
+    found = run(in_bfloat16(call), table)
+    for y, dtype in zip(found, results(call.kernel, len(found)), strict=True):
+        assert (y.dtype == dtype) if dtype else (y.dtype.kind in "biu")
+
+
+@each_table
+@each_call
+def test_activations_in_float32_are_rounded_by_products_alone(call, table):
+    """So that a network may begin with anything, and is bfloat16 from its first product on."""
+    convert = converter(np.float32)
+    float32 = call.with_args(tuple(convert(a) if isinstance(a, np.ndarray) else a for a in call.args))
+    found = run(float32, table)
+    if call.kernel in PRODUCTS:
+        rounded = run(in_bfloat16(call), table)
+    else:
+        name = next(name for name, t in TABLES.items() if t is table)
+        rounded = run(float32, select_kernels(name))
+    for y, z in zip(found, rounded, strict=True):
+        assert y.dtype == z.dtype
+        np.testing.assert_array_equal(wide(y), wide(z))
+
+
+@each_table
+@pytest.mark.parametrize("call", [c for c in CALLS if len(activations(c.kernel)) > 1], ids=str)
+def test_activations_of_two_dtypes_are_rounded_to_the_narrower(call, table):
+    narrowed = in_bfloat16(call)
+    there = [i for i in activations(call.kernel) if i < len(call.args) and call.args[i] is not None]
+    for i in there if len(there) > 1 else ():
+        mixed = list(narrowed.args)
+        mixed[i] = mixed[i].astype(np.float32)
+        for y, z in zip(run(call.with_args(tuple(mixed)), table), run(narrowed, table), strict=True):
+            assert y.dtype == z.dtype
+            np.testing.assert_array_equal(wide(y), wide(z))
+
+
+@each_table
+@each_call
+def test_float64_is_computed_as_in_every_table(call, table):
+    for y, z in zip(call.run(table=table), call.run(), strict=True):
+        assert y.dtype == z.dtype
+        np.testing.assert_array_equal(y, z)
+
+
+@each_table
+def test_updates_and_gradients_are_those_of_float32(table):
+    name = next(name for name, t in TABLES.items() if t is table)
+    for kernel in UPDATES | OF_GRADIENTS:
+        assert getattr(table, kernel) is getattr(select_kernels(name), kernel)
+
+
+# --- what holds for every kernel --------------------------------------------------------------------------
+
+
+@each_table
+@each_call
+def test_inputs_are_not_modified_and_results_are_fresh(call, table):
+    call = in_bfloat16(call)
+    arrays = [a for a in call.args if isinstance(a, np.ndarray)]
+    before = [a.tobytes() for a in arrays]
+    for a in arrays:
+        a.flags.writeable = False
+    found = run(call, table)
+    assert [a.tobytes() for a in arrays] == before
+    for y in found:
+        assert not any(np.shares_memory(y, a) for a in arrays)
+        assert y.flags.writeable or not y.ndim
+
+
+@each_table
+@each_call
+def test_arrays_in_any_memory_order_give_the_same(call, table):
+    def strided(a):
+        if not isinstance(a, np.ndarray):
+            return a
+        view = np.empty(tuple(2 * n for n in a.shape), a.dtype)[(slice(None, None, 2),) * a.ndim]
+        view[...] = a
+        return view
+
+    call = in_bfloat16(call)
+    apart = call.with_args(tuple(map(strided, call.args)))
+    for y, z in zip(run(apart, table), run(call, table), strict=True):
+        np.testing.assert_allclose(wide(y), wide(z), rtol=1e-14, atol=1e-15)
+
+
+@each_table
+@pytest.mark.parametrize("call", [c for c in CALLS if c.batched], ids=str)
+def test_an_empty_batch_gives_an_empty_result_or_zeros(call, table):
+    call = in_bfloat16(call)
+    args = tuple(a[:0] if i in call.batched else a for i, a in enumerate(call.args))
+    args = tuple(
+        (0, *a[1:]) if isinstance(a, tuple) and len(a) == 4 and "weight" not in call.kernel else a
+        for a in args
+    )
+    for y, z in zip(run(call.with_args(args), table), run(call, table), strict=True):
+        assert y.dtype == z.dtype
+        assert (y.shape == z.shape and not np.any(y)) if y.size else y.shape == (0, *z.shape[1:])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@each_table
+@pytest.mark.parametrize(
+    "call", [c for c in CALLS if "backward" not in c.kernel and c.kernel not in STATISTICS | LOSSES], ids=str
+)
+def test_nan_and_infinity_pass_as_in_float32(call, value, table):
+    call = in_bfloat16(call)
+    x = np.array(call.args[0], copy=True)
+    x[(0,) * x.ndim] = value
+    call = call.with_args((x, *call.args[1:]))
+    with np.errstate(all="ignore"):
+        right = exact(call)[0]
+        y = wide(run(call, table)[0])
+    np.testing.assert_array_equal(np.isnan(y) if np.isnan(value) else ~np.isfinite(y), ~np.isfinite(right))
+
+
+# --- threads, and results that are written past the caches ------------------------------------------------
+
+LARGE = list(map(in_bfloat16, test_compiled.LARGE))
+STREAMED = list(map(in_bfloat16, test_compiled.STREAMED))
+
+
+@each_compiled
+def test_what_threads_share(table):
+    set_threads(3)
+    check_all([c for c in LARGE if c.kernel not in OF_GRADIENTS], table)
+
+
+@pytest.mark.parametrize("name", NARROW)
+@pytest.mark.parametrize("algorithm", [0, 2, 4])
+def test_results_written_past_the_caches(name, algorithm):
+    set_threads(2)
+    calls = [c for c in STREAMED if algorithm == 0 or c.kernel.startswith("conv2d")]
+    for call in calls:
+        exact(call)  # which stays, and so must not lie in the pool
+    with reuse_memory():  # whose arrays are aligned as these stores must be
+        check_all(calls, with_algorithm(name, algorithm))
+
+
+@each_compiled
+def test_passes_over_arrays_larger_than_the_last_cache(table):
+    x = np.arange(-(9 << 20), 9 << 20, dtype=np.int32).astype(BF16)
+    one, ones = x.dtype.type(1), np.ones(x.shape, BF16)
+    with reuse_memory():
+        np.testing.assert_array_equal(table.relu(x), np.maximum(x, 0))
+        np.testing.assert_array_equal(table.add(x, ones), x + one)
+        np.testing.assert_array_equal(table.relu_backward(ones, x), (x > 0).astype(BF16))
+
+
+@pytest.mark.parametrize("name", NARROW)
+@pytest.mark.parametrize("algorithm", [0, 2, 4])
+def test_results_can_be_repeated_bit_for_bit_whatever_the_number_of_threads(name, algorithm):
+    table = with_algorithm(name, algorithm)
+    calls = [c for c in LARGE if algorithm == 0 or c.kernel.startswith("conv2d")]
+    calls = [c for c in calls if getattr(getattr(table, c.kernel), "takes_bfloat16", False)]
+
+    def all_bits() -> list[bytes]:
+        return [b"".join(a.tobytes() for a in run(call, table)) for call in calls]
+
+    whatever = [c.kernel not in BY_THREADS for c in calls]
+    first: list[bytes] = []
+    for n in THREADS:
+        set_threads(n)
+        found = all_bits()
+        assert found == all_bits()
+        first = first or found
+        assert list(itertools.compress(found, whatever)) == list(itertools.compress(first, whatever))
+
+
+def test_many_images_are_divided_into_parts_that_do_not_show(compiled):
+    """Of convolutions that are no Winograd's and dense layers, which widen some images at a time."""
+    table = default_kernels("bfloat16")
+    window = Window((3, 3), (2, 2), pads=((1, 1), (1, 1)))
+    normal = test_compiled.normal
+    x, w, dy = normal(0, 50, 60, 60, 16), normal(1, 3, 3, 16, 8), normal(2, 50, 30, 30, 8)
+    rows, f, drows = normal(3, 3000, 500), normal(4, 500, 7), normal(5, 3000, 7)
+    calls = [
+        Call("conv2d", (x, w, normal(6, 8), window)),
+        Call("conv2d_backward_input", (dy, w, x.shape, window)),
+        Call("conv2d_backward_weight", (dy, x, w.shape, window)),
+        Call("dense", (rows, f, normal(7, 7))),
+        Call("dense_backward_input", (drows, f)),
+        Call("dense_backward_weight", (drows, rows)),
+    ]
+    check_all(list(map(in_bfloat16, calls)), table, 4)
+
+
+# --- fused ------------------------------------------------------------------------------------------------
+
+
+@each_table
+def test_fused_normalizations_are_what_their_parts_are(table):
+    normal = test_compiled.normal
+    x, r, dy = (normal(i, 300, 17).astype(BF16) for i in range(3))
+    gamma, beta = (normal(i, 17).astype(np.float32) for i in (3, 4))
+    mean, var = table.batch_norm_statistics(x)
+    s = 1 / np.sqrt(var + 1e-5)
+    z = table.batch_norm(x, mean, s, gamma, beta)
+    np.testing.assert_array_equal(table.batch_norm_relu(x, mean, s, gamma, beta), table.relu(z))
+    y = table.batch_norm_relu(x, mean, s, gamma, beta, r)
+    apart = table.relu(table.add(z, r))
+    # apart, the sum is of a number that was rounded
+    np.testing.assert_allclose(wide(y), wide(apart), rtol=2 * UNIT, atol=UNIT * np.abs(wide(z)).max())
+    for fused, by in ((None, table.relu(z)), (y, y)):
+        g = table.relu_backward(dy, by)
+        found = table.batch_norm_relu_backward(dy, x, fused, mean, s, gamma, beta)
+        parts = table.batch_norm_backward(g, x, mean, s, gamma)
+        for a, b in zip(found, (*parts, g), strict=False):
+            np.testing.assert_array_equal(wide(a), wide(b))
+
+
+def test_dropout_draws_the_same_mask_in_every_dtype():
+    x = np.arange(1, 1000, dtype=np.float32).astype(BF16)
+    masks = []
+    for table in (*TABLES.values(), REFERENCE):
+        y, mask = table.dropout(x.astype(np.float32) if table is REFERENCE else x, 0.25, Stream((1,)))
+        masks.append(mask)
+        right = (x.astype(np.float32) * (mask / np.float32(0.75))).astype(BF16)
+        np.testing.assert_array_equal(y.astype(BF16), right)
+    assert all((m == masks[0]).all() for m in masks)
+
+
+# --- the tables -------------------------------------------------------------------------------------------
+
+
+def test_tables_are_those_of_float32():
+    assert list(tables("bfloat16")) == list(tables())
+    assert tables("bfloat16") is tables("bfloat16")
+    assert default_kernels("bfloat16") is next(iter(tables("bfloat16").values()))
+    assert default_kernels("bfloat16").origins() == default_kernels().origins()
+
+
+def test_the_environment_names_one(monkeypatch):
+    monkeypatch.setenv("HANDGRAD_KERNELS", "reference")
+    table = default_kernels("bfloat16")
+    assert table is tables("bfloat16")["reference"]
+    assert table.origins() == REFERENCE.origins()
+
+
+def test_they_can_be_copied_and_pickled():
+    kernels = pickle.loads(pickle.dumps(copy.deepcopy(default_kernels("bfloat16"))))
+    y = kernels.dense(np.ones((2, 3), BF16), np.ones((3, 2), np.float32), None)
+    assert y.dtype == BF16
+    np.testing.assert_array_equal(y, np.full((2, 2), 3, BF16))
+
+
+def test_what_is_missing_is_said(monkeypatch, fresh):
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    for name in (None, "reference"):
+        if name:
+            monkeypatch.setenv("HANDGRAD_KERNELS", name)
+        with pytest.raises(MissingExtraError) as error:
+            default_kernels("bfloat16")
+        assert str(error.value) == (
+            "precision bfloat16: expected ml_dtypes, which gives NumPy bfloat16, got an installation without "
+            "it; python -m pip install 'handgrad[bfloat16]'"
+        )
+
+
+def test_a_table_that_is_not_there():
+    with pytest.raises(ArgumentError) as error:
+        select_kernels("abacus", "bfloat16")
+    assert str(error.value).startswith(f"kernels: expected one of {', '.join(tables())}, got 'abacus'")
