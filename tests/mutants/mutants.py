@@ -38,6 +38,8 @@ RECURRENT = "kernels/reference/recurrent.py"
 RESIZE = "kernels/reference/resize.py"
 LOSS = "kernels/reference/loss.py"
 UPDATE = "kernels/reference/update.py"
+BFLOAT16 = "kernels/bfloat16.py"
+IN_BFLOAT16 = "kernels/test_bfloat16.py"
 BN = "layers/norm.py"
 EXECUTOR = "graph/executor.py"
 FUSED = "layers/fused.py"
@@ -268,4 +270,18 @@ MUTANTS = [
            'if name := os.environ.get("HANDGRAD_KERNELS"):', 'if name := "":', "kernels/test_select.py"),
     Mutant("the environment has no say in the number of threads", "kernels/extension.py",
            'if named := os.environ.get("HANDGRAD_THREADS"):', 'if named := "":', "kernels/test_threads.py"),
+    # what is stored in bfloat16
+    Mutant("bfloat16 is cut off, not rounded", BFLOAT16,
+           "return a.astype(bfloat16, copy=False)",
+           "return (a.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16).view(bfloat16)", IN_BFLOAT16),
+    Mutant("gradients of parameters are rounded", BFLOAT16,
+           "Roles((0, 1), (), product=True)", "Roles((0, 1), (0,), product=True)", IN_BFLOAT16),
+    Mutant("dgamma is rounded and the gradient of the residual is not", BFLOAT16,
+           "Roles((0, 1, 2), (0, 3))", "Roles((0, 1, 2), (0, 1))", IN_BFLOAT16),
+    Mutant("a network in float32 stays so", BFLOAT16,
+           "_PRODUCT, _OF_PARAMETERS = Roles(product=True)", "_PRODUCT, _OF_PARAMETERS = Roles()", IN_BFLOAT16),
+    Mutant("sums are taken in bfloat16", BFLOAT16,
+           "given[i] = given[i].astype(np.float32)", "given[i] = given[i]", IN_BFLOAT16),
+    Mutant("what has no compiled function of bfloat16 is given it", BFLOAT16,
+           "        if self.takes_bfloat16:\n", "        if True:\n", IN_BFLOAT16),
 ]  # fmt: skip

@@ -45,8 +45,8 @@ class Roles(NamedTuple):
 
 
 _PRODUCT, _OF_PARAMETERS = Roles(product=True), Roles((0, 1), (), product=True)
-_BACKWARD, _NORM_BACKWARD = Roles((0, 1)), Roles((0, 1), (0,))
-_FUSED_BACKWARD, _LOSS = Roles((0, 1, 2), (0, 3)), Roles((0,), (1,))
+_BACKWARD, _FUSED_BACKWARD = Roles((0, 1)), Roles((0, 1, 2), (0, 3))
+_LOSS = Roles((0,), (1,))
 _ROLES = {
     "conv2d": _PRODUCT,
     "conv2d_backward_input": Roles((0, 5), product=True),
@@ -82,7 +82,7 @@ def _roles(name: str) -> Roles:
     """Return a kernel's roles: of a backward dy, and the x or y that its derivative is a function of."""
     if name in _ROLES:
         return _ROLES[name]
-    return Roles((0, 1)) if name.endswith("_backward") and not name.endswith(_GRADIENT_ALONE) else Roles()
+    return _BACKWARD if name.endswith("_backward") and not name.endswith(_GRADIENT_ALONE) else Roles()
 
 
 class InBFloat16:
