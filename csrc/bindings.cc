@@ -90,7 +90,8 @@ void bind_conv(nb::class_<Kernels>& table) {
         ConvShape s = conv_shape(shape);
         nb::gil_scoped_release release;
         if (tile)
-          Activations<T>::kernels(k).winograd_backward_input(s, tile, of<T>(dy), w.data(), of_or_null<T>(add), of<T>(dx));
+          Activations<T>::kernels(k).winograd_backward_input(s, tile, of<T>(dy), w.data(), of_or_null<T>(add),
+                                                             of<T>(dx));
         else
           Activations<T>::kernels(k).conv2d_backward_input(s, of<T>(dy), w.data(), of_or_null<T>(add), of<T>(dx));
       },
@@ -574,8 +575,8 @@ void bind_norm(nb::class_<Kernels>& table) {
         long m = x.shape(0), c = x.shape(1);
         Normalization f = {mean.data(), s.data(), data_or_null(gamma), data_or_null(beta)};
         nb::gil_scoped_release release;
-        Activations<T>::kernels(k).batch_norm_backward(m, c, of<T>(dy), of<T>(x), of_or_null<T>(y), f, relu, constant, of<T>(dx),
-                              dgamma.data(), dbeta.data(), of_or_null<T>(passed));
+        Activations<T>::kernels(k).batch_norm_backward(m, c, of<T>(dy), of<T>(x), of_or_null<T>(y), f, relu, constant,
+                                                       of<T>(dx), dgamma.data(), dbeta.data(), of_or_null<T>(passed));
       },
       "dy"_a.noconvert(), "x"_a.noconvert(), "y"_a.noconvert().none(), "mean"_a.noconvert(), "s"_a.noconvert(),
       "gamma"_a.noconvert().none(), "beta"_a.noconvert().none(), "relu"_a, "constant"_a, "dx"_a.noconvert(),

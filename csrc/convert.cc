@@ -103,7 +103,9 @@ void dense_backward_input(long m, long c, long k, const bf16* dy, const float* w
 
 void dense_backward_weight(long m, long c, long k, const bf16* dy, const bf16* x, float* dw) {
   sum_of_chunks({m, k, c, c * k}, dy, x, c * k, dw,
-                [&](long m, const float* dy, const float* x, float* dw) { dense_backward_weight(m, c, k, dy, x, dw); });
+                [&](long m, const float* dy, const float* x, float* dw) {
+                  dense_backward_weight(m, c, k, dy, x, dw);
+                });
 }
 
 }  // namespace handgrad::HG_ISA
