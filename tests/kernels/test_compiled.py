@@ -433,7 +433,8 @@ def _large() -> list[Call]:
                 Call("conv2d_backward_weight", (dy, x, f.shape, window, groups)),
             ]
             if groups == 1 and kernel == (3, 3):
-                norm = normal(4, c).view(Statistics), (1 + abs(normal(5, c))).view(Statistics), None, None
+                s = (1 + abs(normal(5, c))) / 2
+                norm = normal(4, c).view(Statistics), s.view(Statistics), None, None
                 calls += [
                     Call("conv2d_statistics", (x, f, b, window)),
                     Call("batch_norm_relu_conv2d", (x, *norm, f, b, window)),

@@ -83,7 +83,7 @@ def test_steps_are_near_those_of_float32_on_every_table():
     for table in TABLES.values():
         found = values(table)
         assert found != exact
-        np.testing.assert_allclose(found, exact, rtol=0.02)
+        np.testing.assert_allclose(found, exact, rtol=0.03)
 
 
 def test_torch_in_autocast_loses_as_much():
