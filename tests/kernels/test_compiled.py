@@ -436,6 +436,11 @@ def _streamed() -> list[Call]:
             Call("conv2d", (x, f, None, window)),
             Call("conv2d_backward_input", (dy, f, x.shape, window)),
         ]
+    each = normal(4, 3, 3, 1, 16)
+    calls += [
+        Call("conv2d", (x, each, None, Window((3, 3), pads=((1, 1), (1, 1))), 16)),
+        Call("conv2d_backward_input", (x, each, x.shape, Window((3, 3), pads=((1, 1), (1, 1))), 16)),
+    ]
     two = Window((2, 2), (2, 2))
     shape, dy = (1, 520, 520, 32), normal(0, 1, 260, 260, 32)
     tap = np.random.default_rng(1).integers(0, 4, dy.shape).astype(np.uint8)
