@@ -47,6 +47,7 @@ typedef uint8_t bvec_unaligned __attribute__((vector_size(W), aligned(1), may_al
 
 #define HG_INLINE static inline __attribute__((always_inline))
 #define HG_INLINE_MEMBER inline __attribute__((always_inline))
+#define HG_INLINE_LAMBDA __attribute__((always_inline))
 
 HG_INLINE vec load(const float* p) { return *(const vec_unaligned*)p; }
 HG_INLINE void store(float* p, vec v) { *(vec_unaligned*)p = v; }
