@@ -229,14 +229,14 @@ void conv2d(const ConvShape& s, const float* x, const float* w, const float* b, 
 void conv2d_backward_input(const ConvShape& s, const float* dy, const float* w, const float* add, float* dx) {
   if (s.groups == s.c && s.k == s.c) return depthwise_backward_input(s, dy, w, add, dx);
   const long taps = s.kh * s.kw, cg = s.c / s.groups, kg = s.k / s.groups;
+  if (pointwise(s)) {
+    Scratch packed(s.k * round_up(s.c, W));
+    pack_panels_turned(s.k, s.c, w, packed.data());
+    return multiply(s.n * s.h * s.w, s.k, s.c, dy, s.k, 1, packed.data(), nullptr, add, dx);
+  }
   // (taps, c/g, groups, k/g) -> (taps, k/g, groups, c/g): the filters of the transposed convolution
   Scratch turned(taps * cg * s.k);
   transpose_groups(taps, cg, s.groups, kg, w, turned.data());
-  if (pointwise(s)) {
-    Scratch packed(s.k * round_up(s.c, W));
-    pack_panels(s.k, s.c, turned.data(), packed.data());
-    return multiply(s.n * s.h * s.w, s.k, s.c, dy, s.k, 1, packed.data(), nullptr, add, dx);
-  }
   Packed f{nullptr, taps, kg, s.c, s.groups};
   Scratch packed(f.groups * f.group_size()), lists(2 * (taps + s.kh + s.kw));
   f.data = packed.data();

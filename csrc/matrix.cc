@@ -11,6 +11,7 @@ namespace handgrad::HG_ISA {
 namespace {
 
 constexpr long DEPTH = 256;  // rows of B at a time
+constexpr long GRAIN = 1 << 16;  // multiply-adds that are worth a thread
 constexpr long STRIP = 96;   // rows of A at a time, a multiple of every block's height
 
 // A strip of A, `rows` x `steps`, copied together where its numbers lie far apart: a power of two apart they would
@@ -21,7 +22,7 @@ class Strip {
       : a_row_(a_row),
         a_step_(a_step),
         turned_(a_row == 1 && n > PANEL),
-        copied_(turned_ || n >= 4 * PANEL),
+        copied_(turned_ || (n >= 4 * PANEL && a_row % 128 == 0)),
         height_(turned_ ? block_rows((int)smaller(NV, (n + W - 1) / W)) : STRIP) {}
 
   long size() const { return copied_ ? STRIP * PITCH : 0; }
@@ -74,13 +75,38 @@ void pack_blocks(long rows, long columns, long height, const float* a, long a_ro
   }
 }
 
-void pack_panels(long depth, long n, const float* b, float* packed) {
+namespace {
+
+// Calls work(panel, width, begin, end, to) for rows [begin, end) of the panels from column `panel` on.
+template <class Work>
+void each_panel(long depth, long n, float* packed, const Work& work) {
   const long panels = (n + PANEL - 1) / PANEL;
-  parallel_for(panels * depth, 16384 / PANEL, [&](long begin, long end, int) {
-    for (long i = begin, next; i < end; i = next) {
+  parallel_for(panels * depth, 16384 / PANEL, [&](long first, long last, int) {
+    for (long i = first, next; i < last; i = next) {
       const long p = i / depth, panel = p * PANEL, d = i % depth, width = smaller(PANEL, round_up(n, W) - panel);
-      next = smaller(end, (p + 1) * depth);
-      pack_panel(next - i, n - panel, b + d * n + panel, n, packed + panel * depth + d * width);
+      next = smaller(last, (p + 1) * depth);
+      work(panel, width, d, d + next - i, packed + panel * depth + d * width);
+    }
+  });
+}
+
+}  // namespace
+
+void pack_panels(long depth, long n, const float* b, float* packed) {
+  each_panel(depth, n, packed, [&](long panel, long, long begin, long end, float* to) {
+    pack_panel(end - begin, n - panel, b + begin * n + panel, n, to);
+  });
+}
+
+void pack_panels_turned(long depth, long n, const float* b, float* packed) {
+  constexpr long FEW = 8;  // lines of B^T at a time: so many of the first cache may lie a power of two apart
+  each_panel(depth, n, packed, [&](long panel, long width, long begin, long end, float* to) {
+    for (long v = 0; v < width; v += smaller(W, FEW)) {
+      const float* from = b + (panel + v) * depth;
+      const long lines = smaller(smaller(W, FEW), n - panel - v);
+      for (long d = begin; d < end; ++d)
+        for (long l = 0; l < smaller(W, FEW); ++l)
+          to[(d - begin) * width + v + l] = l < lines ? from[l * depth + d] : 0;
     }
   });
 }
@@ -89,11 +115,11 @@ void multiply(long m, long depth, long n, const float* a, long a_row, long a_ste
               const float* bias, const float* add, float* c) {
   const long panels = (n + PANEL - 1) / PANEL;
   const long strips = (m + STRIP - 1) / STRIP;
+  const int most = m * depth * n < GRAIN ? 1 : threads();
   // with few strips the panels are divided, too, so that every thread has an item
-  const long wanted = 4L * threads();
+  const long wanted = 4L * most;
   const long groups = strips >= wanted ? 1 : smaller(panels, (wanted + strips - 1) / larger(strips, 1));
   const bool streams = depth <= DEPTH && streamed(m * n) && n % W == 0 && (size_t)c % (4 * W) == 0;
-  const int most = threads();
   Strip strip(a_row, a_step, n);
   Scratch copies(strip.size() * most);
   parallel_items(strips * groups, most, [&](long item, int thread) {

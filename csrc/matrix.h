@@ -6,6 +6,8 @@ namespace handgrad::HG_ISA {
 // B (depth, n) in panels as `product` reads them: PANEL columns each, (depth, width) by itself, widths rounded
 // up to the vector with zeros. `packed` holds depth * round_up(n, W) floats.
 void pack_panels(long depth, long n, const float* b, float* packed);
+// The same from B^T (n, depth).
+void pack_panels_turned(long depth, long n, const float* b, float* packed);
 
 // Rows of B, numbers `b_row` apart, into one of these panels, from its row `to` on: `left` is how many columns B
 // has from the panel's first on.
