@@ -28,7 +28,7 @@ def conv2d(
     algorithm: int | None = None,
 ) -> Array:
     """Return the convolution of images with filters."""
-    shape, tile = _plan(x.shape, w.shape, window, groups, algorithm)
+    shape, tile = _plan(cpu, x.shape, w.shape, window, groups, algorithm)
     y = np.empty((x.shape[0], shape[4], shape[5], w.shape[3]), np.float32)
     cpu.conv2d(shape, tile, contiguous(x), contiguous(w), None if b is None else contiguous(b), y)
     return y
@@ -45,7 +45,7 @@ def conv2d_backward_input(
     algorithm: int | None = None,
 ) -> Array:
     """Return the gradient of the images."""
-    sizes, tile = _plan(shape, w.shape, window, groups, algorithm)
+    sizes, tile = _plan(cpu, shape, w.shape, window, groups, algorithm)
     dx = np.empty(shape, np.float32)
     cpu.conv2d_backward_input(sizes, tile, contiguous(dy), contiguous(w), None, dx)
     return dx
@@ -62,15 +62,17 @@ def conv2d_backward_weight(
     algorithm: int | None = None,
 ) -> Array:
     """Return the gradient of the filters."""
-    sizes, tile = _plan(x.shape, shape, window, groups, algorithm)
+    sizes, tile = _plan(cpu, x.shape, shape, window, groups, algorithm)
     dw = np.empty(shape, np.float32)
     cpu.conv2d_backward_weight(sizes, tile, contiguous(dy), contiguous(x), dw)
     return dw
 
 
-def _plan(x: Shape, w: Shape, window: Window, groups: int, algorithm: int | None) -> tuple[list[int], int]:
+def _plan(
+    cpu: Any, x: Shape, w: Shape, window: Window, groups: int, algorithm: int | None
+) -> tuple[list[int], int]:
     """Return the sizes as the extension module takes them, and the tile of Winograd's algorithm or 0."""
     (top, _), (left, _) = window.pads
     oh, ow = window.output_size((x[1], x[2]))
     sizes = [*x, oh, ow, w[3], w[0], w[1], *window.strides, *window.dilation, top, left, groups]
-    return sizes, choose(x, w, window, groups, algorithm)
+    return sizes, choose(cpu.name, x, w, window, groups, algorithm)
