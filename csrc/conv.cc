@@ -325,7 +325,8 @@ void conv2d_backward_weight(const ConvShape& s, const float* dy, const float* x,
       }
       const auto first_number = [&](long t, long c) {
         const long tap = t / s.groups, group = t % s.groups;
-        return strip.data() + c + (joined ? strip.tap(grid, t, 0) : strip.tap(grid, tap / s.kw, tap % s.kw) + group * cg);
+        return strip.data() + c +
+               (joined ? strip.tap(grid, t, 0) : strip.tap(grid, tap / s.kw, tap % s.kw) + group * cg);
       };
       // rows [c, c + count) of run t, filters from number k on
       const auto multiply = [&](Walk walk, const float* from, long from_block, long t, long c, long count, long k) {
