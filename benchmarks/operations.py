@@ -114,6 +114,19 @@ CONVOLUTIONS = (
     Conv(32, 3, 112, 64, kernel=7, stride=2),
     Conv(128, 64, 32, 64, groups=64),
     Conv(64, 16, 14, 32, kernel=5),
+    Conv(64, 1, 28, 8, kernel=5),  # LeNet
+    Conv(64, 1, 28, 16),
+    Conv(256, 1, 8, 16),  # digits
+    Conv(256, 16, 8, 32),
+    Conv(128, 3, 32, 16),  # ResNet-20
+    Conv(128, 16, 32, 32, stride=2),
+    Conv(128, 32, 16, 64, stride=2),
+    Conv(128, 64, 8, 64),
+    Conv(128, 16, 32, 32, kernel=1, stride=2),
+    Conv(1, 64, 32, 64),  # inference of one image, ResNet-18
+    Conv(1, 128, 16, 256, stride=2),
+    Conv(1, 256, 8, 512, kernel=1, stride=2),
+    Conv(1, 512, 4, 512),
 )
 
 
@@ -271,7 +284,7 @@ def operations() -> Iterator[Iterator[Operation]]:
     yield max_pooling(32, 56, 64, 3, 2, 1)
     yield mean_pooling(128, 4, 512)
     yield mean_pooling(128, 32, 64)
-    for rows in ((128, 512, 10), (128, 1568, 256), (512, 1024, 1024)):
+    for rows in ((128, 512, 10), (256, 256, 10), (1, 512, 10), (128, 1568, 256), (512, 1024, 1024)):
         yield dense(*rows)
     yield cross_entropy(128, 10)
     yield cross_entropy(128, 1000)

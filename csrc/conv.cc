@@ -140,17 +140,13 @@ struct Packed {
 
 // From filters (all_taps, depth, k), the taps of a list.
 void pack_taps(const float* w, const long* list, const Packed& f, float* to) {
-  const long kg = f.k / f.groups, ks = round_up(kg, W);
-  parallel_for(f.taps * f.depth, larger(1, 16384 / f.k), [&](long begin, long end, int) {
-    for (long row = begin; row < end; ++row) {
-      const float* from = w + (list[row / f.depth] * f.depth + row % f.depth) * f.k;
-      for (long g = 0; g < f.groups; ++g)
-        for (long j = 0; j < ks; j += W) {
-          const long panel = j / PANEL * PANEL, width = smaller(PANEL, ks - panel), left = kg - j;
-          const float* p = from + g * kg + j;
-          store(to + g * f.group_size() + panel * f.taps * f.depth + row * width + (j - panel),
-                left >= W ? load(p) : load(p, left));
-        }
+  const long kg = f.k / f.groups, panels = (kg + PANEL - 1) / PANEL, each = f.groups * panels;
+  parallel_for(f.taps * each, larger(1, 16384 / (f.depth * PANEL)), [&](long begin, long end, int) {
+    for (long item = begin; item < end; ++item) {
+      const long t = item / each, g = item % each / panels, panel = item % panels * PANEL;
+      const long width = smaller(PANEL, round_up(kg - panel, W));
+      pack_panel(f.depth, kg - panel, w + list[t] * f.depth * f.k + g * kg + panel, f.k,
+                 to + g * f.group_size() + panel * f.taps * f.depth + t * f.depth * width);
     }
   });
 }
@@ -169,7 +165,7 @@ void correlate(const Images& x, const Taps& taps, const Places& at, const Packed
   const long wanted = 2L * most, parts = share.count >= wanted ? 1 : smaller(panels, wanted);
   const long strip_size = Strip::size(x, taps, at, share.images, share.rows);
   Scratch strips(strip_size * most), offsets(2 * 2 * runs * most);
-  const bool streams = at_once >= runs && !bias && !add && streamed(x.n * at.rows * at.columns * f.k) && kg % W == 0 &&
+  const bool streams = at_once >= runs && streamed(x.n * at.rows * at.columns * f.k) && kg % W == 0 &&
                        at.column_step % W == 0 && (size_t)y % (4 * W) == 0;
   parallel_items(share.count * parts, most, [&](long item, int thread) {
     const long part = item % parts, index = item / parts;
@@ -192,14 +188,10 @@ void correlate(const Images& x, const Taps& taps, const Places& at, const Packed
           for (long m = 0; m < images; ++m)
             for (long p = 0; p < rows; ++p) {
               const long place = (image + m) * at.image_step + (row + p) * at.row_step + g * kg + k;
-              if (first == 0 && (bias || add))
-                for (long q = 0; q < at.columns; ++q)
-                  for (long j = 0; j < columns; ++j)
-                    y[place + q * at.column_step + j] = (bias ? bias[g * kg + k + j] : 0) +
-                                                        (add ? add[place + q * at.column_step + j] : 0);
               product(walk, at.columns, columns, strip.data() + strip.place(m, p) + g * depth,
                       f.panel(g, k), y + place, at.column_step,
-                      first || bias || add ? Begin::previous : Begin::zero);
+                      first ? Begin::previous
+                            : Begin{bias ? bias + g * kg + k : nullptr, add ? add + place : nullptr, false});
             }
         }
       }
@@ -237,14 +229,14 @@ void conv2d(const ConvShape& s, const float* x, const float* w, const float* b, 
 void conv2d_backward_input(const ConvShape& s, const float* dy, const float* w, const float* add, float* dx) {
   if (s.groups == s.c && s.k == s.c) return depthwise_backward_input(s, dy, w, add, dx);
   const long taps = s.kh * s.kw, cg = s.c / s.groups, kg = s.k / s.groups;
+  if (pointwise(s)) {
+    Scratch packed(s.k * round_up(s.c, W));
+    pack_panels_turned(s.k, s.c, w, packed.data());
+    return multiply(s.n * s.h * s.w, s.k, s.c, dy, s.k, 1, packed.data(), nullptr, add, dx);
+  }
   // (taps, c/g, groups, k/g) -> (taps, k/g, groups, c/g): the filters of the transposed convolution
   Scratch turned(taps * cg * s.k);
   transpose_groups(taps, cg, s.groups, kg, w, turned.data());
-  if (pointwise(s)) {
-    Scratch packed(s.k * round_up(s.c, W));
-    pack_panels(s.k, s.c, turned.data(), packed.data());
-    return multiply(s.n * s.h * s.w, s.k, s.c, dy, s.k, 1, packed.data(), nullptr, add, dx);
-  }
   Packed f{nullptr, taps, kg, s.c, s.groups};
   Scratch packed(f.groups * f.group_size()), lists(2 * (taps + s.kh + s.kw));
   f.data = packed.data();
@@ -296,42 +288,70 @@ void conv2d_backward_weight(const ConvShape& s, const float* dy, const float* x,
   const Places at{s.oh, s.ow, s.sh, s.sw, s.oh * s.ow * s.k, s.ow * s.k, s.k};
   const Share share(s.n, at, 256);
   const long parts = larger(1, smaller(threads(), share.count));
-  const long strip_size = Strip::size(images_x, grid, at, share.images, share.rows);
   const long lines = share.images * share.rows;
-  // rows of dy that vectors may read past the end of
-  const long dy_size = kg % W ? lines * s.ow * s.k + W : 0;
+  const long strip_size = Strip::size(images_x, grid, at, share.images, share.rows);
+  // Numbers of x that lie one behind the other, those of taps side by side included, are a run: as many rows of dw.
   const bool joined = s.groups == 1 && grid.side_by_side();
-  const long block = joined ? s.kw * cg : cg, blocks = joined ? s.kh : taps;
-  Scratch strips(strip_size * parts), copies(dy_size * parts), offsets(2 * lines * parts);
+  const long runs = joined ? s.kh : taps * s.groups, run = joined ? s.kw * cg : cg;
+  // Where pixels lie far apart the rows go by blocks, whose numbers are copied together, a few blocks at a time.
+  const bool copied = s.sw * s.c > 4 * W || !joined;
+  const long tallest = block_rows((int)smaller(NV, (kg + W - 1) / W)), blocks = (run + tallest - 1) / tallest;
+  const long height = copied ? (run + blocks - 1) / blocks : run, together = copied ? 8 * height : run;
+  const long block_size = lines * s.ow * height + W, copy_size = copied ? together / height * block_size : 0;
+  const long panels = (kg + PANEL - 1) / PANEL, panel_size = lines * s.ow * PANEL + W;
+  Scratch strips((strip_size + W) * parts), copies(copy_size * parts), offsets(2 * lines * parts);
+  Scratch packed(s.groups * panels * panel_size * parts);
   Scratch sums(size * (parts - 1));  // the first thread's are dw itself
   if (s.n == 0) memset(dw, 0, 4 * size);
   parallel_shares(share.count, (int)parts, [&](long first, long last, int thread) {
     float* u = thread ? sums.data() + (thread - 1) * size : dw;
+    float* a = copies.data() + thread * copy_size;
+    float* b = packed.data() + thread * s.groups * panels * panel_size;
     long* a_runs = (long*)offsets.data() + thread * lines;
     for (long item = first; item < last; ++item) {
       const long image = share.rows < at.rows ? item / share.per_image : item * share.images;
       const long top = share.rows < at.rows ? item % share.per_image * share.rows : 0;
       const long images = smaller(share.images, s.n - image), rows = smaller(share.rows, at.rows - top);
-      const Strip strip(images_x, grid, at, image, images, top, rows,
-                        strip_size ? strips.data() + thread * strip_size : nullptr);
+      const long places = images * rows * s.ow;
+      float* pixels = strips.data() + thread * (strip_size + W);
+      const Strip strip(images_x, grid, at, image, images, top, rows, strip_size ? pixels : nullptr);
+      const float* end = strip_size ? pixels + strip_size + W : x + s.n * s.h * s.w * s.c;
       for (long m = 0; m < images; ++m)
         for (long p = 0; p < rows; ++p) a_runs[m * rows + p] = strip.place(m, p);
-      const float* g = dy + image * at.image_step + top * at.row_step;
-      if (dy_size) {
-        float* copy = copies.data() + thread * dy_size;
-        memcpy(copy, g, 4 * images * rows * s.ow * s.k);
-        g = copy;
+      for (long group = 0; group < s.groups; ++group) {
+        const long from = image * at.image_step + top * at.row_step + group * kg;
+        pack_blocks(places, kg, PANEL, dy + from, s.k, s.n * at.image_step - from,
+                    b + group * panels * panel_size, panel_size);
       }
-      Walk walk{s.ow, 1, s.sw * s.c, s.k, images * rows};
-      walk.a_runs = a_runs, walk.b_run = s.ow * s.k;
-      for (long t = 0; t < blocks; ++t)
-        for (long group = 0; group < s.groups; ++group)
-          for (long k = 0; k < kg; k += PANEL) {
-            const long i = joined ? t : t / s.kw, j = joined ? 0 : t % s.kw;
-            product(walk, block, smaller(PANEL, kg - k), strip.data() + strip.tap(grid, i, j) + group * cg,
-                    g + group * kg + k, u + t * block * s.k + group * kg + k, s.k,
-                    item == first ? Begin::zero : Begin::previous);
+      const auto first_number = [&](long t, long c) {
+        const long tap = t / s.groups, group = t % s.groups;
+        return strip.data() + c +
+               (joined ? strip.tap(grid, t, 0) : strip.tap(grid, tap / s.kw, tap % s.kw) + group * cg);
+      };
+      // rows [c, c + count) of run t, filters from number k on
+      const auto multiply = [&](Walk walk, const float* from, long from_block, long t, long c, long count, long k) {
+        const long tap = joined ? t : t / s.groups, group = joined ? 0 : t % s.groups;
+        for (long r = 0; r < count; r += height)
+          product(walk, smaller(height, count - r), smaller(PANEL, kg - k), from + r / height * from_block,
+                  b + (group * panels + k / PANEL) * panel_size, u + (tap * run + c + r) * s.k + group * kg + k, s.k,
+                  item == first ? Begin::zero : Begin::previous);
+      };
+      if (copied) {
+        for (long t = 0; t < runs; ++t)
+          for (long c = 0; c < run; c += together) {
+            const long count = smaller(run - c, together);
+            for (long line = 0; line < images * rows; ++line) {
+              const float* pixel = first_number(t, c) + a_runs[line];
+              pack_blocks(s.ow, count, height, pixel, s.sw * s.c, end - pixel, a + line * s.ow * height, block_size);
+            }
+            for (long k = 0; k < kg; k += PANEL) multiply({places, 1, height, PANEL}, a, block_size, t, c, count, k);
           }
+      } else {
+        Walk walk{s.ow, 1, s.sw * s.c, PANEL, images * rows};
+        walk.a_runs = a_runs, walk.b_run = s.ow * PANEL;
+        for (long k = 0; k < kg; k += PANEL)
+          for (long t = 0; t < runs; ++t) multiply(walk, first_number(t, 0), 0, t, 0, run, k);
+      }
     }
   });
   for (long part = 1; part < parts; ++part) {

@@ -1,9 +1,9 @@
 // The dense layer's three products of matrices.
 #include "dense.h"
 
-#include "filters.h"
 #include "matrix.h"
 #include "memory.h"
+#include "simd.h"
 
 namespace handgrad::HG_ISA {
 
@@ -16,9 +16,8 @@ void dense(long m, long c, long k, const float* x, const float* w, const float* 
 }
 
 void dense_backward_input(long m, long c, long k, const float* dy, const float* w, float* dx) {
-  Scratch turned(c * k), packed(k * round_up(c, W));
-  transpose_filters(1, c, k, w, false, turned.data());
-  pack_panels(k, c, turned.data(), packed.data());
+  Scratch packed(k * round_up(c, W));
+  pack_panels_turned(k, c, w, packed.data());
   multiply(m, k, c, dy, k, 1, packed.data(), nullptr, nullptr, dx);
 }
 

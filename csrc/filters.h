@@ -8,7 +8,7 @@ namespace handgrad::HG_ISA {
 
 // (taps, c, k) -> (taps, k, c); with `turn` the taps in the opposite order, as the input gradient needs them.
 inline void transpose_filters(long taps, long c, long k, const float* w, bool turn, float* out) {
-  constexpr long B = 16;  // a block of 16 x 16 numbers stays in the cache while it is turned
+  constexpr long B = 8;  // lines a power of two apart share a few places in the cache: more than 8 would not stay
   const long blocks = (c + B - 1) / B;
   parallel_for(taps * blocks, larger(1, 4096 / k), [&](long begin, long end, int) {
     for (long item = begin; item < end; ++item) {

@@ -2,6 +2,7 @@
 // in the second while the panels go by; the sums stay in registers.
 #include "matrix.h"
 
+#include "memory.h"
 #include "product.h"
 #include "threads.h"
 
@@ -10,22 +11,102 @@ namespace handgrad::HG_ISA {
 namespace {
 
 constexpr long DEPTH = 256;  // rows of B at a time
+constexpr long GRAIN = 1 << 16;  // multiply-adds that are worth a thread
 constexpr long STRIP = 96;   // rows of A at a time, a multiple of every block's height
+
+// A strip of A, `rows` x `steps`, copied together where its numbers lie far apart: a power of two apart they would
+// meet in a few lines of the cache.
+class Strip {
+ public:
+  Strip(long a_row, long a_step, long n)
+      : a_row_(a_row),
+        a_step_(a_step),
+        turned_(a_row == 1 && n > PANEL),
+        copied_(turned_ || (n >= 4 * PANEL && a_row % 128 == 0)),
+        height_(turned_ ? block_rows((int)smaller(NV, (n + W - 1) / W)) : STRIP) {}
+
+  long size() const { return copied_ ? STRIP * PITCH : 0; }
+
+  // Rows of which `left` are in the matrix from the first one on.
+  void read(long rows, long steps, const float* a, long left, float* copy) {
+    rows_ = rows, steps_ = steps, a_ = copied_ ? copy : a;
+    if (!copied_) return;
+    if (turned_)
+      pack_blocks(steps, rows, height_, a, a_step_, (steps - 1) * a_step_ + left, copy, height_ * PITCH);
+    else
+      for (long r = 0; r < rows; ++r) memcpy(copy + r * PITCH, a + r * a_row_, 4 * steps);
+  }
+
+  void multiply(long columns, bool streams, const float* b, float* c, long c_row, Begin begin) const {
+    const long width = round_up(columns, W);
+    Walk walk = turned_ ? Walk{steps_, 1, height_, width} : Walk{steps_, copied_ ? PITCH : a_row_, a_step_, width};
+    walk.streams = streams;
+    for (long r = 0; r < rows_; r += height_)
+      product(walk, smaller(height_, rows_ - r), columns, a_ + r * PITCH, b, c + r * c_row, c_row,
+              begin.at(r * c_row, 0));
+  }
+
+ private:
+  static constexpr long PITCH = DEPTH + W;  // from row to row of the copy, no power of two
+  const long a_row_, a_step_;
+  const bool turned_, copied_;
+  const long height_;
+  long rows_, steps_;
+  const float* a_;
+};
+
+}  // namespace
+
+void pack_panel(long rows, long left, const float* b, long b_row, float* to) {
+  const long width = smaller(PANEL, round_up(left, W));
+  for (long d = 0; d < rows; ++d, b += b_row, to += width)
+    for (long v = 0; v < width; v += W) store(to + v, left - v >= W ? load(b + v) : load(b + v, left - v));
+}
+
+void pack_blocks(long rows, long columns, long height, const float* a, long a_row, long readable, float* to,
+                 long block_size) {
+  for (long d = 0; d < rows; ++d, a += a_row, readable -= a_row, to += height) {
+    float* block = to;
+    for (long c = 0; c < columns; c += height, block += block_size)
+      for (long v = 0; v < height; v += W) {
+        const long left = readable - c - v;
+        store(block + v, left >= W ? load(a + c + v) : load(a + c + v, larger(0, left)));
+      }
+  }
+}
+
+namespace {
+
+// Calls work(panel, width, begin, end, to) for rows [begin, end) of the panels from column `panel` on.
+template <class Work>
+void each_panel(long depth, long n, float* packed, const Work& work) {
+  const long panels = (n + PANEL - 1) / PANEL;
+  parallel_for(panels * depth, 16384 / PANEL, [&](long first, long last, int) {
+    for (long i = first, next; i < last; i = next) {
+      const long p = i / depth, panel = p * PANEL, d = i % depth, width = smaller(PANEL, round_up(n, W) - panel);
+      next = smaller(last, (p + 1) * depth);
+      work(panel, width, d, d + next - i, packed + panel * depth + d * width);
+    }
+  });
+}
 
 }  // namespace
 
 void pack_panels(long depth, long n, const float* b, float* packed) {
-  const long panels = (n + PANEL - 1) / PANEL;
-  parallel_for(panels * depth, 16384 / PANEL, [&](long begin, long end, int) {
-    for (long i = begin; i < end; ++i) {
-      const long panel = i / depth * PANEL, d = i % depth;
-      const long width = smaller(PANEL, round_up(n, W) - panel);
-      const float* from = b + d * n + panel;
-      float* to = packed + panel * depth + d * width;
-      for (long v = 0; v < width; v += W) {
-        const long left = n - panel - v;
-        store(to + v, left >= W ? load(from + v) : load(from + v, left));
-      }
+  each_panel(depth, n, packed, [&](long panel, long, long begin, long end, float* to) {
+    pack_panel(end - begin, n - panel, b + begin * n + panel, n, to);
+  });
+}
+
+void pack_panels_turned(long depth, long n, const float* b, float* packed) {
+  constexpr long FEW = 8;  // lines of B^T at a time: so many of the first cache may lie a power of two apart
+  each_panel(depth, n, packed, [&](long panel, long width, long begin, long end, float* to) {
+    for (long v = 0; v < width; v += smaller(W, FEW)) {
+      const float* from = b + (panel + v) * depth;
+      const long lines = smaller(smaller(W, FEW), n - panel - v);
+      for (long d = begin; d < end; ++d)
+        for (long l = 0; l < smaller(W, FEW); ++l)
+          to[(d - begin) * width + v + l] = l < lines ? from[l * depth + d] : 0;
     }
   });
 }
@@ -34,28 +115,23 @@ void multiply(long m, long depth, long n, const float* a, long a_row, long a_ste
               const float* bias, const float* add, float* c) {
   const long panels = (n + PANEL - 1) / PANEL;
   const long strips = (m + STRIP - 1) / STRIP;
+  const int most = m * depth * n < GRAIN ? 1 : threads();
   // with few strips the panels are divided, too, so that every thread has an item
-  const long wanted = 4L * threads();
+  const long wanted = 4L * most;
   const long groups = strips >= wanted ? 1 : smaller(panels, (wanted + strips - 1) / larger(strips, 1));
-  const bool streams = depth <= DEPTH && !bias && !add && streamed(m * n) && n % W == 0 && (size_t)c % (4 * W) == 0;
-  parallel_items(strips * groups, threads(), [&](long item, int) {
+  const bool streams = depth <= DEPTH && streamed(m * n) && n % W == 0 && (size_t)c % (4 * W) == 0;
+  Strip strip(a_row, a_step, n);
+  Scratch copies(strip.size() * most);
+  parallel_items(strips * groups, most, [&](long item, int thread) {
     const long row = item / groups * STRIP, rows = smaller(STRIP, m - row), group = item % groups;
+    Strip near = strip;
     for (long d = 0; d == 0 || d < depth; d += DEPTH) {
       const long steps = smaller(DEPTH, depth - d);
+      near.read(rows, steps, a + row * a_row + d * a_step, m - row, copies.data() + thread * strip.size());
       for (long p = panels * group / groups; p < panels * (group + 1) / groups; ++p) {
         const long panel = p * PANEL, columns = smaller(PANEL, n - panel), width = round_up(columns, W);
-        float* to = c + row * n + panel;
-        Begin begin = d ? Begin::previous : Begin::zero;
-        if (d == 0 && (bias || add)) {
-          begin = Begin::previous;
-          for (long r = 0; r < rows; ++r)
-            for (long j = 0; j < columns; ++j)
-              to[r * n + j] = (bias ? bias[panel + j] : 0) + (add ? add[(row + r) * n + panel + j] : 0);
-        }
-        Walk walk{steps, a_row, a_step, width};
-        walk.streams = streams;
-        product(walk, rows, columns, a + row * a_row + d * a_step, packed + panel * depth + d * width, to, n,
-                begin);
+        near.multiply(columns, streams, packed + panel * depth + d * width, c + row * n + panel, n,
+                      d ? Begin::previous : Begin{bias, add, false}.at(row * n, panel));
       }
     }
     if (streams) stream_end();

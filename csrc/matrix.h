@@ -6,6 +6,18 @@ namespace handgrad::HG_ISA {
 // B (depth, n) in panels as `product` reads them: PANEL columns each, (depth, width) by itself, widths rounded
 // up to the vector with zeros. `packed` holds depth * round_up(n, W) floats.
 void pack_panels(long depth, long n, const float* b, float* packed);
+// The same from B^T (n, depth).
+void pack_panels_turned(long depth, long n, const float* b, float* packed);
+
+// Rows of B, numbers `b_row` apart, into one of these panels, from its row `to` on: `left` is how many columns B
+// has from the panel's first on.
+void pack_panel(long rows, long left, const float* b, long b_row, float* to);
+
+// Columns of A as rows of a product: `columns` of them in blocks of `height`, of each block all `rows` one behind the
+// other, `block_size` numbers from block to block. Up to W numbers behind a block are written, too; `readable` is how
+// many may be read from `a` on.
+void pack_blocks(long rows, long columns, long height, const float* a, long a_row, long readable, float* to,
+                 long block_size);
 
 // C (m, n) = A (m, depth) @ B + bias + add; rows of A lie `a_row` apart, its columns `a_step`; bias (n,) and
 // add (m, n) may be null.

@@ -170,7 +170,36 @@ struct MeanBackward {
   }
 };
 
-// sums[c] = sum over rows of x (rows, c), in float64.
+// The sum of ROWS rows, 2, 4 or 8, by halves.
+template <int ROWS, class T>
+HG_INLINE vec sum_of_rows(const T* x, long c, long n) {
+  if constexpr (ROWS == 1)
+    return n >= W ? load(x) : load(x, n);
+  else
+    return sum_of_rows<ROWS / 2>(x, c, n) + sum_of_rows<ROWS / 2>(x + ROWS / 2 * c, c, n);
+}
+
+// sums += sum over ROWS rows of x; only what they hold is added in float.
+template <int ROWS, class T>
+void add_rows(const T* x, long c, double* sums) {
+  constexpr long H = W / 2;
+  for (long ch = 0; ch < c; ch += W) {
+    for (long l = 0; l < ROWS * W; l += 16) prefetch(x + ROWS * (c + ch) + l);  // the next rows, in their order
+    alignas(64) float few[W];
+    store(few, sum_of_rows<ROWS>(x + ch, c, c - ch));
+    if (c - ch >= W)
+      for (long h = 0; h < W; h += H) {
+        dhalf total;
+        memcpy(&total, sums + ch + h, sizeof total);
+        total += load_double(few + h);
+        memcpy(sums + ch + h, &total, sizeof total);
+      }
+    else
+      for (long i = 0; i < c - ch; ++i) sums[ch + i] += few[i];
+  }
+}
+
+// sums[c] = sum over rows of x (rows, c), in float64 but for eight rows at a time.
 template <class T>
 void column_sums(const T* x, long rows, long c, double* sums) {
   if (c < W) {  // W rows together are a row of c vectors
@@ -184,20 +213,9 @@ void column_sums(const T* x, long rows, long c, double* sums) {
     for (long l = wide * W * c; l < rows * c; ++l) sums[l % c] += to_float(x[l]);
     return;
   }
-  constexpr long H = W / 2, V = 4;  // doubles in a register, registers at a time
-  long ch = 0;
-  for (; ch + V * H <= c; ch += V * H) {
-    dhalf total[V] = {};
-    for (long r = 0; r < rows; ++r)
-      for (long v = 0; v < V; ++v) total[v] += load_double(x + r * c + ch + v * H);
-    memcpy(sums + ch, total, sizeof total);
-  }
-  for (; ch < c; ch += H) {
-    ch = smaller(ch, c - H);  // the last columns once more: there are at least as many
-    dhalf total = {};
-    for (long r = 0; r < rows; ++r) total += load_double(x + r * c + ch);
-    memcpy(sums + ch, &total, sizeof total);
-  }
+  memset(sums, 0, 8 * c);
+  for (; rows >= 8; rows -= 8, x += 8 * c) add_rows<8>(x, c, sums);
+  for (; rows > 0; --rows, x += c) add_rows<1>(x, c, sums);
 }
 
 }  // namespace
@@ -237,18 +255,21 @@ void global_average_pool2d(long n, long pixels, long c, const T* x, T* y) {
   Scratch scratch(2 * n * blocks * c);
   double* totals = (double*)scratch.data();
   const long work = smaller(block, pixels) * c;
+  const auto finish = [&](long image) {
+    double* total = totals + image * blocks * c;
+    for (long b = 1; b < blocks; ++b)
+      for (long ch = 0; ch < c; ++ch) total[ch] += total[b * c + ch];
+    for (long ch = 0; ch < c; ++ch) y[image * c + ch] = of_float<T>((float)(total[ch] / pixels));
+  };
   parallel_for(n * blocks, larger(1, (1L << 17) / larger(1, work)), [&](long begin, long end, int) {
     for (long item = begin; item < end; ++item) {
       const long image = item / blocks, first = item % blocks * block;
       column_sums(x + (image * pixels + first) * c, smaller(block, pixels - first), c, totals + item * c);
+      if (blocks == 1) finish(image);  // while it is in the cache
     }
   });
-  for (long image = 0; image < n; ++image)
-    for (long ch = 0; ch < c; ++ch) {
-      double total = 0;
-      for (long b = 0; b < blocks; ++b) total += totals[(image * blocks + b) * c + ch];
-      y[image * c + ch] = of_float<T>((float)(total / pixels));
-    }
+  if (blocks > 1)
+    for (long image = 0; image < n; ++image) finish(image);
 }
 
 template <class T>

@@ -46,7 +46,8 @@ void panel(const Walk& walk, long rows, long columns, const float* a, const floa
   const long blocks = (rows + most - 1) / most;
   for (long i = 0, r = 0; i < blocks; ++i) {
     const long height = rows * (i + 1) / blocks - r;
-    block_for<V>(height)(walk, a + r * walk.a_row, b, c + r * c_row, c_row, begin, columns);
+    block_for<V>(height)(walk, a + r * walk.a_row, b, c + r * c_row, c_row,
+                             begin.at(r * c_row, 0), columns);
     r += height;
   }
 }

@@ -21,8 +21,18 @@ struct Walk {
   bool streams = false;  // whether whole vectors of C go past the caches; they lie at multiples of their size
 };
 
-// How a block of C begins: at zero, or at what C holds.
-enum class Begin { zero, previous };
+// What C holds before the products come to it: nothing, or what it held; or a bias, the same in each row, and what
+// lies at `add` where C lies at c; either may be null.
+struct Begin {
+  const float *bias, *add;
+  bool previously;
+  static const Begin zero, previous;
+  // The same for a part of C.
+  Begin at(long row_offset, long column) const {
+    return {bias ? bias + column : nullptr, add ? add + row_offset + column : nullptr, previously};
+  }
+};
+inline constexpr Begin Begin::zero{nullptr, nullptr, false}, Begin::previous{nullptr, nullptr, true};
 
 // The tallest block whose sums fit in the registers, for blocks of v vectors.
 constexpr int block_rows(int v) { return NV == 4 ? (v == 1 || v == 2 ? 12 : v == 3 ? 8 : 6) : (v == 1 ? 12 : 6); }
@@ -33,13 +43,16 @@ HG_INLINE void block(const Walk& walk, const float* a, const float* b, float* c,
                      long columns) {
   vec sum[R][V];
   const bool whole = columns == V * W;
-  for (int r = 0; r < R; ++r)
-    for (int v = 0; v < V; ++v) {
-      sum[r][v] = vec{};
-      if (begin == Begin::previous)
-        sum[r][v] = whole || v < V - 1 ? load(c + r * c_row + v * W)
-                                       : load(c + r * c_row + v * W, columns - v * W);
-    }
+  const auto some = [&](const float* p, int v) HG_INLINE_LAMBDA {
+    return whole || v < V - 1 ? load(p + v * W) : load(p + v * W, columns - v * W);
+  };
+  for (int v = 0; v < V; ++v) {
+    const vec bias = begin.bias ? some(begin.bias, v) : vec{};
+    for (int r = 0; r < R; ++r) sum[r][v] = bias;
+  }
+  if (const float* add = begin.previously ? c : begin.add)
+    for (int r = 0; r < R; ++r)
+      for (int v = 0; v < V; ++v) sum[r][v] += some(add + r * c_row, v);
   const long a_row = walk.a_row, a_step = walk.a_step, b_step = walk.b_step;
   for (long run = 0; run < walk.runs; ++run) {
     const float* pa = a + (walk.a_runs ? walk.a_runs[run] : run * walk.a_run);

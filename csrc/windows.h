@@ -35,12 +35,14 @@ class Terms {
   // `step` numbers lie between neighbouring sources; `padding_counts`: taps on the padding count in the mean.
   Terms(const Axis& axis, Direction direction, long step, bool padding_counts = true)
       : results(direction == Direction::forward ? axis.places : axis.pixels),
+        spread(direction == Direction::forward ? 1 : axis.stride),
+        hop(direction == Direction::forward ? axis.stride * step : step),
         taps_(axis.taps),
         step_(step),
         scratch_((results * taps_ * sizeof(Term) + 2 * results * sizeof(long)) / sizeof(float)),
         terms_((Term*)scratch_.data()),
         number_((long*)(terms_ + results * taps_)),
-        run_end_(number_ + results) {
+        alike_(number_ + results) {
     const bool forward = direction == Direction::forward;
     for (long result = 0; result < results; ++result) {
       Term* term = terms_ + result * taps_;
@@ -55,28 +57,31 @@ class Terms {
       number_[result] = term - begin(result);
     }
     for (long result = results - 1; result >= 0; --result)
-      run_end_[result] = continues(result) ? run_end_[result + 1] : result + 1;
+      alike_[result] = continues(result) ? alike_[result + spread] + 1 : 1;
   }
 
   const long results;
+  const long spread, hop;  // results so far apart have the same taps, their sources lie so far apart
   const Term* begin(long result) const { return terms_ + result * taps_; }
   const Term* end(long result) const { return begin(result) + number_[result]; }
-  // The end of the run of results whose terms are those of the first, each a step further: with stride 1 all
-  // but those at the edges. Their numbers lie one behind the other, however few channels there are.
-  long run_end(long result) const { return run_end_[result]; }
+  // How many results, `spread` apart, have the terms of the first, each a hop further: all but those at the edges.
+  long alike(long result) const { return alike_[result]; }
+  // The end of those that are neighbours, as are their sources: with stride 1. Their numbers lie one behind the
+  // other, however few channels there are.
+  long run_end(long result) const { return result + (spread == 1 && hop == step_ ? alike_[result] : 1); }
 
  private:
   bool continues(long result) const {
-    if (result + 1 == results || number_[result] != number_[result + 1]) return false;
-    for (const Term *a = begin(result), *b = begin(result + 1); a < end(result); ++a, ++b)
-      if (a->tap != b->tap || a->from + step_ != b->from || a->count != b->count) return false;
+    if (result + spread >= results || number_[result] != number_[result + spread]) return false;
+    for (const Term *a = begin(result), *b = begin(result + spread); a < end(result); ++a, ++b)
+      if (a->tap != b->tap || a->from + hop != b->from || a->count != b->count) return false;
     return true;
   }
 
   long taps_, step_;
   Scratch scratch_;
   Term* terms_;
-  long *number_, *run_end_;
+  long *number_, *alike_;
 };
 
 // Where the terms of some neighbouring results are.

@@ -493,8 +493,8 @@ def _streamed() -> list[Call]:
     """Return calls with results that are written past the caches."""
     calls = []
     for kernel in [(3, 3), (1, 1)]:
-        window, c, k = Window(kernel, pads=(((1, 1), (1, 1)) if kernel == (3, 3) else PADS[0])), 16, 32
-        x, f, dy = normal(0, 1, 190, 380, c), normal(1, *kernel, c, k), normal(2, 1, 190, 380, k)
+        window, c, k = Window(kernel, pads=(((1, 1), (1, 1)) if kernel == (3, 3) else PADS[0])), 32, 32
+        x, f, dy = normal(0, 1, 270, 540, c), normal(1, *kernel, c, k), normal(2, 1, 270, 540, k)
         calls += [
             Call("conv2d", (x, f, normal(3, k), window)),
             Call("conv2d", (x, f, None, window)),
@@ -502,16 +502,21 @@ def _streamed() -> list[Call]:
             Call("conv2d_backward_input", (dy, f, x.shape, window, 1, x)),
             Call("conv2d_statistics", (x, f, normal(3, k), window)),
         ]
+    each = normal(4, 3, 3, 1, 32)
+    calls += [
+        Call("conv2d", (x, each, None, Window((3, 3), pads=((1, 1), (1, 1))), 32)),
+        Call("conv2d_backward_input", (x, each, x.shape, Window((3, 3), pads=((1, 1), (1, 1))), 32)),
+    ]
     two = Window((2, 2), (2, 2))
     shape, dy = (1, 520, 520, 32), normal(0, 1, 260, 260, 32)
     tap = np.random.default_rng(1).integers(0, 4, dy.shape).astype(np.uint8)
-    x, y = normal(0, 33_000, 64), normal(1, 33_000, 64)
+    x, y = normal(0, 70_000, 64), normal(1, 70_000, 64)
     mean, var = REFERENCE.batch_norm_statistics(x)
     statistics = mean.view(Statistics), (1 / np.sqrt(var)).view(Statistics)
     calls += [
         Call("max_pool2d_backward", (dy, tap, shape, two)),
         Call("average_pool2d_backward", (dy, shape, two)),
-        Call("dense", (normal(0, 3300, 20), normal(1, 20, 320), None)),
+        Call("dense", (normal(0, 14_000, 20), normal(1, 20, 320), None)),
         Call("batch_norm", (x, *statistics, None, None)),
         Call("batch_norm_backward", (y, x, *statistics, None)),
         Call("relu", (x,)),
