@@ -32,9 +32,10 @@ def draw(report: dict[str, Any], folder: Path) -> list[Path]:
     titles = list(dict.fromkeys(title for title, _, _ in ratios))
     if not titles:
         return []
-    thick = 0.8 / len(SERIES)
+    measured = {key: series for key, series in SERIES.items() if key in {(p, m) for _, p, m in ratios}}
+    thick = 0.8 / len(measured)
     figure, axes = pyplot.subplots(figsize=(8, 0.9 + 0.62 * len(titles)), layout="constrained")
-    for i, ((precision, malloc), (label, colour)) in enumerate(SERIES.items()):
+    for i, ((precision, malloc), (label, colour)) in enumerate(measured.items()):
         found = [
             (k, ratios[t, precision, malloc])
             for k, t in enumerate(titles)
@@ -42,7 +43,7 @@ def draw(report: dict[str, Any], folder: Path) -> list[Path]:
         ]
         if precision == "bfloat16" and in_float32:
             label += ", handgrad in float32"
-        places = [k + (i - (len(SERIES) - 1) / 2) * thick for k, _ in found]
+        places = [k + (i - (len(measured) - 1) / 2) * thick for k, _ in found]
         bars = axes.barh(places, [ratio for _, ratio in found], 0.92 * thick, color=colour, label=label)
         axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8, color="#444444")
     axes.axvline(1, color="#444444", linewidth=1)
