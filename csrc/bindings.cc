@@ -549,6 +549,14 @@ void bind_memory(nb::module_& m) {
 template <class T>
 void bind_norm(nb::class_<Kernels>& table) {
   table.def(
+      "column_sums",
+      [](const Kernels& k, In<T> x, FloatsOut sums) {
+        long m = x.shape(0), c = x.shape(1);
+        nb::gil_scoped_release release;
+        Activations<T>::kernels(k).column_sums(m, c, of<T>(x), sums.data());
+      },
+      "x"_a.noconvert(), "sums"_a.noconvert());
+  table.def(
       "batch_norm_statistics",
       [](const Kernels& k, In<T> x, Output<double> mean, Output<double> var) {
         long m = x.shape(0), c = x.shape(1);

@@ -256,7 +256,34 @@ void gradient(Part part, long width, const float* a, const float* h, const float
   stream_end();
 }
 
+// The sums of a part's columns, of each block of rows in float.
+template <class T>
+void add_up(Part part, long width, const T* x, double* S) {
+  alignas(64) float s[TILE];
+  for (long i = 0; i < part.columns; ++i) S[i] = 0;
+  for (long begin = 0, p = part.position; begin < part.rows; begin += BLOCK) {
+    memset(s, 0, 4 * part.columns);
+    for (long row = 0; row < smaller(BLOCK, part.rows - begin); ++row, p += width)
+      each_vector(part.columns, [&](long i, auto w) { store(s + i, load(s + i) + get(x + p + i, w)); });
+    for (long i = 0; i < part.columns; ++i) S[i] += s[i];
+  }
+}
+
 }  // namespace
+
+template <class T>
+void column_sums(long m, long c, const T* x, float* sums) {
+  const Rows r = side_by_side(m, c);
+  const Partial partial(r);
+  each_part(r, [&](const Part& part) { add_up(part, r.width, x, partial.first(part.number) + part.column); });
+  Scratch of_columns(2 * c);
+  double* totals = (double*)of_columns.data();
+  for (long j = 0; j < c; ++j) totals[j] = 0;
+  for (long number = 0; number < r.parts; ++number)
+    for (long at = 0; at < (number * r.part < r.count ? r.width : r.rest); at += c)
+      for (long j = 0; j < c; ++j) totals[j] += partial.first(number)[at + j];
+  for (long j = 0; j < c; ++j) sums[j] = (float)totals[j];
+}
 
 template <class T>
 void batch_norm_statistics(long m, long c, const T* x, double* mean, double* var) {

@@ -1,4 +1,4 @@
-// Batch normalization of the columns of rows (m, c).
+// Batch normalization, and sums, of the columns of rows (m, c).
 #pragma once
 
 namespace handgrad {
@@ -17,6 +17,7 @@ struct Normalization {
 // is computed anew, without a residual. The gradient that passed, the residual's, is written where y is not
 // null. `constant`: mean and s do not depend on x.
 #define HG_NORM_KERNELS(K, T)                                                                                 \
+  K(column_sums, (long m, long c, const T* x, float* sums))                                                   \
   K(batch_norm_statistics, (long m, long c, const T* x, double* mean, double* var))                           \
   K(batch_norm,                                                                                               \
     (long m, long c, const T* x, const Normalization& f, const T* residual, bool relu, T* y))                 \

@@ -1,7 +1,8 @@
-"""The dense layer, compiled (csrc/dense.cc); contracts as in `handgrad.kernels.reference.dense`."""
+"""The dense layer, compiled (csrc/dense.cc, csrc/norm.cc); contracts: `handgrad.kernels.reference.dense`."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from handgrad.kernels.cpu.arrays import bits, contiguous, empty
 from handgrad.typing import Array
 
-__all__ = ["dense", "dense_backward_input", "dense_backward_weight"]
+__all__ = ["bias_backward", "dense", "dense_backward_input", "dense_backward_weight"]
 
 
 def dense(cpu: Any, x: Array, w: Array, b: Array | None) -> Array:
@@ -31,3 +32,10 @@ def dense_backward_weight(cpu: Any, dy: Array, x: Array) -> Array:
     dw = np.empty((x.shape[1], dy.shape[1]), np.float32)
     cpu.dense_backward_weight(contiguous(dy), contiguous(x), dw)
     return dw
+
+
+def bias_backward(cpu: Any, dy: Array) -> Array:
+    """Return ``db[k] = sum dy[..., k]`` over all axes but the last."""
+    rows, db = math.prod(dy.shape[:-1]), np.empty(dy.shape[-1], np.float32)
+    cpu.column_sums(contiguous(dy).reshape(rows, dy.shape[-1]), db)
+    return db
