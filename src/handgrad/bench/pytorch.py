@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from handgrad import layers
-from handgrad.bench.workloads import LR, MOMENTUM, Workload
+from handgrad.bench.workloads import MOMENTUM, Workload
 from handgrad.errors import ArgumentError
 from handgrad.geometry import Window, pair, resolve_window
 from handgrad.graph import Graph, Node
@@ -73,7 +73,7 @@ def training_step(
     x, y = workload.data(model)
     network = twin(model, layout=layout)
     xt, yt = images(x, layout), torch.from_numpy(y)
-    optimizer = torch.optim.SGD(network.parameters(), lr=LR, momentum=MOMENTUM, fused=True)
+    optimizer = torch.optim.SGD(network.parameters(), lr=workload.rate, momentum=MOMENTUM, fused=True)
 
     def loss_of(xt: Any, yt: Any) -> Any:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
