@@ -14,8 +14,6 @@ struct ConvShape {
   long groups;
 };
 
-enum class Algorithm { direct = 0, winograd2 = 2, winograd4 = 4 };
-
 // The mean and the (biased) variance of each output channel.
 struct Statistics {
   double *mean, *var;

@@ -3,6 +3,7 @@
 // in an order that does not depend on the number of threads. What is bf16 in memory is float in registers.
 #include "norm.h"
 
+#include "affine.h"
 #include "memory.h"
 #include "moments.h"
 #include "simd.h"

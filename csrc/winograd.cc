@@ -12,6 +12,7 @@
 // A. Lavin and S. Gray, CVPR 2016.
 #include "conv.h"
 #include "filters.h"
+#include "images.h"
 #include "memory.h"
 #include "moments.h"
 #include "product.h"
@@ -23,6 +24,8 @@ namespace handgrad::HG_ISA {
 HG_WINOGRAD_KERNELS(HG_DECLARE_TYPED, T)
 
 namespace {
+
+constexpr long CHUNK = 24;  // tiles: at most so many are transformed, or add to sums in float, at a time
 
 // Where the tiles lie: tile t is in image t / per_image, in row (t % per_image) / across of tiles.
 template <int M>
@@ -90,56 +93,6 @@ struct Range {
   Range(long first, long size) : begin(larger(0, -first)), end(smaller(P, size - first)) {}
   bool whole() const { return begin == 0 && end == P; }
 };
-
-// The images as they are.
-template <class T>
-struct Images {
-  const T* data;
-  struct Channels {
-    HG_INLINE_MEMBER vec operator()(vec x) const { return x; }
-  };
-  Channels channels(long) const { return {}; }
-};
-
-// The images max(a*(x - h) + b, 0), computed as they are read.
-template <class T>
-struct NormalizedImages {
-  const T* data;
-  const float *a, *h, *b;
-  struct Channels {
-    vec a, h, b;
-    HG_INLINE_MEMBER vec operator()(vec x) const { return relu(normalized(x, a, h, b)); }
-  };
-  Channels channels(long c) const { return {load(a + c), load(h + c), load(b + c)}; }
-};
-
-// The numbers a, h and b of every channel.
-class Affines {
- public:
-  Affines(long c, const Normalization& f) : size_(round_up(c, W)), scratch_(3 * size_) {
-    const Affine affine{f};
-    float *a = scratch_.data(), *h = a + size_, *b = h + size_;
-    for (long j = 0; j < size_; ++j) a[j] = h[j] = b[j] = 0;
-    for (long j = 0; j < c; ++j) a[j] = (float)affine.a(j), h[j] = affine.h(j), b[j] = (float)affine.b(j);
-  }
-  template <class T>
-  NormalizedImages<T> of(const T* x) const {
-    const float* a = scratch_.data();
-    return {x, a, a + size_, a + 2 * size_};
-  }
-
- private:
-  long size_;
-  Scratch scratch_;
-};
-
-// Calls work(images) with x, or with what a normalization and ReLU make of it.
-template <class T, class Work>
-void with_images(long c, const T* x, const Normalization* f, const Work& work) {
-  if (!f) return work(Images<T>{x});
-  const Affines affines(c, *f);
-  work(affines.of(x));
-}
 
 // V = B^T d B of one tile, all channels; pixels outside the image are 0.
 template <int M, class Source, class Layout>
@@ -229,72 +182,6 @@ HG_INLINE void output_tile(const float* from, long plane, vec o[M][M]) {
   }
   for (int i = 0; i < M; ++i) Transform<M>::output(t[i], 1, o[i], 1);
 }
-
-// Statistics of the outputs, from those of chunks of tiles that do not depend on the number of threads. In a chunk
-// d = y - y0 with y0 the mean of its first tile, so that sum(d^2) is not much more than the chunk's own part, and
-// few enough numbers are added up in float.
-class Chunks {
- public:
-  Chunks(long count, long filters)
-      : filters_(round_up(filters, W)), scratch_(4 * filters_ * count), counts_(2 * count) {}
-
-  void put(long chunk, long count, long k_begin, long k_end, const float* y0, const float* s1, const float* s2) {
-    double *mean = at(chunk), *M2 = mean + filters_;
-    if (k_begin == 0) ((double*)counts_.data())[chunk] = (double)count;
-    for (long k = k_begin; k < k_end; ++k, ++y0, ++s1, ++s2) {
-      mean[k] = *y0 + (double)*s1 / count;
-      M2[k] = *s2 - (double)*s1 * *s1 / count;
-    }
-  }
-
-  void total(long chunks, long filters, const Statistics& to) const {
-    parallel_for(filters, larger(1, 16384 / larger(1, chunks)), [&](long begin, long end, int) {
-      for (long k = begin; k < end; ++k) to.mean[k] = to.var[k] = 0;
-      double before = 0;
-      for (long chunk = 0; chunk < chunks; ++chunk) {
-        const double n = ((const double*)counts_.data())[chunk], *mean = at(chunk), *M2 = mean + filters_;
-        for (long k = begin; k < end; ++k) join(before, n, mean[k], M2[k], to.mean[k], to.var[k]);
-        before += n;
-      }
-      for (long k = begin; k < end; ++k) to.var[k] /= before;
-    });
-  }
-
- private:
-  double* at(long chunk) const { return (double*)scratch_.data() + 2 * filters_ * chunk; }
-  long filters_;
-  Scratch scratch_, counts_;
-};
-
-// The sums of one chunk, in the order of its tiles.
-struct ChunkSums {
-  float *y0, *s1, *s2;
-  long count;
-  ChunkSums(float* scratch, long filters)
-      : y0(scratch), s1(y0 + round_up(filters, W)), s2(s1 + round_up(filters, W)), count(0) {}
-
-  template <int M>
-  HG_INLINE_MEMBER void add(const vec o[M][M], long rows, long columns, long k) {
-    vec y0_k, s1_k = {}, s2_k = {};
-    if (count == 0) {
-      y0_k = vec{};
-      for (long i = 0; i < rows; ++i)
-        for (long j = 0; j < columns; ++j) y0_k += o[i][j];
-      y0_k = y0_k / broadcast((float)(rows * columns));
-      store(y0 + k, y0_k);
-    } else {
-      y0_k = load(y0 + k), s1_k = load(s1 + k), s2_k = load(s2 + k);
-    }
-    for (long i = 0; i < rows; ++i)
-      for (long j = 0; j < columns; ++j) {
-        const vec d = o[i][j] - y0_k;
-        s1_k += d;
-        s2_k += d * d;
-      }
-    store(s1 + k, s1_k);
-    store(s2 + k, s2_k);
-  }
-};
 
 // The outputs of one tile, filters [k_begin, k_end), with what the convolution adds: a bias and an array of y's
 // shape. Planes and sums begin at k_begin; sums may be null.
@@ -395,12 +282,12 @@ void convolve_tiles(const ConvShape& s, const Source& x, const float* w, const f
 
   const int most = threads();
   const long parts = of_y ? 8 : most;  // statistics do not depend on the number of threads
-  const long chunk = larger(1, smaller(24, (tiles.count + parts - 1) / parts));
+  const long chunk = larger(1, smaller(CHUNK, (tiles.count + parts - 1) / parts));
   const long count_of_chunks = (tiles.count + chunk - 1) / chunk;
   // one plane more than points: the product of point p goes where the input of point p - 1 was
   const long planes_size = (POINTS + 1) * Planes::size(stride, chunk), work = planes_size + (of_y ? 3 * ks : 0);
   Scratch scratch(work * most);
-  Chunks chunks(of_y ? count_of_chunks : 0, s.k);
+  ChunkStatistics statistics(of_y ? count_of_chunks : 0, s.k);
   const bool streams = can_stream(s, y);
   parallel_items(count_of_chunks, most, [&](long item, int thread) {
     const long begin = item * chunk, count = smaller(chunk, tiles.count - begin);
@@ -417,10 +304,10 @@ void convolve_tiles(const ConvShape& s, const Source& x, const float* w, const f
     ChunkSums sums(planes.data + planes_size, s.k);
     for (long t = 0; t < count; ++t, to.next())
       transform_output<M>(s, to, planes, t, 0, s.k, b, add, y, streams, of_y ? &sums : nullptr);
-    if (of_y) chunks.put(item, sums.count, 0, s.k, sums.y0, sums.s1, sums.s2);
+    if (of_y) statistics.put(item, sums, 0, s.k);
     if (streams) stream_end();
   });
-  if (of_y) chunks.total(count_of_chunks, s.k, *of_y);
+  if (of_y) statistics.total(count_of_chunks, s.k, *of_y);
 }
 
 // Filters too large for the caches when they are transformed: the tiles are transformed first, many at once,
@@ -437,9 +324,9 @@ void convolve_panels(const ConvShape& s, const Source& x, const float* w, const 
   const long work = filters_size + products_size + 3 * PANEL;
   const int most = threads();
   Scratch inputs(POINTS * Planes::size(cs, chunk)), scratch(work * most);
-  const long per_phase = (chunk + 23) / 24;  // chunks of statistics
-  const long count_of_chunks = tiles.count / chunk * per_phase + (tiles.count % chunk + 23) / 24;
-  Chunks chunks(of_y ? count_of_chunks : 0, s.k);
+  const long per_phase = (chunk + CHUNK - 1) / CHUNK;  // chunks of statistics
+  const long count_of_chunks = tiles.count / chunk * per_phase + (tiles.count % chunk + CHUNK - 1) / CHUNK;
+  ChunkStatistics statistics(of_y ? count_of_chunks : 0, s.k);
   const Planes V(inputs.data(), cs, chunk);
   const bool streams = can_stream(s, y);
   for (long begin = 0; begin < tiles.count; begin += chunk) {
@@ -459,15 +346,14 @@ void convolve_panels(const ConvShape& s, const Source& x, const float* w, const 
       Place<M> to(tiles, begin);
       for (long t = 0; t < count;) {
         ChunkSums sums(U + filters_size + products_size, PANEL);
-        for (const long last = smaller(count, t + 24); t < last; ++t, to.next())
+        for (const long last = smaller(count, t + CHUNK); t < last; ++t, to.next())
           transform_output<M>(s, to, products, t, panel, end, b, add, y, streams, of_y ? &sums : nullptr);
-        if (of_y)
-          chunks.put(begin / chunk * per_phase + (t - 1) / 24, sums.count, panel, end, sums.y0, sums.s1, sums.s2);
+        if (of_y) statistics.put(begin / chunk * per_phase + (t - 1) / CHUNK, sums, panel, end);
       }
       if (streams) stream_end();
     });
   }
-  if (of_y) chunks.total(count_of_chunks, s.k, *of_y);
+  if (of_y) statistics.total(count_of_chunks, s.k, *of_y);
 }
 
 // The forward convolution, also of gradients: w is (3, 3, c, k).
@@ -525,7 +411,7 @@ void backward_weight_private(const ConvShape& s, const T* dy, const Source& x, f
   const Tiles<M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), sums = POINTS * s.c * ks;
   const long fits = (1536L << 10) / (4 * POINTS * (cs + ks));
-  const long chunk = smaller(larger(fits, sums * 4 > (1L << 20) ? 64 : 24), tiles.count);
+  const long chunk = smaller(larger(fits, sums * 4 > (1L << 20) ? 64 : CHUNK), tiles.count);
   const long chunks = (tiles.count + chunk - 1) / chunk;
   const long v_size = POINTS * Planes::size(cs, chunk), y_size = POINTS * Planes::size(ks, chunk);
   const long parts = smaller(threads(), chunks);
