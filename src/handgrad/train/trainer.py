@@ -56,8 +56,9 @@ class Trainer:
         ``pip install 'handgrad[bfloat16]'`` installs. Only where `kernels` is not given.
     fuse : bool, default True
         Whether layers that follow one another run as one where that is faster, as batch normalization,
-        addition and ReLU do: with the same results, but for rounding. Without, each runs by itself, as in
-        ``model.forward``, by its own entries of `kernels`.
+        addition and ReLU do, and convolutions with the normalizations before and after them: with the same
+        results, but for rounding. Without, each runs by itself, as in ``model.forward``, by its own entries
+        of `kernels`.
 
     Raises
     ------
