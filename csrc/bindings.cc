@@ -633,7 +633,9 @@ NB_MODULE(_kernels, m) {
         if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
           supported.push_back(&handgrad::avx2::kernels);
 #endif
+#ifdef HG_HAS_PLAIN
         supported.push_back(&handgrad::plain::kernels);
+#endif
         return supported;
       },
       nb::rv_policy::reference, "The tables of kernels that this machine can run, the fastest first.");
@@ -644,7 +646,9 @@ NB_MODULE(_kernels, m) {
 #ifdef HG_HAS_AVX2
   built.push_back("avx2");
 #endif
+#ifdef HG_HAS_PLAIN
   built.push_back("plain");
+#endif
   m.attr("instruction_sets") = built;
 #ifdef _OPENMP
   m.attr("parallel") = true;

@@ -66,7 +66,9 @@ HG_TABLE(avx512)
 #ifdef HG_HAS_AVX2
 HG_TABLE(avx2)
 #endif
+#ifdef HG_HAS_PLAIN
 HG_TABLE(plain)
+#endif
 #undef HG_TABLE
 
 }  // namespace handgrad
