@@ -470,6 +470,7 @@ def test_many_images_are_divided_into_parts_that_do_not_show(compiled):
     calls = [
         Call("conv2d", (x, w, normal(6, 8), window)),
         Call("conv2d_backward_input", (dy, w, x.shape, window)),
+        Call("conv2d_backward_input", (dy, w, x.shape, window, 1, x)),
         Call("conv2d_backward_weight", (dy, x, w.shape, window)),
         Call("dense", (rows, f, normal(7, 7))),
         Call("dense_backward_input", (drows, f)),

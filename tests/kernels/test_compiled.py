@@ -166,6 +166,7 @@ def convolution(described_case: str) -> list[Call]:
     return [
         Call("conv2d", (x, w, b if c % 2 else None, window, groups)),
         Call("conv2d_backward_input", (dy, w, x.shape, window, groups)),
+        Call("conv2d_backward_input", (dy, w, x.shape, window, groups, normal(4, *x.shape))),
         Call("conv2d_backward_weight", (dy, x, w.shape, window, groups)),
     ]
 
@@ -184,7 +185,6 @@ def fused(described_case: str) -> list[Call]:
     calls = [
         Call("batch_norm_relu_conv2d", (x, *norm, w, b if c % 2 else None, window)),
         Call("batch_norm_relu_conv2d_backward_weight", (dy, x, *norm, w.shape, window)),
-        Call("conv2d_backward_input", (dy, w, x.shape, window, 1, normal(8, *x.shape))),
     ]
     if n * math.prod(size) > 1:
         calls += [
@@ -196,10 +196,15 @@ def fused(described_case: str) -> list[Call]:
 
 WIDE = {"pads": PADS[1], "size": (5, 4), "n": 1, "c": 400, "k": 384}
 """Filters that the caches do not hold."""
+DEEP = {"pads": PADS[1], "size": (40, 37), "n": 1, "c": 1000, "k": 130}
+"""Such filters, and more tiles of such an image than the caches hold."""
 LONG = {"pads": PADS[1], "size": (60, 60), "n": 1, "c": 140, "k": 130}
 """More tiles than the caches hold, for a weight gradient that all threads share."""
-ANY_CASES = {described(case): case for case in pairwise(ANY, possible)}
-THREE_BY_THREE_CASES = {described(case): case for case in [*pairwise(THREE_BY_THREE, possible), WIDE, LONG]}
+PADDED_ONE = {"kernel": (1, 1), "pads": PADS[2], "size": (5, 4), "n": 3, "c": 17, "k": 16}
+"""What would be a plain product without its padding."""
+ANY_CASES = {described(case): case for case in [*pairwise(ANY, possible), PADDED_ONE]}
+LARGEST = [WIDE, DEEP, LONG]
+THREE_BY_THREE_CASES = {described(case): case for case in [*pairwise(THREE_BY_THREE, possible), *LARGEST]}
 CASES = ANY_CASES | THREE_BY_THREE_CASES
 
 
@@ -251,6 +256,8 @@ def _dense() -> list[Call]:
             Call("dense_backward_weight", (dy, x)),
             Call("bias_backward", (dy,)),
         ]
+    # rows that lie a multiple of 128 apart, which are copied
+    calls.append(Call("dense", (normal(0, 100, 384), normal(1, 384, 300), None)))
     return calls
 
 
@@ -451,8 +458,8 @@ def _large() -> list[Call]:
     ]
     for c, strides in [(3, (1, 1)), (3, (2, 2)), (40, (2, 2))]:
         window = Window((3, 3), strides, pads=((1, 1), (0, 1)))
-        x = normal(0, 3, 160, 150, c)
-        dy = normal(1, 3, *window.output_size((160, 150)), c)
+        x = normal(0, 2, 160, 150, c)  # images that three threads divide
+        dy = normal(1, 2, *window.output_size((160, 150)), c)
         tap = REFERENCE.max_pool2d(x, window)[1]
         calls += [
             Call("max_pool2d", (x, window)),
@@ -460,7 +467,7 @@ def _large() -> list[Call]:
             Call("average_pool2d", (x, window)),
             Call("average_pool2d_backward", (dy, x.shape, window)),
             Call("global_average_pool2d", (x,)),
-            Call("global_average_pool2d_backward", (normal(2, 3, c), x.shape)),
+            Call("global_average_pool2d_backward", (normal(2, 2, c), x.shape)),
             Call("pad2d", (x, window.pads, 1.0)),
             Call("pad2d_backward", (x, window.pads)),
             Call("upsample2d", (x, (2, 2))),
@@ -507,7 +514,16 @@ def _streamed() -> list[Call]:
         Call("conv2d", (x, each, None, Window((3, 3), pads=((1, 1), (1, 1))), 32)),
         Call("conv2d_backward_input", (x, each, x.shape, Window((3, 3), pads=((1, 1), (1, 1))), 32)),
     ]
-    two = Window((2, 2), (2, 2))
+    # channels that are no whole vectors
+    x, window = normal(0, 1, 175, 175, 37), Window((3, 3), pads=((1, 1), (1, 1)))
+    dy, two = normal(0, 1, 250, 250, 37), Window((2, 2), (2, 2))
+    calls += [
+        Call("conv2d", (x, normal(1, 3, 3, 37, 37), None, window)),
+        Call("conv2d", (x, normal(1, 3, 3, 1, 37), None, window, 37)),
+        Call("conv2d", (normal(0, 1, 175, 175, 48), normal(1, 3, 3, 12, 48), None, window, 4)),
+        Call("dense", (normal(0, 30_000, 20), normal(1, 20, 37), None)),
+        Call("average_pool2d_backward", (dy, (1, 500, 500, 37), two)),
+    ]
     shape, dy = (1, 520, 520, 32), normal(0, 1, 260, 260, 32)
     tap = np.random.default_rng(1).integers(0, 4, dy.shape).astype(np.uint8)
     x, y = normal(0, 70_000, 64), normal(1, 70_000, 64)

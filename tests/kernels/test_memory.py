@@ -392,14 +392,15 @@ def test_what_is_kept_follows_what_was_lately_used():
 
 
 @compiled
-def test_other_sizes_take_the_place_of_those_freed():
+@pytest.mark.parametrize("freed", [0, -1], ids=["from the first on", "from the last on"])
+def test_other_sizes_take_the_place_of_those_freed(freed):
     program = f"""
         with reuse_memory():
             for sizes in ([16] * 8, [64, 64], [1] * 128, [5] * 25):
                 blocks = [np.empty(n * {PAGE} - {POOLED}, np.uint8) for n in sizes]
                 use = memory_use()
                 print(use.in_use + use.kept <= 130 * {PAGE})
-                del blocks
+                while blocks: del blocks[{freed}]
     """
     assert run(program) == "True\n" * 4
 

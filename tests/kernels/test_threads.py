@@ -88,6 +88,26 @@ def test_the_environment_is_checked(value, compiled, monkeypatch, fresh):
         assert str(error.value) == f"HANDGRAD_THREADS: expected a whole number from 1 to 1024, got {got}"
 
 
+SHARE = """
+import numpy as np, handgrad as hg
+from handgrad.kernels import default_kernels
+x, w = np.ones((4000, 300), np.float32), np.ones((300, 70), np.float32)
+kernels = default_kernels()
+for result, expected in [
+    (kernels.add(x, x), 2), (kernels.dense(x, w, None), 300), (kernels.dense_backward_weight(x, x), 4000)
+]:
+    assert (result == expected).all(), result
+print(hg.get_threads())
+"""
+
+
+@pytest.mark.parametrize("limit", ["1", "2"])
+def test_all_work_is_done_by_fewer_threads_than_asked_for(limit, compiled):
+    """As the OpenMP runtime gives them where the process may not have more."""
+    found = run(SHARE, OMP_THREAD_LIMIT=limit, HANDGRAD_THREADS="3", HANDGRAD_KERNELS="cpu")
+    assert found == ("3" if compiled.parallel else "1")
+
+
 TRAIN = """
 import multiprocessing, numpy as np, handgrad as hg
 
