@@ -2,100 +2,162 @@
 
 ``python -m tests.mutants`` at the root of the repository; words after it choose mutants by their names. The
 exit status is 1 where one survives, or does not fit the source any more. The reference kernels run, unless a
-test asks for others: most mutants are theirs.
+test asks for others: these mutants are theirs. With ``--compiled`` first it is those of ``csrc/``, which are
+built for the fastest instruction set that the machine has; that takes CMake, and minutes.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 
+from tests.mutants.compiled import COMPILED
 from tests.mutants.mutants import MUTANTS, Mutant
+from tests.mutants.workplace import ROOT, SOURCE, Workplace, copy_package
 
-ROOT = Path(__file__).parents[2]
-SOURCE = ROOT / "src" / "handgrad"
 AT_ONCE = 2
 TESTS_FAILED = 1
 """pytest's exit status where tests ran and failed; other errors, as of an import, have others."""
-NO_REDIRECTION = """
-import sys  # an editable installation would lead every import to the source as it is
-sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != "ScikitBuildRedirectingFinder"]
-"""
 CRASHES = ("AttributeError", "ImportError", "NameError", "SyntaxError", "UnboundLocalError")
 """What a mutant fails by that is not wrong but no program at all."""
 
 
+def source_of(mutant: Mutant) -> Path:
+    """Return the file that a mutant changes."""
+    return (ROOT if mutant.file.startswith("csrc/") else SOURCE) / mutant.file
+
+
 def misfit(mutant: Mutant) -> str:
     """Return why a mutant cannot be applied; nothing where it can."""
-    path = SOURCE / mutant.file
+    path = source_of(mutant)
     if not path.is_file():
         return f"there is no {mutant.file}"
     count = path.read_text(encoding="utf-8").count(mutant.old)
-    missing = [t for t in mutant.tests.split() if not (ROOT / "tests" / t).is_file()]
     if count != 1:
         return f"the text to change stands {count} times in {mutant.file}"
+    missing = [test for test in mutant.tests.split() if not is_test(test)]
     return f"there is no tests/{missing[0]}" if missing else ""
 
 
-def run_tests(mutant: Mutant, source: Path) -> tuple[int, str]:
-    """Return pytest's exit status and its output, with `source` in place of the package."""
+def is_test(name: str) -> bool:
+    """Return whether there is such a file below ``tests``, or ``file::function``."""
+    file, _, function = name.partition("::")
+    path = ROOT / "tests" / file
+    return path.is_file() and (not function or f"def {function}(" in path.read_text(encoding="utf-8"))
+
+
+def run_tests(mutant: Mutant, source: Path, kernels: str = "reference", seconds: int = 60) -> tuple[int, str]:
+    """Return pytest's exit status and its output, with `source` in place of the package.
+
+    A test that takes longer than `seconds` fails.
+    """
     environment = os.environ | {
         "PYTHONPATH": str(source),
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
-        "HANDGRAD_KERNELS": "reference",  # which the mutants are in
+        "HANDGRAD_KERNELS": kernels,
         "COLUMNS": "300",
     }
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-k", "not live", "--timeout", "60"]
-    files = [f"tests/{name}" for name in mutant.tests.split()]
-    command = [sys.executable, "-m", "pytest", *options, *files]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-k", "not live", "--timeout", str(seconds)]
+    tests = [f"tests/{name}" for name in mutant.tests.split()]
+    command = [sys.executable, "-m", "pytest", *options, *tests]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
-def verdict(mutant: Mutant) -> tuple[str, str, float]:
-    """Return "caught" or what is wrong, the name of the test that noticed, and the seconds it took."""
-    began = time.perf_counter()
-    if reason := misfit(mutant):
-        return "DOES NOT FIT", reason, 0.0
+def judged(status: int, output: str, tests: str) -> tuple[str, str]:
+    """Return "caught" or what is wrong, and the test that noticed, of a run's status and output."""
+    # an error is that of a fixture: one of a file has another status
+    failed = re.search(r"^(?:FAILED|ERROR) tests/(.+?) - (.*)$", output, re.MULTILINE)
+    test, reason = failed.groups() if failed else ("", "")
+    if status == TESTS_FAILED and reason and not reason.startswith(CRASHES):
+        return "caught", test
+    if status == 0:
+        return "SURVIVED", tests
+    return "BROKEN", f"status {status}: {reason or output.strip().splitlines()[-1]}"
+
+
+def try_in_python(mutant: Mutant) -> tuple[str, str]:
+    """Change a copy of the package and return what its tests say."""
     with tempfile.TemporaryDirectory() as folder:
-        copied = Path(folder) / "handgrad"
-        shutil.copytree(SOURCE, copied, ignore=shutil.ignore_patterns("__pycache__", "_kernels*"))
+        copied = copy_package(Path(folder))
         if extension := importlib.util.find_spec("handgrad.kernels.cpu._kernels"):
             shutil.copy(str(extension.origin), copied / "kernels" / "cpu")
-        Path(folder, "sitecustomize.py").write_text(NO_REDIRECTION, encoding="utf-8")
         path = copied / mutant.file
         path.write_text(path.read_text(encoding="utf-8").replace(mutant.old, mutant.new), encoding="utf-8")
-        status, output = run_tests(mutant, Path(folder))
-    seconds = time.perf_counter() - began
-    failed = [line for line in output.splitlines() if line.startswith("FAILED")]
-    test, _, reason = failed[0].removeprefix("FAILED tests/").partition(" - ") if failed else ("", "", "")
-    if status == TESTS_FAILED and reason and not reason.startswith(CRASHES):
-        return "caught", test, seconds
-    if status == 0:
-        return "SURVIVED", mutant.tests, seconds
-    return "BROKEN", f"status {status}: {reason or output.strip().splitlines()[-1]}", seconds
+        return judged(*run_tests(mutant, Path(folder)), mutant.tests)
+
+
+Try = Callable[[Mutant], tuple[str, str]]
+
+
+@contextmanager
+def compiling(at_once: int) -> Iterator[Try]:
+    """Give a function that builds and tries mutants of compiled kernels, so many at a time."""
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(at_once) as pool:
+        free: SimpleQueue[Workplace] = SimpleQueue()
+        for place in pool.map(lambda i: Workplace(Path(folder, str(i))), range(at_once)):
+            free.put(place)
+
+        def try_compiled(mutant: Mutant) -> tuple[str, str]:
+            place = free.get()
+            try:
+                place.build(mutant.file, mutant.old, mutant.new)
+                status, output = run_tests(mutant, place.package, "cpu", seconds=300)
+            except RuntimeError as error:
+                first = re.search(r"error: .*", str(error))
+                return "BROKEN", first[0] if first else str(error).strip().splitlines()[-1]
+            finally:
+                free.put(place)
+            if status < 0:
+                return "caught", f"signal {-status} ended the process"
+            return judged(status, output, mutant.tests)
+
+        yield try_compiled
+
+
+def verdict(mutant: Mutant, attempt: Try) -> tuple[str, str, float]:
+    """Return "caught" or what is wrong, by which test or why, and the seconds it took."""
+    began = time.perf_counter()
+    reason = misfit(mutant)
+    what, by = ("DOES NOT FIT", reason) if reason else attempt(mutant)
+    return what, by, time.perf_counter() - began
+
+
+def report(mutants: list[Mutant], attempt: Try) -> int:
+    """Try mutants and print a line for each; return the exit status."""
+    began, bad = time.perf_counter(), 0
+    print(f"{'mutant':64} {'verdict':12} seconds  by")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        results = pool.map(lambda m: verdict(m, attempt), mutants)
+        for mutant, (what, by, seconds) in zip(mutants, results, strict=True):
+            bad += what != "caught"
+            print(f"{mutant.name:64} {what:12} {seconds:7.1f}  {by}", flush=True)
+    print(f"{len(mutants) - bad} of {len(mutants)} caught in {time.perf_counter() - began:.0f} s")
+    return int(bad > 0)
 
 
 def main(words: list[str]) -> int:
     """Run all mutants, or those with a word in their name; return the exit status."""
-    chosen = [m for m in MUTANTS if not words or any(w in m.name for w in words)]
-    began, bad = time.perf_counter(), 0
-    print(f"{'mutant':64} {'verdict':12} seconds  by")
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for mutant, (what, by, seconds) in zip(chosen, pool.map(verdict, chosen), strict=True):
-            bad += what != "caught"
-            print(f"{mutant.name:64} {what:12} {seconds:7.1f}  {by}", flush=True)
-    print(f"{len(chosen) - bad} of {len(chosen)} caught in {time.perf_counter() - began:.0f} s")
-    return int(bad > 0)
+    compiled = words[:1] == ["--compiled"]
+    words = words[compiled:]
+    chosen = [m for m in (COMPILED if compiled else MUTANTS) if not words or any(w in m.name for w in words)]
+    if not compiled:
+        return report(chosen, try_in_python)
+    with compiling(max(1, min(AT_ONCE, len(chosen)))) as attempt:
+        return report(chosen, attempt)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ class Mutant(NamedTuple):
     name : str
         What is wrong with it.
     file : str
-        Below ``src/handgrad``.
+        Below ``src/handgrad``, or in ``csrc/``.
     old, new : str
         The text that stands exactly once in the file, and what takes its place.
     tests : str
-        What is run, below ``tests``: files, separated by blanks.
+        What is run, below ``tests``: files, or functions as ``file::function``, separated by blanks.
     """
 
     name: str

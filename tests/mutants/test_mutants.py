@@ -1,4 +1,4 @@
-"""The list of mutants fits the source; ``python -m tests.mutants`` shows that each is caught."""
+"""The lists of mutants fit the source; ``python -m tests.mutants`` shows that each is caught."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import ast
 
 import pytest
 
-from tests.mutants.__main__ import ROOT, SOURCE, misfit, run_tests
+from tests.mutants.__main__ import ROOT, judged, misfit, run_tests, source_of
+from tests.mutants.compiled import COMPILED
 from tests.mutants.mutants import MUTANTS, Mutant
 
+each = pytest.mark.parametrize("mutant", [*MUTANTS, *COMPILED], ids=lambda m: m.name)
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
+
+@each
 def test_its_text_stands_once_in_the_source_and_its_tests_exist(mutant):
     assert misfit(mutant) == ""
     assert mutant.old != mutant.new
@@ -18,12 +21,13 @@ def test_its_text_stands_once_in_the_source_and_its_tests_exist(mutant):
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
 def test_the_mutated_file_is_python(mutant):
-    text = (SOURCE / mutant.file).read_text(encoding="utf-8")
+    text = source_of(mutant).read_text(encoding="utf-8")
     ast.parse(text.replace(mutant.old, mutant.new))
 
 
 def test_names_are_different():
-    assert len({m.name for m in MUTANTS}) == len(MUTANTS)
+    for mutants in (MUTANTS, COMPILED):
+        assert len({m.name for m in mutants}) == len(mutants)
 
 
 def test_what_does_not_fit_is_said():
@@ -36,6 +40,18 @@ def test_what_does_not_fit_is_said():
         misfit(Mutant("", "rng.py", "Philox 4x64", "", "test_nothing.py"))
         == "there is no tests/test_nothing.py"
     )
+    tests = "test_rng.py::test_nothing"
+    assert misfit(Mutant("", "rng.py", "Philox 4x64", "", tests)) == f"there is no tests/{tests}"
+
+
+def test_only_a_test_that_fails_catches():
+    failed = "FAILED tests/test_rng.py::test_x - {}\n1 failed"
+    assert judged(1, failed.format("assert 1 == 2"), "a.py") == ("caught", "test_rng.py::test_x")
+    error = "ERROR tests/test_rng.py::test_x[a] - assert 1 == 2\n1 passed, 1 error"
+    assert judged(1, error, "a.py") == ("caught", "test_rng.py::test_x[a]")
+    assert judged(0, "2 passed", "a.py") == ("SURVIVED", "a.py")
+    assert judged(1, failed.format("NameError: x"), "a.py") == ("BROKEN", "status 1: NameError: x")
+    assert judged(4, "no tests ran", "a.py") == ("BROKEN", "status 4: no tests ran")
 
 
 def test_the_source_as_it_is_passes_what_the_runner_runs():

@@ -1,0 +1,282 @@
+"""Compiled kernels broken on purpose: what is easily got wrong in ``csrc/``, and the tests that must notice."""
+
+# ruff: noqa: E501 (a table)
+
+from __future__ import annotations
+
+from tests.mutants.mutants import Mutant
+
+CONV = "csrc/conv.cc"
+DEPTHWISE = "csrc/depthwise.cc"
+PRODUCT = "csrc/product.h"
+MATRIX = "csrc/matrix.cc"
+WINOGRAD = "csrc/winograd.cc"
+TRANSFORM = "csrc/transform.h"
+MOMENTS = "csrc/moments.h"
+NORM = "csrc/norm.cc"
+POOL = "csrc/pool.cc"
+LOSS = "csrc/loss.cc"
+MEMORY = "csrc/memory.cc"
+UPDATE = "csrc/update.cc"
+DROPOUT = "csrc/dropout.cc"
+EXP = "csrc/exp.h"
+ACTIVATION = "csrc/activation.cc"
+SIMD = "csrc/simd.h"
+WINDOWS = "csrc/windows.h"
+
+ALL = "kernels/test_compiled.py"
+CONVOLUTIONS = f"{ALL}::test_convolution"
+THREE_BY_THREE = f"{ALL}::test_convolution_by_each_algorithm"
+FUSED = f"{ALL}::test_fused_convolution_by_each_algorithm"
+ENTRIES = f"{ALL}::test_an_entry_agrees_with_the_reference_in_float64"
+SHARED = f"{ALL}::test_what_threads_share_agrees_with_the_reference_in_float64"
+STREAMED = f"{ALL}::test_results_written_past_the_caches_agree_with_the_reference_in_float64"
+REPEATED = f"{ALL}::test_results_can_be_repeated_bit_for_bit_whatever_the_number_of_threads"
+ACTIVATIONS = "kernels/cpu/test_activation.py"
+LOSSES = "kernels/cpu/test_loss.py"
+UPDATES = "kernels/cpu/test_update.py"
+NORMS = "kernels/cpu/test_norm.py"
+DROPOUTS = "kernels/cpu/test_dropout.py"
+POOLS = "kernels/test_pool.py"
+IN_BFLOAT16 = "kernels/test_bfloat16.py"
+OF_MEMORY = "kernels/test_memory.py"
+OF_THREADS = "kernels/test_threads.py"
+
+COMPILED = [
+    # products of matrices
+    Mutant("product: the last columns of a row are written as a whole vector", PRODUCT,
+           "store(c + r * c_row + v * W, sum[r][v], columns - v * W);", "store(c + r * c_row + v * W, sum[r][v]);", CONVOLUTIONS),
+    Mutant("product: what C held is forgotten", PRODUCT,
+           "begin.previously ? c : begin.add", "begin.previously ? nullptr : begin.add", ENTRIES),
+    Mutant("product: what is added is that of the first row", PRODUCT,
+           "sum[r][v] += some(add + r * c_row, v)", "sum[r][v] += some(add, v)", CONVOLUTIONS),
+    Mutant("product: what is added is that of the first block of rows", "csrc/product.cc",
+           "begin.at(r * c_row, 0)", "begin", CONVOLUTIONS),
+    Mutant("matrix: deep products begin again every 256 rows", MATRIX,
+           "d ? Begin::previous : Begin{bias", "false ? Begin::previous : Begin{bias", ENTRIES),
+    Mutant("matrix: a copied strip is read at another pitch", MATRIX,
+           "memcpy(copy + r * PITCH,", "memcpy(copy + r * DEPTH,", ENTRIES),
+    Mutant("matrix: a turned strip is multiplied by its first block", MATRIX,
+           "a_ + r * PITCH, b", "a_, b", ENTRIES),
+    Mutant("matrix: vectors that are not aligned are streamed", MATRIX,
+           "streamed(m * n) && n % W == 0 &&", "streamed(m * n) &&", STREAMED),
+    # convolution by products
+    Mutant("conv: the gradient's phases forget the dilation", CONV,
+           "if ((a + s.top - i * s.dh) % s.sh == 0) row", "if ((a + s.top - i) % s.sh == 0) row", CONVOLUTIONS),
+    Mutant("conv: pixels that no tap meets lose what is added", CONV,
+           "if (added)", "if (false)", CONVOLUTIONS),
+    Mutant("conv: taps may meet the pixel behind the last", CONV,
+           "(at.columns - 1) * at.sw + taps.last_column() < x.w", "(at.columns - 1) * at.sw + taps.last_column() <= x.w", CONVOLUTIONS),
+    Mutant("conv: rows of a strip forget the stride", CONV,
+           "m * image_ + p * sh_ * line_", "m * image_ + p * line_", CONVOLUTIONS),
+    Mutant("conv: the padding at the right is what scratch held", CONV,
+           "memset(to + end * c_, 0, 4 * (w - end) * c_);", "", CONVOLUTIONS),
+    Mutant("conv: dilated taps are joined as if side by side", CONV,
+           "f.groups == 1 && taps.side_by_side()", "f.groups == 1", CONVOLUTIONS),
+    Mutant("conv: of many taps only the last few are summed", CONV,
+           "first ? Begin::previous", "first ? Begin::zero", CONVOLUTIONS),
+    Mutant("conv: one thread's part of the weight gradient is lost", CONV,
+           "part = 1; part < parts;", "part = 1; part < parts - 1;", SHARED),
+    Mutant("conv: a thread adds to what scratch held", CONV,
+           "item == first ? Begin::zero", "item == 0 ? Begin::zero", SHARED),
+    Mutant("conv: every group has the first one's gradient", CONV,
+           "b + (group * panels + k / PANEL) * panel_size", "b + k / PANEL * panel_size", CONVOLUTIONS),
+    Mutant("conv: padded 1x1 filters are a plain product", CONV,
+           "s.oh == s.h && s.ow == s.w && s.groups", "s.groups", CONVOLUTIONS),
+    Mutant("conv: without images the weight gradient is what memory held", CONV,
+           "if (s.n == 0) memset(dw, 0, 4 * size);", "", CONVOLUTIONS),
+    Mutant("conv: the bias of a group is that of the first", CONV,
+           "bias + g * kg + k", "bias + k", CONVOLUTIONS),
+    Mutant("conv: vectors that are not aligned are streamed", CONV,
+           "kg % W == 0 &&", "true &&", STREAMED),
+    Mutant("filters: the input gradient's are not turned", "csrc/filters.h",
+           "(turn ? taps - 1 - tap : tap)", "tap", THREE_BY_THREE),
+    Mutant("depthwise: only the first phase of a stride", DEPTHWISE,
+           "first < smaller(across.spread, across.results)", "first < 1", CONVOLUTIONS),
+    Mutant("depthwise: wide filters repeat their first taps", DEPTHWISE,
+           "across.begin(q) + j, x", "across.begin(q), x", CONVOLUTIONS),
+    Mutant("depthwise: one thread's part of the weight gradient is lost", DEPTHWISE,
+           "part < most; ++part", "part < larger(1, most - 1); ++part", SHARED),
+    Mutant("depthwise: what is added is that of the first result", DEPTHWISE,
+           "at.get(add + to + r * apart, v)", "at.get(add + to, v)", CONVOLUTIONS),
+    Mutant("depthwise: vectors that are not aligned are streamed", DEPTHWISE,
+           "streamed(floats) && s.c % W == 0 &&", "streamed(floats) &&", STREAMED),
+    Mutant("bf16: of many images those of the last part make the gradient", "csrc/convert.cc",
+           "load(total, at) + load(part, at)", "load(part, at)", IN_BFLOAT16),
+    Mutant("bf16: what is added is that of the first images", "csrc/convert.cc",
+           "add ? add + begin * chunks.y_size : nullptr", "add", IN_BFLOAT16),
+    # convolution by Winograd's algorithm
+    Mutant("winograd: a root has four digits", TRANSFORM,
+           "a = 0.70710678118654752f", "a = 0.7071f", THREE_BY_THREE),
+    Mutant("winograd: a coefficient of the input's transform", TRANSFORM,
+           "d0 + d4 - 2.5f * d2", "d0 + d4 - 2.0f * d2", THREE_BY_THREE),
+    Mutant("winograd: two coefficients of the output's transform are exchanged", TRANSFORM,
+           "0.5f * sum_a + 2.0f * sum_b", "2.0f * sum_a + 0.5f * sum_b", THREE_BY_THREE),
+    Mutant("winograd: the filters' gradient is not halved", TRANSFORM,
+           "even = 0.5f * (u[1 * s] + u[2 * s])", "even = u[1 * s] + u[2 * s]", THREE_BY_THREE),
+    Mutant("winograd: pixels outside the image are normalized", WINOGRAD,
+           "for (int j = 0; j < P; ++j) d[j] = vec{};", "for (int j = 0; j < P; ++j) d[j] = read(vec{});", FUSED),
+    Mutant("winograd: the input gradient's filters are not turned", WINOGRAD,
+           "/*turn=*/true", "/*turn=*/false", THREE_BY_THREE),
+    Mutant("winograd: what is added is lost at the edges", WINOGRAD,
+           "add ? o[i][j] + load_some(add + place, left) : o[i][j]", "o[i][j]", THREE_BY_THREE),
+    Mutant("winograd: vectors that are not aligned are streamed", WINOGRAD,
+           "s.k * sizeof(T) % line == 0 &&", "", STREAMED),
+    Mutant("winograd: tiles count whole where they reach beyond the image", WINOGRAD,
+           "sums->count += rows.end * columns.end;", "sums->count += M * M;", FUSED),
+    Mutant("winograd: chunks of statistics depend on the number of threads", WINOGRAD,
+           "of_y ? 8 : most;", "most;", REPEATED),
+    Mutant("winograd: statistics of a phase take the place of the last", WINOGRAD,
+           "begin / chunk * per_phase + (t - 1) / CHUNK", "(t - 1) / CHUNK", FUSED),
+    Mutant("winograd: a phase of the weight gradient begins anew", WINOGRAD,
+           "phase ? Begin::previous : Begin::zero", "Begin::zero", THREE_BY_THREE),
+    Mutant("winograd: blocks of the weight gradient share their sums", WINOGRAD,
+           "(phases > 1 ? block : thread) * sums", "thread * sums", THREE_BY_THREE),
+    Mutant("winograd: one thread's part of the weight gradient is lost", WINOGRAD,
+           "part = 1; part < parts;", "part = 1; part < parts - 1;", SHARED),
+    Mutant("winograd: a thread adds to what scratch held", WINOGRAD,
+           "item == first ? Begin::zero", "item == 0 ? Begin::zero", SHARED),
+    Mutant("winograd: squares about a tile's mean stay", MOMENTS,
+           "sums.s2[k] - s1 * s1 / n", "sums.s2[k]", FUSED),
+    # windows and pooling
+    Mutant("windows: results share a mean's count with their neighbour", WINDOWS,
+           "a->from + hop != b->from || a->count != b->count", "a->from + hop != b->from", ENTRIES),
+    Mutant("windows: a tap may meet the pixel behind the last", WINDOWS,
+           "pixel >= 0 && pixel < axis.pixels\n", "pixel >= 0 && pixel <= axis.pixels\n", ENTRIES),
+    Mutant("windows: with strides a pixel belongs to every place near it", WINDOWS,
+           "pixel == result && place >= 0", "place >= 0", ENTRIES),
+    Mutant("max pool: of equal pixels the last wins", POOL,
+           "~(a <= best[v])", "~(a < best[v])", f"{ENTRIES} {POOLS}"),
+    Mutant("max pool: a number takes the place of NaN", POOL,
+           " & (best[v] == best[v])", "", f"{ENTRIES} {POOLS}"),
+    Mutant("max pool: the backward by numbers forgets the dilation", POOL,
+           "t / s.kw * s.dh * width", "t / s.kw * width", ENTRIES),
+    Mutant("max pool: the backward by numbers loses the last windows", POOL,
+           "(last + s.top + s.sh - 1) / s.sh", "(last + s.top) / s.sh", ENTRIES),
+    Mutant("max pool: the backward by numbers adds on another thread's rows", POOL,
+           "i >= first && i < last", "i >= 0 && i < s.h", SHARED),
+    Mutant("average pool: a window on padding alone is 0/0", POOL,
+           "float count = 1;", "float count = 0;", ENTRIES),
+    Mutant("average pool: the backward divides by the rows alone", POOL,
+           "1 / (i.count * j.count)", "1 / i.count", ENTRIES),
+    Mutant("global average: pixels left over by vectors are not counted", POOL,
+           "for (long l = wide * W * c; l < rows * c; ++l)", "for (long l = rows * c; l < rows * c; ++l)", ENTRIES),
+    Mutant("global average: of a large image the last block is lost", POOL,
+           "for (long b = 1; b < blocks; ++b)", "for (long b = 1; b < blocks - 1; ++b)", SHARED),
+    Mutant("pool: vectors that are not aligned are streamed", POOL,
+           "(32L << 20) && c % W == 0 &&", "(32L << 20) &&", f"{STREAMED} {POOLS}"),
+    Mutant("pad: the backward forgets the left side", "csrc/resize.cc",
+           "width + s.left * s.c, 4 * middle", "width, 4 * middle", ENTRIES),
+    Mutant("upsample: the backward adds up a row of each block", "csrc/resize.cc",
+           "i * width + j * s.c + l", "j * s.c + l", ENTRIES),
+    # normalization
+    Mutant("norm: the variance divides by one less", NORM,
+           "var[j] /= m;", "var[j] /= m > 1 ? m - 1 : m;", ENTRIES),
+    Mutant("norm: parts are joined as if of equal size", MOMENTS,
+           "delta * (n / (before + n))", "delta * (before ? 0.5 : 1)", ENTRIES),
+    Mutant("norm: means that differ add nothing to the variance", MOMENTS,
+           "M2 += M2_n + delta * delta * (before * n / (before + n));", "M2 += M2_n;", ENTRIES),
+    Mutant("norm: a block's mean is taken from the mean that was not rounded", NORM,
+           "join(begin, n, x0[i] + d,", "join(begin, n, (begin ? mean[i] : x0[i]) + d,", f"{ENTRIES} {NORMS}"),
+    Mutant("norm: squares are taken about 0", NORM,
+           "for (long i = 0; i < columns; ++i) x0[i] = (float)mean[i];",
+           "for (long i = 0; i < columns; ++i) x0[i] = 0;", f"{ENTRIES} {NORMS}"),
+    Mutant("norm: the shorter row counts as a whole one", NORM,
+           "(rows > 0 ? r.width : r.rest)", "r.width", ENTRIES),
+    Mutant("norm: of an odd number of rows the last is lost", NORM,
+           "if (n % 2) add<1>", "if (false) add<1>", ENTRIES),
+    Mutant("norm: the shift lacks what the float of the mean lacks", "csrc/affine.h",
+           "- a(j) * low(j)", "", f"{ENTRIES} {NORMS}"),
+    Mutant("norm: dgamma lacks what the float of the mean lacks", NORM,
+           "(dgammas[j] - columns.f.low(j) * dbetas[j])", "dgammas[j]", f"{ENTRIES} {NORMS}"),
+    Mutant("norm: dx lacks what the float of the mean lacks", NORM,
+           " - slope(j) * columns.f.low(j)", "", f"{ENTRIES} {NORMS}"),
+    Mutant("norm: frozen, the gradient passes where ReLU was 0", NORM,
+           "put(dx + p + i, load(a + i) * g, w, large)", "put(dx + p + i, load(a + i) * get(dy + p + i, w), w, large)", ENTRIES),
+    Mutant("norm: the gradient passes where ReLU was 0", NORM,
+           "PASS == Pass::all ? dy : y <= 0", "PASS == Pass::all ? dy : y < 0", ENTRIES),
+    Mutant("norm: xhat's part of the gradient is not divided by the count", NORM,
+           "f.s[j] * dgammas[j] / m;", "f.s[j] * dgammas[j];", ENTRIES),
+    Mutant("norm: vectors that are not aligned are streamed", NORM,
+           "streamed<T>(m * r.c) && r.width % W == 0 &&", "streamed<T>(m * r.c) &&", f"{STREAMED} {NORMS}"),
+    # activations and losses
+    Mutant("exp: what is below the normal numbers is 0", EXP,
+           "-104.f);", "-87.3f);", ACTIVATIONS),
+    Mutant("exp: ln(2) is subtracted in one part", EXP,
+           "return scale(exp_reduced((x - n * LN2_HIGH) - n * LN2_LOW), n);",
+           "return scale(exp_reduced(x - n * (LN2_HIGH + LN2_LOW)), n);", ACTIVATIONS),
+    Mutant("gelu: its tail is of a rounded square", EXP,
+           " - 0.5f * rest)", ")", ACTIVATIONS),
+    Mutant("tanh: near 0 it is of e^x, rounded", EXP,
+           "const vec e = expm1_negative(-2 * absolute(x));", "const vec e = exp(-2 * absolute(x)) - 1;", ACTIVATIONS),
+    Mutant("leaky ReLU: the derivative at 0 is 1", ACTIVATION,
+           "return load(x, at) > 0 ? d : slope * d;", "return load(x, at) >= 0 ? d : slope * d;", ACTIVATIONS),
+    Mutant("ReLU: NaN becomes 0", SIMD,
+           "return v <= 0 ? vec{} : v;", "return v > 0 ? v : vec{};", ACTIVATIONS),
+    Mutant("softmax: rows of negative numbers underflow", "csrc/rows.h",
+           "vec m = broadcast(-INFINITE);", "vec m = {};", ACTIVATIONS),
+    Mutant("softmax: numbers behind a row's end are 0", "csrc/rows.h",
+           "vec v = broadcast(missing);", "vec v = {};", f"{ACTIVATIONS} {LOSSES}"),
+    Mutant("cross entropy: the right class's gradient is rounded", LOSS,
+           "if (right) dz[label] = (float)at_label, loss", "if (right) dz[label] -= (float)(right / n), loss", LOSSES),
+    Mutant("cross entropy: a target of 0 meets an infinite logit", LOSS,
+           "t == 0 ? vec{} : t * (load", "t * (load", LOSSES),
+    Mutant("cross entropy: smoothing takes the logarithm once", LOSS,
+           "k * log_s", "log_s", LOSSES),
+    Mutant("binary cross entropy: lanes behind the end cost log(2)", LOSS,
+           "at, -200)", "at, 0)", LOSSES),
+    Mutant("passes: an array shorter than its way to alignment is passed", "csrc/elementwise.h",
+           "const long head = smaller(n, ", "const long head = (", UPDATES),
+    # dropout and updates
+    Mutant("dropout: the bound is rounded down", DROPOUT,
+           "__builtin_ceilf((float)keep * 16777216.f)", "((float)keep * 16777216.f)", DROPOUTS),
+    Mutant("dropout: blocks are counted from 0", DROPOUT,
+           "(first + i) / BLOCK + 1", "(first + i) / BLOCK", DROPOUTS),
+    Mutant("dropout: what is kept is divided by a rounded number", DROPOUT,
+           "(float)(1 / keep)", "1 / (float)keep", DROPOUTS),
+    Mutant("sgd: the first step dampens the gradient", UPDATE,
+           "if (!first) d = ", "d = ", UPDATES),
+    Mutant("rmsprop: a variance that rounds below 0", UPDATE,
+           "relu(variance - mi * mi)", "variance - mi * mi", UPDATES),
+    Mutant("updates: 1 - rho is that of a rounded rho", UPDATE,
+           "take_v = (float)(1 - beta_2)", "take_v = 1 - keep_v", UPDATES),
+    Mutant("updates: without decay a parameter that is infinite is NaN", UPDATE,
+           "return weight_decay ? g + weight_decay * p : g;", "return g + weight_decay * p;", UPDATES),
+    Mutant("adam: epsilon is in the root", UPDATE,
+           "square_root(vi) * correction + epsilon", "square_root(vi + epsilon) * correction", UPDATES),
+    # bf16
+    Mutant("bf16: ties are rounded up", SIMD,
+           "u + 0x7fffu + ((u >> 16) & 1u)", "u + 0x8000u", IN_BFLOAT16),
+    Mutant("bf16: what is cut off is lost", SIMD,
+           "u + 0x7fffu + ((u >> 16) & 1u)", "u", IN_BFLOAT16),
+    Mutant("bf16: NaN carries into infinity", SIMD,
+           "v == v ? u + 0x7fffu + ((u >> 16) & 1u) : u | 0x400000u", "u + 0x7fffu + ((u >> 16) & 1u)", IN_BFLOAT16),
+    # memory and threads
+    Mutant("pool: what is idle is kept for ever", MEMORY,
+           "if (idle_ > most) discard_idle(idle_ - most);", "(void)most;", OF_MEMORY),
+    Mutant("pool: the peak of long ago bounds what is kept", MEMORY,
+           "recent_peak_ = window_peak_;", "", OF_MEMORY),
+    Mutant("pool: release leaves what was lately used", MEMORY,
+           "discard_idle(idle_);", "bound_idle();", OF_MEMORY),
+    Mutant("pool: blocks begin at the same place of a page", MEMORY,
+           "round_up(asked, 4096) + 1024 + 64", "round_up(asked, 4096)", OF_MEMORY),
+    Mutant("pool: free neighbours stay apart", MEMORY,
+           "span != spans_.begin() && !std::prev(span)->second.asked", "false", OF_MEMORY),
+    Mutant("pool: an array grows over its neighbour", MEMORY,
+           "next->second.asked || before", "before", OF_MEMORY),
+    Mutant("pool: zeros are what the block held", "csrc/numpy_memory.cc",
+           "std::memset(block.data, 0, std::min(block.written, bytes)), block.data", "block.data", OF_MEMORY),
+    Mutant("pool: pages that were given back count as written", MEMORY,
+           "pages_[--begin].written = false;", "--begin;", OF_MEMORY),
+    Mutant("pool: a moved array's old block is not freed", "csrc/numpy_memory.cc",
+           "  pool::give(data);\n  return moved;", "  return moved;", OF_MEMORY),
+    Mutant("pool: a block is taken without the lock", MEMORY,
+           "pool::Block take(size_t asked) {\n    std::lock_guard<std::mutex> lock(mutex_);",
+           "pool::Block take(size_t asked) {", OF_MEMORY),
+    Mutant("threads: OMP_NUM_THREADS is not looked at", "csrc/threads.cc",
+           "return wanted < n ? wanted : n;", "return (void)wanted, n;", OF_THREADS),
+    Mutant("threads: shares of threads that the runtime did not give are not done", "csrc/threads.h",
+           "part < parts; part += omp_get_num_threads())", "part < parts; part += parts)", f"{SHARED} {OF_THREADS}"),
+    Mutant("threads: they stay when the process forks", "csrc/threads.cc",
+           "omp_pause_resource_all(omp_pause_soft);", "", OF_THREADS),
+]  # fmt: skip
