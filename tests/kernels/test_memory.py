@@ -468,6 +468,7 @@ def test_a_forked_process_has_the_arrays_and_a_pool_of_its_own():
 
 @compiled
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems do not limit addresses")
+@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer takes more")
 @pytest.mark.parametrize("gigabytes", [1, 4])
 def test_with_few_addresses_the_pool_is_small_and_numpys_memory_serves_the_rest(gigabytes):
     program = f"""
