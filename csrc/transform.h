@@ -1,8 +1,8 @@
-// The one-dimensional transforms of Winograd's convolution, M outputs with 3 taps from M + 2 pixels:
+// The one-dimensional transforms of Winograd's convolution, M outputs of R taps from P = M + R - 1 pixels:
 //
 //     y = A^T [ (G g) . (B^T d) ]
 //
-// They follow from the points at which the two polynomials are multiplied (docs/kernels.md derives them). Each
+// They follow from the P points at which the two polynomials are multiplied (docs/kernels.md derives them). Each
 // function reads and writes every `step`-th vector, so that one code does rows and columns of a tile.
 #pragma once
 
@@ -10,12 +10,13 @@
 
 namespace handgrad::HG_ISA {
 
-template <int M>
-struct Transform;
+template <int outputs, int taps>
+struct Sizes {
+  static constexpr int M = outputs, R = taps, P = M + R - 1;
+};
 
 // Points 0, 1, -1, infinity: nothing but additions and halves.
-template <>
-struct Transform<2> {
+struct F2x3 : Sizes<2, 3> {
   // v = B^T d
   HG_INLINE void input(const vec* d, int s, vec* v, int t) {
     v[0 * t] = d[0 * s] - d[2 * s];
@@ -54,10 +55,10 @@ struct Transform<2> {
 
 // Points 0, +-a, +-b, infinity with a = 1/sqrt(2), b = sqrt(2): their powers stay near 1, which keeps rounding
 // within about twice that of the plain sum; the points +-1, +-2 of the textbooks cost five to ten times it.
-template <>
-struct Transform<4> {
+struct SixPoints {
   static constexpr float a = 0.70710678118654752f, b = 1.41421356237309505f;
 
+  // the same for all filters: it depends on the points only
   HG_INLINE void input(const vec* d, int s, vec* v, int t) {
     const vec d0 = d[0], d1 = d[1 * s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s], d5 = d[5 * s];
     const vec even_a = d4 - 2.0f * d2, odd_a = a * d3 - b * d1;
@@ -69,6 +70,9 @@ struct Transform<4> {
     v[4 * t] = even_b - odd_b;
     v[5 * t] = d1 + d5 - 2.5f * d3;
   }
+};
+
+struct F4x3 : Sizes<4, 3>, SixPoints {
   HG_INLINE void filter(const vec* g, int s, vec* u, int t) {
     const vec even_a = (-2.0f / 3) * g[0] + (-1.0f / 3) * g[2 * s], odd_a = (-2.0f / 3 * a) * g[s];
     const vec even_b = (1.0f / 6) * g[0] + (1.0f / 3) * g[2 * s], odd_b = (1.0f / 6 * b) * g[s];
@@ -105,6 +109,45 @@ struct Transform<4> {
     g[0 * t] = u0 + (-2.0f / 3) * sum_a + (1.0f / 6) * sum_b;
     g[1 * t] = (-2.0f / 3 * a) * odd_a + (1.0f / 6 * b) * odd_b;
     g[2 * t] = u5 + (-1.0f / 3) * sum_a + (1.0f / 3) * sum_b;
+  }
+};
+
+struct F2x5 : Sizes<2, 5>, SixPoints {
+  HG_INLINE void filter(const vec* g, int s, vec* u, int t) {
+    const vec g0 = g[0], g1 = g[1 * s], g2 = g[2 * s], g3 = g[3 * s], g4 = g[4 * s];
+    const vec even_a = (-2.0f / 3) * g0 + (-1.0f / 3) * g2 + (-1.0f / 6) * g4;
+    const vec odd_a = (-2.0f / 3 * a) * g1 + (-1.0f / 3 * a) * g3;
+    const vec even_b = (1.0f / 6) * g0 + (1.0f / 3) * g2 + (2.0f / 3) * g4;
+    const vec odd_b = (1.0f / 6 * b) * g1 + (1.0f / 3 * b) * g3;
+    u[0 * t] = g0;
+    u[1 * t] = even_a + odd_a;
+    u[2 * t] = even_a - odd_a;
+    u[3 * t] = even_b + odd_b;
+    u[4 * t] = even_b - odd_b;
+    u[5 * t] = g4;
+  }
+  HG_INLINE void output(const vec* m, int s, vec* y, int t) {
+    const vec m1 = m[1 * s], m2 = m[2 * s], m3 = m[3 * s], m4 = m[4 * s];
+    y[0 * t] = m[0] + (m1 + m2) + (m3 + m4);
+    y[1 * t] = a * (m1 - m2) + b * (m3 - m4) + m[5 * s];
+  }
+  HG_INLINE void output_transposed(const vec* dy, int s, vec* v, int t) {
+    const vec y0 = dy[0], y1 = dy[1 * s];
+    v[0 * t] = y0;
+    v[1 * t] = y0 + a * y1;
+    v[2 * t] = y0 - a * y1;
+    v[3 * t] = y0 + b * y1;
+    v[4 * t] = y0 - b * y1;
+    v[5 * t] = y1;
+  }
+  HG_INLINE void filter_transposed(const vec* u, int s, vec* g, int t) {
+    const vec sum_a = u[1 * s] + u[2 * s], sum_b = u[3 * s] + u[4 * s];
+    const vec odd_a = u[1 * s] - u[2 * s], odd_b = u[3 * s] - u[4 * s];
+    g[0 * t] = u[0] + (-2.0f / 3) * sum_a + (1.0f / 6) * sum_b;
+    g[1 * t] = (-2.0f / 3 * a) * odd_a + (1.0f / 6 * b) * odd_b;
+    g[2 * t] = (-1.0f / 3) * sum_a + (1.0f / 3) * sum_b;
+    g[3 * t] = (-1.0f / 3 * a) * odd_a + (1.0f / 3 * b) * odd_b;
+    g[4 * t] = u[5 * s] + (-1.0f / 6) * sum_a + (2.0f / 3) * sum_b;
   }
 };
 

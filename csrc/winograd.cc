@@ -1,12 +1,12 @@
-// Convolution of 3x3 filters at stride 1 with a quarter of the multiplications (Winograd, F(4x4, 3x3)), or with
-// four ninths of them (F(2x2, 3x3)).
+// Convolution at stride 1 with fewer multiplications: of 3x3 filters with a quarter (Winograd, F(4x4, 3x3)) or four
+// ninths of them (F(2x2, 3x3)), of 5x5 filters with nine of twenty-five (F(2x2, 5x5)).
 //
-// An M x M tile of outputs depends on (M+2) x (M+2) pixels d. With the matrices of `transform.h`,
+// An M x M tile of outputs of R x R taps depends on P x P pixels d, P = M + R - 1. With the matrices of `transform.h`,
 //
 //     y  = A^T [ (G g G^T) . (B^T d B) ] A             "." multiplies point by point
 //     dg = G^T [ sum over tiles (B^T d B) . (A dy A^T) ] G
 //
-// For many channels each of the (M+2)^2 points is a product of matrices, (tiles x channels) by (channels x
+// For many channels each of the P^2 points is a product of matrices, (tiles x channels) by (channels x
 // filters), and that is where the time goes. The input gradient is the first formula with filters turned by
 // half a turn and their channels exchanged. S. Winograd, "Arithmetic complexity of computations" (1980);
 // A. Lavin and S. Gray, CVPR 2016.
@@ -95,10 +95,10 @@ struct Range {
 };
 
 // V = B^T d B of one tile, all channels; pixels outside the image are 0.
-template <int M, class Source, class Layout>
-void transform_input(const ConvShape& s, const Place<M>& at, const Source& x, const Layout& planes, int first,
+template <class F, class Source, class Layout>
+void transform_input(const ConvShape& s, const Place<F::M>& at, const Source& x, const Layout& planes, int first,
                      long tile) {
-  constexpr int P = M + 2;
+  constexpr int P = F::P;
   // what stays the same stands in locals: a store to the planes could change anything else, for all that is known
   const long r = at.p - s.top, q = at.q - s.left, channels = s.c, line = s.w * s.c, plane = planes.plane;
   const Range<P> rows(r, s.h), columns(q, s.w);
@@ -114,11 +114,11 @@ void transform_input(const ConvShape& s, const Place<M>& at, const Source& x, co
 #pragma GCC unroll 1
       for (int i = 0; i < P; ++i, row += line) {
         if (c % LINE == 0)  // of the next tile
-          for (int j = P; j < P + M; ++j) prefetch(row + j * channels);
+          for (int j = P; j < P + F::M; ++j) prefetch(row + j * channels);
         vec d[P];
         const auto* pixel = row;
         for (int j = 0; j < P; ++j, pixel += channels) d[j] = read(load(pixel));
-        Transform<M>::input(d, 1, v[i], 1);
+        F::input(d, 1, v[i], 1);
       }
     } else {
 #pragma GCC unroll 1
@@ -128,22 +128,22 @@ void transform_input(const ConvShape& s, const Place<M>& at, const Source& x, co
         if (i >= rows.begin && i < rows.end)
           for (long j = columns.begin; j < columns.end; ++j)
             d[j] = read(load_some(corner + i * line + j * channels + c, left));
-        Transform<M>::input(d, 1, v[i], 1);
+        F::input(d, 1, v[i], 1);
       }
     }
     for (int j = 0; j < P; ++j) {
       vec o[P];
-      Transform<M>::input(&v[0][j], P, o, 1);
+      F::input(&v[0][j], P, o, 1);
       for (int i = 0; i < P; ++i) store(to + (i * P + j) * plane, o[i]);
     }
   }
 }
 
 // Y = A dy A^T of one tile, all filters; outputs outside the image are 0.
-template <int M, class T>
-void transform_gradient(const ConvShape& s, const Place<M>& at, const T* dy, const Panels& planes,
+template <class F, class T>
+void transform_gradient(const ConvShape& s, const Place<F::M>& at, const T* dy, const Panels& planes,
                         long tile) {
-  constexpr int P = M + 2;
+  constexpr int M = F::M, P = F::P;
   const long filters = s.k, line = s.ow * s.k, plane = planes.plane;
   const Range<M> rows(at.p, s.oh), columns(at.q, s.ow);
   const bool inside = rows.whole() && columns.whole();
@@ -161,39 +161,40 @@ void transform_gradient(const ConvShape& s, const Place<M>& at, const T* dy, con
       for (long i = 0; i < rows.end; ++i)
         for (long j = 0; j < columns.end; ++j) d[i][j] = load_some(corner + i * line + j * filters + k, left);
     }
-    for (int i = 0; i < M; ++i) Transform<M>::output_transposed(d[i], 1, v[i], 1);
+    for (int i = 0; i < M; ++i) F::output_transposed(d[i], 1, v[i], 1);
     for (int j = 0; j < P; ++j) {
       vec o[P];
-      Transform<M>::output_transposed(&v[0][j], P, o, 1);
+      F::output_transposed(&v[0][j], P, o, 1);
       for (int i = 0; i < P; ++i) store(to + (i * P + j) * plane, o[i]);
     }
   }
 }
 
 // y = A^T m A of W filters of one tile; `from` is where the product's first point is.
-template <int M>
-HG_INLINE void output_tile(const float* from, long plane, vec o[M][M]) {
-  constexpr int P = M + 2;
+template <class F>
+HG_INLINE void output_tile(const float* from, long plane, vec o[F::M][F::M]) {
+  constexpr int M = F::M, P = F::P;
   vec t[M][P];
   for (int j = 0; j < P; ++j) {
     vec m[P];
     for (int i = 0; i < P; ++i) m[i] = load(from + (i * P + j) * plane);
-    Transform<M>::output(m, 1, &t[0][j], P);
+    F::output(m, 1, &t[0][j], P);
   }
-  for (int i = 0; i < M; ++i) Transform<M>::output(t[i], 1, o[i], 1);
+  for (int i = 0; i < M; ++i) F::output(t[i], 1, o[i], 1);
 }
 
 // The outputs of one tile, filters [k_begin, k_end), with what the convolution adds: a bias and an array of y's
 // shape. Planes and sums begin at k_begin; sums may be null.
-template <int M, class T>
-void transform_output(const ConvShape& s, const Place<M>& at, const Planes& planes, long tile, long k_begin,
+template <class F, class T>
+void transform_output(const ConvShape& s, const Place<F::M>& at, const Planes& planes, long tile, long k_begin,
                       long k_end, const float* b, const T* add, T* y, bool streams, ChunkSums* sums) {
+  constexpr int M = F::M;
   const long filters = s.k, line = s.ow * s.k, plane = planes.plane;
   const long corner = ((at.image * s.oh + at.p) * s.ow + at.q) * filters;
   const Range<M> rows(at.p, s.oh), columns(at.q, s.ow);
   const bool inside = rows.whole() && columns.whole();
   const auto outputs = [&](long k, vec o[M][M]) {
-    output_tile<M>(planes.at(0, tile, k - k_begin), plane, o);
+    output_tile<F>(planes.at(0, tile, k - k_begin), plane, o);
     if (b) {
       const vec bias = load_some(b + k, filters - k);
       for (int i = 0; i < M; ++i)
@@ -236,23 +237,23 @@ void transform_output(const ConvShape& s, const Place<M>& at, const Planes& plan
   if (sums) sums->count += rows.end * columns.end;
 }
 
-// U = G g G^T for filters g (3, 3, c, k): channels [c_begin, c_end) of one panel of filters, as `product` reads
+// U = G g G^T for filters g (R, R, c, k): channels [c_begin, c_end) of one panel of filters, as `product` reads
 // them: a plane (c, width) for each point.
-template <int M>
+template <class F>
 void transform_filters(long c, long k, const float* w, long panel, long c_begin, long c_end, long plane,
                        float* U) {
-  constexpr int P = M + 2;
+  constexpr int P = F::P, R = F::R;
   const long width = smaller(PANEL, round_up(k, W) - panel);
   for (long ci = c_begin; ci < c_end; ++ci)
     for (long ki = panel; ki < panel + width; ki += W) {
-      vec g[3][3], t[3][P];
-      for (int i = 0; i < 3; ++i)
-        for (int j = 0; j < 3; ++j) g[i][j] = load_some(w + ((i * 3 + j) * c + ci) * k + ki, k - ki);
-      for (int i = 0; i < 3; ++i) Transform<M>::filter(g[i], 1, t[i], 1);
+      vec g[R][R], t[R][P];
+      for (int i = 0; i < R; ++i)
+        for (int j = 0; j < R; ++j) g[i][j] = load_some(w + ((i * R + j) * c + ci) * k + ki, k - ki);
+      for (int i = 0; i < R; ++i) F::filter(g[i], 1, t[i], 1);
       float* to = U + ci * width + (ki - panel);
       for (int j = 0; j < P; ++j) {
         vec u[P];
-        Transform<M>::filter(&t[0][j], P, u, 1);
+        F::filter(&t[0][j], P, u, 1);
         for (int i = 0; i < P; ++i) store(to + (i * P + j) * plane, u[i]);
       }
     }
@@ -266,17 +267,17 @@ bool can_stream(const ConvShape& s, const T* y) {
 
 // Filters that stay in the caches: all are transformed first. Then a few tiles at a time are transformed,
 // multiplied and transformed back while they stay in the L2 cache.
-template <int M, class Source, class T>
+template <class F, class Source, class T>
 void convolve_tiles(const ConvShape& s, const Source& x, const float* w, const float* b, const T* add, T* y,
                     const Statistics* of_y) {
-  constexpr int P = M + 2, POINTS = P * P;
-  const Tiles<M> tiles(s);
+  constexpr int POINTS = F::P * F::P;
+  const Tiles<F::M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), stride = larger(cs, ks);
   Scratch filters(POINTS * s.c * ks);
   const long panels = (s.k + PANEL - 1) / PANEL;
   parallel_for(panels * s.c, larger(1, 16384 / smaller(s.k, PANEL)), [&](long begin, long end, int) {
     for (long panel = begin / s.c; panel * s.c < end; ++panel)
-      transform_filters<M>(s.c, s.k, w, panel * PANEL, larger(begin - panel * s.c, 0), smaller(end - panel * s.c, s.c),
+      transform_filters<F>(s.c, s.k, w, panel * PANEL, larger(begin - panel * s.c, 0), smaller(end - panel * s.c, s.c),
                            s.c * ks, filters.data() + panel * PANEL * s.c);
   });
 
@@ -292,8 +293,8 @@ void convolve_tiles(const ConvShape& s, const Source& x, const float* w, const f
   parallel_items(count_of_chunks, most, [&](long item, int thread) {
     const long begin = item * chunk, count = smaller(chunk, tiles.count - begin);
     const Planes planes(scratch.data() + thread * work, stride, chunk);
-    Place<M> from(tiles, begin), to(tiles, begin);
-    for (long t = 0; t < count; ++t, from.next()) transform_input<M>(s, from, x, planes, 1, t);
+    Place from(tiles, begin), to(tiles, begin);
+    for (long t = 0; t < count; ++t, from.next()) transform_input<F>(s, from, x, planes, 1, t);
     for (int p = 0; p < POINTS; ++p)
       for (long k = 0; k < s.k; k += PANEL) {
         const long width = smaller(PANEL, ks - k);
@@ -303,7 +304,7 @@ void convolve_tiles(const ConvShape& s, const Source& x, const float* w, const f
       }
     ChunkSums sums(planes.data + planes_size, s.k);
     for (long t = 0; t < count; ++t, to.next())
-      transform_output<M>(s, to, planes, t, 0, s.k, b, add, y, streams, of_y ? &sums : nullptr);
+      transform_output<F>(s, to, planes, t, 0, s.k, b, add, y, streams, of_y ? &sums : nullptr);
     if (of_y) statistics.put(item, sums, 0, s.k);
     if (streams) stream_end();
   });
@@ -312,11 +313,11 @@ void convolve_tiles(const ConvShape& s, const Source& x, const float* w, const f
 
 // Filters too large for the caches when they are transformed: the tiles are transformed first, many at once,
 // and each thread transforms a panel of filters at a time, which is multiplied with all of them and forgotten.
-template <int M, class Source, class T>
+template <class F, class Source, class T>
 void convolve_panels(const ConvShape& s, const Source& x, const float* w, const float* b, const T* add, T* y,
                      const Statistics* of_y) {
-  constexpr int P = M + 2, POINTS = P * P;
-  const Tiles<M> tiles(s);
+  constexpr int POINTS = F::P * F::P;
+  const Tiles<F::M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), panels = (s.k + PANEL - 1) / PANEL;
   const long fits = larger(1, (12L << 20) / (4 * POINTS * cs));  // tiles whose planes stay in the last cache
   const long phases = (tiles.count + fits - 1) / fits, chunk = larger(1, (tiles.count + phases - 1) / larger(phases, 1));
@@ -332,22 +333,22 @@ void convolve_panels(const ConvShape& s, const Source& x, const float* w, const 
   for (long begin = 0; begin < tiles.count; begin += chunk) {
     const long count = smaller(chunk, tiles.count - begin);
     parallel_for(count, 4, [&](long first, long last, int) {
-      Place<M> from(tiles, begin + first);
-      for (long t = first; t < last; ++t, from.next()) transform_input<M>(s, from, x, V, 0, t);
+      Place from(tiles, begin + first);
+      for (long t = first; t < last; ++t, from.next()) transform_input<F>(s, from, x, V, 0, t);
     });
     parallel_items(panels, most, [&](long item, int thread) {
       const long panel = item * PANEL, width = smaller(PANEL, ks - panel), end = smaller(panel + PANEL, s.k);
       float* U = scratch.data() + thread * work;
       const Planes products(U + filters_size, width, chunk);
-      transform_filters<M>(s.c, s.k, w, panel, 0, s.c, s.c * width, U);
+      transform_filters<F>(s.c, s.k, w, panel, 0, s.c, s.c * width, U);
       for (int p = 0; p < POINTS; ++p)
         product({s.c, cs, 1, width}, count, width, V.at(p, 0, 0), U + p * s.c * width, products.at(p, 0, 0), width,
                 Begin::zero);
-      Place<M> to(tiles, begin);
+      Place to(tiles, begin);
       for (long t = 0; t < count;) {
         ChunkSums sums(U + filters_size + products_size, PANEL);
         for (const long last = smaller(count, t + CHUNK); t < last; ++t, to.next())
-          transform_output<M>(s, to, products, t, panel, end, b, add, y, streams, of_y ? &sums : nullptr);
+          transform_output<F>(s, to, products, t, panel, end, b, add, y, streams, of_y ? &sums : nullptr);
         if (of_y) statistics.put(begin / chunk * per_phase + (t - 1) / CHUNK, sums, panel, end);
       }
       if (streams) stream_end();
@@ -356,34 +357,34 @@ void convolve_panels(const ConvShape& s, const Source& x, const float* w, const 
   if (of_y) statistics.total(count_of_chunks, s.k, *of_y);
 }
 
-// The forward convolution, also of gradients: w is (3, 3, c, k).
-template <int M, class Source, class T>
+// The forward convolution, also of gradients: w is (R, R, c, k).
+template <class F, class Source, class T>
 void convolve(const ConvShape& s, const Source& x, const float* w, const float* b, const T* add, T* y,
               const Statistics* of_y) {
-  const long filter_bytes = 4 * (M + 2) * (M + 2) * s.c * round_up(s.k, W);
+  const long filter_bytes = 4 * F::P * F::P * s.c * round_up(s.k, W);
   if (filter_bytes > (16L << 20) && s.k >= threads() * PANEL)
-    convolve_panels<M>(s, x, w, b, add, y, of_y);
+    convolve_panels<F>(s, x, w, b, add, y, of_y);
   else
-    convolve_tiles<M>(s, x, w, b, add, y, of_y);
+    convolve_tiles<F>(s, x, w, b, add, y, of_y);
 }
 
 // dw = G^T u G of filters [c_begin, c_end); u holds for every point `rows` rows of ks, the first for c_begin.
-template <int M>
+template <class F>
 void transform_filter_gradient(const ConvShape& s, long c_begin, long c_end, const float* u, long rows, long ks,
                                float* dw) {
-  constexpr int P = M + 2;
+  constexpr int P = F::P, R = F::R;
   for (long c = c_begin; c < c_end; ++c)
     for (long k = 0; k < s.k; k += W) {
-      vec t[P][3], g[3][3];
+      vec t[P][R], g[R][R];
       for (int i = 0; i < P; ++i) {
         vec m[P];
         for (int j = 0; j < P; ++j) m[j] = load(u + ((i * P + j) * rows + c - c_begin) * ks + k);
-        Transform<M>::filter_transposed(m, 1, t[i], 1);
+        F::filter_transposed(m, 1, t[i], 1);
       }
-      for (int j = 0; j < 3; ++j) Transform<M>::filter_transposed(&t[0][j], 3, &g[0][j], 3);
-      for (int i = 0; i < 3; ++i)
-        for (int j = 0; j < 3; ++j) {
-          float* p = dw + ((i * 3 + j) * s.c + c) * s.k + k;
+      for (int j = 0; j < R; ++j) F::filter_transposed(&t[0][j], R, &g[0][j], R);
+      for (int i = 0; i < R; ++i)
+        for (int j = 0; j < R; ++j) {
+          float* p = dw + ((i * R + j) * s.c + c) * s.k + k;
           if (s.k - k >= W)
             store(p, g[i][j]);
           else
@@ -405,10 +406,10 @@ void outer_product(const Panels& V, const Panels& Y, int point, long c, long row
 }
 
 // Few channels: every thread has sums of its own, of the tiles of its share; they are added up at the end.
-template <int M, class Source, class T>
+template <class F, class Source, class T>
 void backward_weight_private(const ConvShape& s, const T* dy, const Source& x, float* dw) {
-  constexpr int P = M + 2, POINTS = P * P;
-  const Tiles<M> tiles(s);
+  constexpr int POINTS = F::P * F::P;
+  const Tiles<F::M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), sums = POINTS * s.c * ks;
   const long fits = (1536L << 10) / (4 * POINTS * (cs + ks));
   const long chunk = smaller(larger(fits, sums * 4 > (1L << 20) ? 64 : CHUNK), tiles.count);
@@ -421,10 +422,10 @@ void backward_weight_private(const ConvShape& s, const T* dy, const Source& x, f
     float* u = accumulators.data() + thread * sums;
     for (long item = first; item < last; ++item) {
       const long begin = item * chunk, count = smaller(chunk, tiles.count - begin);
-      Place<M> at(tiles, begin);
+      Place at(tiles, begin);
       for (long t = 0; t < count; ++t, at.next()) {
-        transform_input<M>(s, at, x, V, 0, t);
-        transform_gradient<M>(s, at, dy, Y, t);
+        transform_input<F>(s, at, x, V, 0, t);
+        transform_gradient<F>(s, at, dy, Y, t);
       }
       for (int p = 0; p < POINTS; ++p)
         outer_product(V, Y, p, 0, s.c, count, ks, u + p * s.c * ks, item == first ? Begin::zero : Begin::previous);
@@ -438,15 +439,15 @@ void backward_weight_private(const ConvShape& s, const T* dy, const Source& x, f
     });
   }
   parallel_for(s.c, larger(1, 8192 / s.k), [&](long begin, long end, int) {
-    transform_filter_gradient<M>(s, begin, end, accumulators.data() + begin * ks, s.c, ks, dw);
+    transform_filter_gradient<F>(s, begin, end, accumulators.data() + begin * ks, s.c, ks, dw);
   });
 }
 
 // Many channels: the tiles of a phase are transformed by all threads; then each takes blocks of channels.
-template <int M, class Source, class T>
+template <class F, class Source, class T>
 void backward_weight_shared(const ConvShape& s, const T* dy, const Source& x, float* dw) {
-  constexpr int P = M + 2, POINTS = P * P;
-  const Tiles<M> tiles(s);
+  constexpr int POINTS = F::P * F::P;
+  const Tiles<F::M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W);
   // few phases, for each reads and writes all sums, but short enough for their tiles to stay in the last cache
   const long tiles_bytes = 4 * POINTS * (cs + ks) * tiles.count, most = larger(8L << 20, 4 * POINTS * s.c * ks);
@@ -461,10 +462,10 @@ void backward_weight_shared(const ConvShape& s, const T* dy, const Source& x, fl
   for (long phase = 0; phase < phases; ++phase) {
     const long begin = phase * chunk, count = smaller(chunk, tiles.count - begin);
     parallel_items((count + 7) / 8, all, [&](long item, int) {
-      Place<M> at(tiles, begin + item * 8);
+      Place at(tiles, begin + item * 8);
       for (long t = item * 8; t < smaller(item * 8 + 8, count); ++t, at.next()) {
-        transform_input<M>(s, at, x, V, 0, t);
-        transform_gradient<M>(s, at, dy, Y, t);
+        transform_input<F>(s, at, x, V, 0, t);
+        transform_gradient<F>(s, at, dy, Y, t);
       }
     });
     parallel_items(blocks, all, [&](long block, int thread) {
@@ -472,33 +473,41 @@ void backward_weight_shared(const ConvShape& s, const T* dy, const Source& x, fl
       float* u = accumulators.data() + (phases > 1 ? block : thread) * sums;
       for (int p = 0; p < POINTS; ++p)
         outer_product(V, Y, p, c, height, count, ks, u + p * rows * ks, phase ? Begin::previous : Begin::zero);
-      if (phase == phases - 1) transform_filter_gradient<M>(s, c, c + height, u, rows, ks, dw);
+      if (phase == phases - 1) transform_filter_gradient<F>(s, c, c + height, u, rows, ks, dw);
     });
   }
 }
 
-template <int M, class Source, class T>
+template <class F, class Source, class T>
 void backward_weight(const ConvShape& s, const T* dy, const Source& x, float* dw) {
   if (s.n == 0) {
-    for (long i = 0; i < 9 * s.c * s.k; ++i) dw[i] = 0;
+    for (long i = 0; i < F::R * F::R * s.c * s.k; ++i) dw[i] = 0;
     return;
   }
-  const long sums = 4 * (M + 2) * (M + 2) * s.c * round_up(s.k, W);
+  const long sums = 4 * F::P * F::P * s.c * round_up(s.k, W);
   if (sums <= (36L * 128 * 128 * 4))
-    backward_weight_private<M>(s, dy, x, dw);
+    backward_weight_private<F>(s, dy, x, dw);
   else
-    backward_weight_shared<M>(s, dy, x, dw);
+    backward_weight_shared<F>(s, dy, x, dw);
 }
 
-template <int M, class T>
+template <class F, class T>
 void backward_input(const ConvShape& s, const T* dy, const float* w, const T* add, T* dx) {
-  Scratch turned(9 * s.c * s.k);
-  transpose_filters(9, s.c, s.k, w, /*turn=*/true, turned.data());
+  constexpr int TAPS = F::R * F::R;
+  Scratch turned(TAPS * s.c * s.k);
+  transpose_filters(TAPS, s.c, s.k, w, /*turn=*/true, turned.data());
   ConvShape back = s;
   back.h = s.oh, back.w = s.ow, back.c = s.k;
   back.oh = s.h, back.ow = s.w, back.k = s.c;
-  back.top = 2 - s.top, back.left = 2 - s.left;
-  convolve<M>(back, Images<T>{dy}, turned.data(), nullptr, add, dx, nullptr);
+  back.top = F::R - 1 - s.top, back.left = F::R - 1 - s.left;
+  convolve<F>(back, Images<T>{dy}, turned.data(), nullptr, add, dx, nullptr);
+}
+
+// Calls work(transform) with the one of these filters and tiles.
+template <class Work>
+void with_transform(const ConvShape& s, int tile, const Work& work) {
+  if (s.kh == 5) return work(F2x5());
+  tile == 4 ? work(F4x3()) : work(F2x3());
 }
 
 }  // namespace
@@ -508,20 +517,22 @@ void winograd(const ConvShape& s, int tile, const T* x, const Normalization* f, 
               const Statistics* of_y) {
   const T* nothing = nullptr;
   with_images(s.c, x, f, [&](const auto& images) {
-    tile == 4 ? convolve<4>(s, images, w, b, nothing, y, of_y) : convolve<2>(s, images, w, b, nothing, y, of_y);
+    with_transform(s, tile, [&](auto transform) {
+      convolve<decltype(transform)>(s, images, w, b, nothing, y, of_y);
+    });
   });
 }
 
 template <class T>
 void winograd_backward_input(const ConvShape& s, int tile, const T* dy, const float* w, const T* add, T* dx) {
-  tile == 4 ? backward_input<4>(s, dy, w, add, dx) : backward_input<2>(s, dy, w, add, dx);
+  with_transform(s, tile, [&](auto transform) { backward_input<decltype(transform)>(s, dy, w, add, dx); });
 }
 
 template <class T>
 void winograd_backward_weight(const ConvShape& s, int tile, const T* dy, const T* x, const Normalization* f,
                               float* dw) {
   with_images(s.c, x, f, [&](const auto& images) {
-    tile == 4 ? backward_weight<4>(s, dy, images, dw) : backward_weight<2>(s, dy, images, dw);
+    with_transform(s, tile, [&](auto transform) { backward_weight<decltype(transform)>(s, dy, images, dw); });
   });
 }
 

@@ -33,7 +33,14 @@ from handgrad.rng import Stream
 from tests.kernels import test_compiled
 from tests.kernels.calls import CALLS, OF_GRADIENTS, UPDATES, Call, Statistics, converter
 from tests.kernels.tables import COMPILED
-from tests.kernels.test_compiled import ANY_CASES, BY_THREADS, FUSED, THREADS, THREE_BY_THREE_CASES
+from tests.kernels.test_compiled import (
+    ANY_CASES,
+    BY_THREADS,
+    FIVE_BY_FIVE_CASES,
+    FUSED,
+    THREADS,
+    THREE_BY_THREE_CASES,
+)
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 BF16 = np.dtype(ml_dtypes.bfloat16)
@@ -235,6 +242,13 @@ def with_algorithm(name: str, algorithm: int) -> Kernels:
 @pytest.mark.parametrize("case", THREE_BY_THREE_CASES)
 def test_convolution_by_each_algorithm(case, name, algorithm, most):
     check_all(convolution(case), with_algorithm(name, algorithm), most)
+
+
+@pytest.mark.parametrize("name", NARROW)
+@pytest.mark.parametrize("case", FIVE_BY_FIVE_CASES)
+def test_convolution_of_filters_of_5x5_by_tiles(case, name):
+    for call in [*convolution(case), *fused(case)]:
+        check_all([call], with_algorithm(name, 2), 48 if "weight" in call.kernel else 16)
 
 
 @cache

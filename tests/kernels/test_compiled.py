@@ -140,6 +140,11 @@ ANY = WINDOWS | {
     "k": CHANNELS,
 }
 THREE_BY_THREE = WINDOWS | {"k": CHANNELS, "pads": [*PADS[:3], ((2, 2), (2, 2))]}
+FIVE_BY_FIVE = WINDOWS | {
+    "kernel": [(5, 5)],
+    "k": CHANNELS,
+    "pads": [PADS[0], ((2, 2), (2, 2)), ((4, 1), (3, 4))],
+}
 
 
 def window_of(case: dict[str, Any]) -> Window:
@@ -196,6 +201,8 @@ def fused(described_case: str) -> list[Call]:
 
 WIDE = {"pads": PADS[1], "size": (5, 4), "n": 1, "c": 400, "k": 384}
 """Filters that the caches do not hold."""
+WIDER = WIDE | {"c": 530, "k": 512}
+"""The same of tiles of 2x2, whose filters take less room."""
 DEEP = {"pads": PADS[1], "size": (40, 37), "n": 1, "c": 1000, "k": 130}
 """Such filters, and more tiles of such an image than the caches hold."""
 LONG = {"pads": PADS[1], "size": (60, 60), "n": 1, "c": 140, "k": 130}
@@ -203,9 +210,13 @@ LONG = {"pads": PADS[1], "size": (60, 60), "n": 1, "c": 140, "k": 130}
 PADDED_ONE = {"kernel": (1, 1), "pads": PADS[2], "size": (5, 4), "n": 3, "c": 17, "k": 16}
 """What would be a plain product without its padding."""
 ANY_CASES = {described(case): case for case in [*pairwise(ANY, possible), PADDED_ONE]}
-LARGEST = [WIDE, DEEP, LONG]
+LARGEST = [WIDE, WIDER, DEEP, LONG]
 THREE_BY_THREE_CASES = {described(case): case for case in [*pairwise(THREE_BY_THREE, possible), *LARGEST]}
-CASES = ANY_CASES | THREE_BY_THREE_CASES
+FIVE_BY_FIVE_CASES = {
+    described(case): case
+    for case in [*pairwise(FIVE_BY_FIVE, possible), *({"kernel": (5, 5)} | case for case in (WIDE, LONG))]
+}
+CASES = ANY_CASES | THREE_BY_THREE_CASES | FIVE_BY_FIVE_CASES
 
 
 @each_compiled
@@ -226,6 +237,14 @@ def test_convolution_by_each_algorithm(case, table, algorithm, most):
 @pytest.mark.parametrize("case", THREE_BY_THREE_CASES)
 def test_fused_convolution_by_each_algorithm(case, table, algorithm, most):
     check_all(fused(case), with_algorithm(table, algorithm), most)
+
+
+@each_compiled
+@pytest.mark.parametrize("case", FIVE_BY_FIVE_CASES)
+def test_convolution_of_filters_of_5x5_by_tiles(case, table):
+    for call in [*convolution(case), *fused(case)]:
+        # a gradient's sums may be short, and its numbers millions, of which the largest error counts
+        check_all([call], with_algorithm(table, 2), 48 if "weight" in call.kernel else 16)
 
 
 @pytest.mark.parametrize("algorithm", [0, 2, 4])

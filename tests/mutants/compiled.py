@@ -27,6 +27,7 @@ WINDOWS = "csrc/windows.h"
 ALL = "kernels/test_compiled.py"
 CONVOLUTIONS = f"{ALL}::test_convolution"
 THREE_BY_THREE = f"{ALL}::test_convolution_by_each_algorithm"
+FIVE_BY_FIVE = f"{ALL}::test_convolution_of_filters_of_5x5_by_tiles"
 FUSED = f"{ALL}::test_fused_convolution_by_each_algorithm"
 ENTRIES = f"{ALL}::test_an_entry_agrees_with_the_reference_in_float64"
 SHARED = f"{ALL}::test_what_threads_share_agrees_with_the_reference_in_float64"
@@ -114,6 +115,14 @@ COMPILED = [
            "0.5f * sum_a + 2.0f * sum_b", "2.0f * sum_a + 0.5f * sum_b", THREE_BY_THREE),
     Mutant("winograd: the filters' gradient is not halved", TRANSFORM,
            "even = 0.5f * (u[1 * s] + u[2 * s])", "even = u[1 * s] + u[2 * s]", THREE_BY_THREE),
+    Mutant("winograd: a coefficient of the transform of filters of 5x5", TRANSFORM,
+           "(2.0f / 3) * g4", "(1.0f / 3) * g4", FIVE_BY_FIVE),
+    Mutant("winograd: of two outputs the second lacks the point at infinity", TRANSFORM,
+           "b * (m3 - m4) + m[5 * s]", "b * (m3 - m4)", FIVE_BY_FIVE),
+    Mutant("winograd: a sign of the gradient of filters of 5x5", TRANSFORM,
+           "(-1.0f / 3 * a) * odd_a", "(1.0f / 3 * a) * odd_a", FIVE_BY_FIVE),
+    Mutant("winograd: the input gradient of 5x5 is padded as that of 3x3", WINOGRAD,
+           "back.top = F::R - 1 - s.top", "back.top = 2 - s.top", FIVE_BY_FIVE),
     Mutant("winograd: pixels outside the image are normalized", WINOGRAD,
            "for (int j = 0; j < P; ++j) d[j] = vec{};", "for (int j = 0; j < P; ++j) d[j] = read(vec{});", FUSED),
     Mutant("winograd: the input gradient's filters are not turned", WINOGRAD,

@@ -98,9 +98,9 @@ def batch_norm_add_relu(uses: Uses, k: int) -> Match | None:
 
 
 def deferred(uses: Uses, k: int) -> Match | None:
-    """Match BatchNormalization -> ReLU, fused, where one convolution of 3x3 at stride 1 takes them."""
+    """Match BatchNormalization -> ReLU, fused, where one convolution that reads tiles takes them."""
     node, user = uses.nodes[k], uses.sole_user(k)
-    if type(node.layer) is not BatchNormalizationReLU or user is None or not _three_by_three(user.layer):
+    if type(node.layer) is not BatchNormalizationReLU or user is None or not _by_tiles(user.layer):
         return None
     return Match((k,), node.name, DeferredBatchNormalizationReLU(node.layer.normalization), node.inputs)
 
@@ -115,7 +115,7 @@ def convolution(uses: Uses, k: int) -> Match | None:
     if type(node.layer) is not Conv2D:
         return None
     images, bn = node.inputs[0], None
-    if (user := uses.sole_user(k)) is not None and user.inputs[0] == k + 1 and _three_by_three(node.layer):
+    if (user := uses.sole_user(k)) is not None and user.inputs[0] == k + 1 and _by_tiles(node.layer):
         bn = user.layer.normalization if isinstance(user.layer, FusedNormalization) else None
     normalized = images > 0 and type(uses.nodes[images - 1].layer) is DeferredBatchNormalizationReLU
     if bn is None and not normalized and uses.count[images] == 1:
@@ -123,13 +123,13 @@ def convolution(uses: Uses, k: int) -> Match | None:
     return Match((k,), node.name, FusedConv2D(node.layer, bn), node.inputs)
 
 
-def _three_by_three(layer: Layer) -> bool:
+def _by_tiles(layer: Layer) -> bool:
     """Whether it is a convolution whose kernels read and write images a tile at a time."""
     conv = layer.layer if isinstance(layer, FusedConv2D) else layer
     if type(conv) is not Conv2D:
         return False
-    sizes = (conv.kernel_size, conv.strides, conv.dilation_rate)
-    return [pair(n, layer.where) for n in sizes] == [(3, 3), (1, 1), (1, 1)] and conv.groups == 1
+    taps, *steps = (pair(n, layer.where) for n in (conv.kernel_size, conv.strides, conv.dilation_rate))
+    return taps in ((3, 3), (5, 5)) and steps == [(1, 1), (1, 1)] and conv.groups == 1
 
 
 def _normalization(uses: Uses, value: int) -> tuple[int, BatchNormalization] | None:

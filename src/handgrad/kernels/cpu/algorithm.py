@@ -1,22 +1,24 @@
 """Which algorithm computes a convolution: the cost rule, here and nowhere else.
 
-Costs are in multiply-adds. A tile of M x M outputs takes ``9*M*M*c*k`` of them as sums of products, and by
-Winograd's algorithm ``(M + 2)**2*c*k`` and three transforms: of c channels of input and k of output for every
-tile, and of the ``c*k`` filters once. What the transforms cost was measured beside the products: a channel
-of a tile takes as long as so many multiply-adds.
+Costs are in multiply-adds. A tile of M x M outputs of R x R taps takes ``R*R*M*M*c*k`` of them as sums of
+products, and by Winograd's algorithm ``(M + R - 1)**2*c*k`` and three transforms: of c channels of input and
+k of output for every tile, and of the ``c*k`` filters once. What the transforms cost was measured beside the
+products: a channel of a tile takes as long as so many multiply-adds.
 
-============  ========  =====  ======  ========
-instructions  tile      input  output  filters
-============  ========  =====  ======  ========
-AVX-512       2 x 2       220     100       100
-AVX-512       4 x 4       550     250       210
-others        2 x 2       280     125       600
-others        4 x 4       400     370      1400
-============  ========  =====  ======  ========
+============  =======  ========  =====  ======  ========
+instructions  filters  tile      input  output  filters
+============  =======  ========  =====  ======  ========
+AVX-512       3 x 3    2 x 2       220     100       100
+AVX-512       3 x 3    4 x 4       550     250       210
+AVX-512       5 x 5    2 x 2       550     150       300
+others        3 x 3    2 x 2       280     125       600
+others        3 x 3    4 x 4       400     370      1400
+others        5 x 5    2 x 2       410     430      4000
+============  =======  ========  =====  ======  ========
 
-AVX-512 was measured on one core of its machine, the others with AVX2 on Zen 3. What the filters cost there is
-an estimate from passes over a single image, for which it decides, between 700 and 2700 for tiles of 4 x 4:
-it includes what it takes to write them transformed and to read them again.
+AVX-512 was measured on one core of its machine, except for filters of 5 x 5, guessed from those of
+3 x 3; the others with AVX2 on Zen 3. What the filters cost there was fitted to passes over one image or few,
+for which it decides, and includes what it takes to write them transformed and to read them again.
 The transforms of the weight gradient are the same ones transposed. Channels count in whole vectors.
 """
 
@@ -30,8 +32,10 @@ from handgrad.typing import Shape
 DIRECT = 0
 """Sums of products."""
 
-_AVX512 = 16, {2: (220, 100, 100), 4: (550, 250, 210)}
-_OTHERS = 8, {2: (280, 125, 600), 4: (400, 370, 1400)}
+_AVX512 = 16, {(3, 2): (220, 100, 100), (3, 4): (550, 250, 210), (5, 2): (550, 150, 300)}
+_OTHERS = 8, {(3, 2): (280, 125, 600), (3, 4): (400, 370, 1400), (5, 2): (410, 430, 4000)}
+TILES = {3: (2, 4), 5: (2,)}
+"""Tiles of outputs of Winograd's algorithm for filters of 3x3 and 5x5."""
 
 
 @lru_cache(maxsize=4096)
@@ -51,29 +55,31 @@ def choose(
     algorithm : int, optional
         The only one to be used wherever it can be.
     """
-    if not _fits(window, groups):
-        return DIRECT
+    possible = DIRECT, *_tiles(window, groups)
     if algorithm is not None:
-        return algorithm
-    return min((DIRECT, 2, 4), key=lambda tile: cost(tile, instructions, x, w, window))
+        return algorithm if algorithm in possible else DIRECT
+    return min(possible, key=lambda tile: cost(tile, instructions, x, w, window))
 
 
-def _fits(window: Window, groups: int) -> bool:
-    """Return whether Winograd's algorithm computes this convolution."""
-    geometry = (window.kernel, window.strides, window.dilation) == ((3, 3), (1, 1), (1, 1))
-    # the gradient's padding is two minus this
-    return geometry and groups == 1 and all(p <= 2 for pads in window.pads for p in pads)
+def _tiles(window: Window, groups: int) -> tuple[int, ...]:
+    """Return the tiles by which Winograd's algorithm computes this convolution; none where it does not."""
+    taps = window.kernel[0]
+    geometry = (window.kernel, window.strides, window.dilation) == ((taps, taps), (1, 1), (1, 1))
+    # the gradient's padding is taps - 1 minus this
+    fits = geometry and groups == 1 and all(p < taps for pads in window.pads for p in pads)
+    return TILES.get(taps, ()) if fits else ()
 
 
 def cost(tile: int, instructions: str, x: Shape, w: Shape, window: Window) -> float:
-    """Return the multiply-adds, or what takes as long, of one pass of a 3x3 convolution."""
+    """Return the multiply-adds, or what takes as long, of one pass of a convolution at stride 1."""
     (n, _, _, c), k = x, w[3]
     oh, ow = window.output_size((x[1], x[2]))
+    taps = window.kernel[0]
     if tile == DIRECT:
-        return n * oh * ow * 9 * c * k
+        return n * oh * ow * taps**2 * c * k
     tiles = n * -(-oh // tile) * -(-ow // tile)
     vector, transforms = _AVX512 if instructions == "avx512" else _OTHERS
     vectors_in, vectors_out = -(-c // vector) * vector, -(-k // vector) * vector
-    each_input, each_output, each_filter = transforms[tile]
-    products = (tile + 2) ** 2 * c * k
+    each_input, each_output, each_filter = transforms[taps, tile]
+    products = (tile + taps - 1) ** 2 * c * k
     return tiles * (products + each_input * vectors_in + each_output * vectors_out) + each_filter * c * k
