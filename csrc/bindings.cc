@@ -602,6 +602,18 @@ void bind_typed(nb::class_<Kernels>& table) {
   bind_norm<T>(table);
 }
 
+#ifdef HG_HAS_AVX512
+bool has_avx512() {
+  __builtin_cpu_init();
+#ifdef HG_EMULATED  // with what AVX2 has
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#endif
+}
+#endif
+
 }  // namespace
 
 NB_MODULE(_kernels, m) {
@@ -624,10 +636,7 @@ NB_MODULE(_kernels, m) {
       [] {
         std::vector<const Kernels*> supported;  // the fastest first
 #ifdef HG_HAS_AVX512
-        __builtin_cpu_init();
-        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-          supported.push_back(&handgrad::avx512::kernels);
+        if (has_avx512()) supported.push_back(&handgrad::avx512::kernels);
 #endif
 #ifdef HG_HAS_AVX2
         if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))

@@ -27,7 +27,7 @@ HG_INLINE vec nearest(vec v) { return (v + 12582912.f) - 12582912.f; }
 // 2^n of whole numbers -126 <= n <= 127; p*2^n of whole numbers -252 <= n <= 254, rounded once.
 HG_INLINE vec power_of_two(ivec n) { return (vec)((uvec)(n + 127) << 23); }
 HG_INLINE vec scale(vec p, vec n) {
-#if defined(__AVX512F__)
+#if defined(HG_AVX512)
   return (vec)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)n);
 #else
   const ivec k = __builtin_convertvector(n, ivec), half = k >> 1;
@@ -65,7 +65,7 @@ HG_INLINE vec expm1_negative(vec x) {
 
 // What is lost when a square is rounded: t*t - t2 for t2 = t*t.
 HG_INLINE vec rest_of_square(vec t, vec t2) {
-#if defined(__AVX512F__)
+#if defined(HG_AVX512)
   return (vec)_mm512_fmsub_ps((__m512)t, (__m512)t, (__m512)t2);
 #elif defined(__AVX2__)
   return (vec)_mm256_fmsub_ps((__m256)t, (__m256)t, (__m256)t2);
@@ -83,7 +83,7 @@ HG_INLINE vec exp_half_square(vec t) {
 
 // 1/v to a unit in the last place, for v far from 0 and infinity.
 HG_INLINE vec reciprocal(vec v) {
-#if defined(__AVX512F__)
+#if defined(HG_AVX512)
   const vec r = (vec)_mm512_maskz_rcp14_ps(0xffff, (__m512)v);
   return r + r * (1 - v * r);  // Newton's step doubles the 14 bits
 #else

@@ -13,7 +13,7 @@ HG_INLINE long grain_of_rows(long k) { return larger(1, COSTLY / larger(k, W)); 
 HG_INLINE vec load(const float* p, Lanes at, float missing) {
   if (at.count == W) return load(p + at.first);
   vec v = broadcast(missing);
-#if defined(__AVX512F__)
+#if defined(HG_AVX512)
   v = (vec)_mm512_mask_loadu_ps((__m512)v, (__mmask16)((1u << at.count) - 1), p + at.first);
 #else
   memcpy(&v, p + at.first, 4 * at.count);

@@ -8,8 +8,13 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__x86_64__)
+#if defined(HG_EMULATED)
+#include "emulation.h"
+#elif defined(__x86_64__)
 #include <immintrin.h>
+#endif
+#if defined(__AVX512F__) || defined(HG_EMULATED)
+#define HG_AVX512
 #endif
 
 #ifndef HG_ISA
@@ -28,7 +33,7 @@
 
 namespace handgrad::HG_ISA {
 
-#if defined(__AVX512F__)
+#if defined(HG_AVX512)
 constexpr int W = 16;  // floats in a vector
 constexpr int NV = 4;  // vectors across a micro-kernel: 32 registers hold 24 sums, 4 weights and a pixel
 #elif defined(__AVX2__)
@@ -66,7 +71,7 @@ HG_INLINE void store(float* p, vec v) { *(vec_unaligned*)p = v; }
 
 // The first n < W numbers; the others are 0, and are not written.
 HG_INLINE vec load(const float* p, long n) {
-#if defined(__AVX512F__)
+#if defined(HG_AVX512)
   return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
 #elif defined(__AVX2__)
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -79,7 +84,7 @@ HG_INLINE vec load(const float* p, long n) {
 #endif
 }
 HG_INLINE void store(float* p, vec v, long n) {
-#if defined(__AVX512F__)
+#if defined(HG_AVX512)
   _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
 #elif defined(__AVX2__)  // in pieces: a masked store is slow on some processors
   __m128 rest = _mm256_castps256_ps128((__m256)v);
@@ -98,7 +103,7 @@ HG_INLINE void store(int32_t* p, ivec v) { *(ivec_unaligned*)p = v; }
 HG_INLINE ivec load(const int32_t* p, long n) { return (ivec)load((const float*)p, n); }
 HG_INLINE void store(int32_t* p, ivec v, long n) { store((float*)p, (vec)v, n); }
 HG_INLINE ivec widen(bvec v) {
-#if defined(__AVX512F__)
+#if defined(HG_AVX512)
   return (ivec)_mm512_maskz_cvtepu8_epi32((__mmask16)-1, (__m128i)v);
 #elif defined(__AVX2__)
   return (ivec)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)&v));
@@ -113,7 +118,7 @@ HG_INLINE ivec widen(bvec v) {
 }
 HG_INLINE bvec narrow(ivec v) {
   bvec bytes;
-#if defined(__AVX512F__)
+#if defined(HG_AVX512)
   bytes = (bvec)_mm512_maskz_cvtepi32_epi8((__mmask16)-1, (__m512i)v);
 #elif defined(__AVX2__)
   const __m256i all = (__m256i)v;
@@ -131,7 +136,7 @@ HG_INLINE bvec narrow(ivec v) {
 
 // bf16 is the upper half of a float: widening moves it there.
 HG_INLINE vec widen(svec v) {
-#if defined(__AVX512F__)
+#if defined(HG_AVX512)
   return (vec)((uvec)_mm512_maskz_cvtepu16_epi32((__mmask16)-1, (__m256i)v) << 16);
 #elif defined(__AVX2__)
   return (vec)((uvec)_mm256_cvtepu16_epi32((__m128i)v) << 16);
@@ -150,7 +155,7 @@ HG_INLINE svec narrow(vec v) {
   const uvec u = (uvec)v;
   const uvec upper = v == v ? u + 0x7fffu + ((u >> 16) & 1u) : u | 0x400000u;
   svec shorts;
-#if defined(__AVX512F__)
+#if defined(HG_AVX512)
   shorts = (svec)_mm512_maskz_cvtepi32_epi16((__mmask16)-1, (__m512i)(upper >> 16));
 #elif defined(__AVX2__)
   const __m256i all = _mm256_srai_epi32((__m256i)upper, 16);  // signed: packing then saturates nothing
@@ -167,7 +172,7 @@ HG_INLINE svec narrow(vec v) {
 HG_INLINE vec load(const bf16* p) { return widen(*(const svec_unaligned*)p); }
 HG_INLINE void store(bf16* p, vec v) { *(svec_unaligned*)p = narrow(v); }
 HG_INLINE vec load(const bf16* p, long n) {
-#if defined(__AVX512F__)
+#if defined(HG_AVX512)
   return widen((svec)_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), p));
 #else
   svec v = {};
@@ -177,7 +182,7 @@ HG_INLINE vec load(const bf16* p, long n) {
 }
 HG_INLINE void store(bf16* p, vec v, long n) {
   const svec shorts = narrow(v);
-#if defined(__AVX512F__)
+#if defined(HG_AVX512)
   _mm256_mask_storeu_epi16(p, (__mmask16)((1u << n) - 1), (__m256i)shorts);
 #else
   memcpy(p, &shorts, 2 * n);
@@ -195,7 +200,7 @@ HG_INLINE T of_float(float a) {
 HG_INLINE ivec load(const uint8_t* p) { return widen(*(const bvec_unaligned*)p); }
 HG_INLINE void store(uint8_t* p, ivec v) { *(bvec_unaligned*)p = narrow(v); }
 HG_INLINE ivec load(const uint8_t* p, long n) {
-#if defined(__AVX512F__)
+#if defined(HG_AVX512)
   return widen((bvec)_mm_maskz_loadu_epi8((__mmask16)((1u << n) - 1), p));
 #else
   bvec v = {};
@@ -205,7 +210,7 @@ HG_INLINE ivec load(const uint8_t* p, long n) {
 }
 HG_INLINE void store(uint8_t* p, ivec v, long n) {
   const bvec bytes = narrow(v);
-#if defined(__AVX512F__)
+#if defined(HG_AVX512)
   _mm_mask_storeu_epi8(p, (__mmask16)((1u << n) - 1), (__m128i)bytes);
 #else
   memcpy(p, &bytes, n);
@@ -215,7 +220,7 @@ HG_INLINE void store(uint8_t* p, ivec v, long n) {
 // Past the caches, for results larger than they are; p must be a multiple of the vector's size in memory. A
 // thread that has streamed calls `stream_end` before another may read.
 HG_INLINE void stream(float* p, vec v) {
-#if defined(__AVX512F__)
+#if defined(HG_AVX512)
   _mm512_stream_ps(p, (__m512)v);
 #elif defined(__AVX2__)
   _mm256_stream_ps(p, (__m256)v);
@@ -227,7 +232,7 @@ HG_INLINE void stream(float* p, vec v) {
 }
 HG_INLINE void stream(bf16* p, vec v) {
   const svec shorts = narrow(v);
-#if defined(__AVX512F__)
+#if defined(HG_AVX512)
   _mm256_stream_si256((__m256i*)p, (__m256i)shorts);
 #elif defined(__AVX2__)
   _mm_stream_si128((__m128i*)p, (__m128i)shorts);

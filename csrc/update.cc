@@ -12,7 +12,7 @@ HG_UPDATE_KERNELS(HG_DECLARE)
 namespace {
 
 HG_INLINE vec square_root(vec v) {
-#if defined(__AVX512F__)
+#if defined(HG_AVX512)
   return (vec)_mm512_maskz_sqrt_ps(0xffff, (__m512)v);
 #elif defined(__AVX2__)
   return (vec)_mm256_sqrt_ps((__m256)v);
