@@ -21,6 +21,7 @@ using handgrad::BlockShape;
 using handgrad::ConvShape;
 using handgrad::FrameShape;
 using handgrad::Kernels;
+using handgrad::ProductKernels;
 using handgrad::PoolShape;
 using handgrad::TypedKernels;
 using handgrad::bf16;
@@ -602,6 +603,14 @@ void bind_typed(nb::class_<Kernels>& table) {
   bind_norm<T>(table);
 }
 
+// The set of that name: another one, but for products of bf16.
+Kernels with_products(const char* name, const Kernels& base, const ProductKernels<bf16>& products) {
+  Kernels set = base;
+  set.name = name;
+  static_cast<ProductKernels<bf16>&>(set.of_bf16) = products;
+  return set;
+}
+
 #ifdef HG_HAS_AVX512
 bool has_avx512() {
   __builtin_cpu_init();
@@ -610,6 +619,15 @@ bool has_avx512() {
 #else
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#endif
+}
+#endif
+#ifdef HG_HAS_AVX512BF16
+bool has_bf16() {
+#ifdef HG_EMULATED
+  return true;
+#else
+  return __builtin_cpu_supports("avx512bf16");
 #endif
 }
 #endif
@@ -636,6 +654,11 @@ NB_MODULE(_kernels, m) {
       [] {
         std::vector<const Kernels*> supported;  // the fastest first
 #ifdef HG_HAS_AVX512
+#ifdef HG_HAS_AVX512BF16
+        static const Kernels avx512bf16 =
+            with_products("avx512bf16", handgrad::avx512::kernels, handgrad::avx512bf16::products);
+        if (has_avx512() && has_bf16()) supported.push_back(&avx512bf16);
+#endif
         if (has_avx512()) supported.push_back(&handgrad::avx512::kernels);
 #endif
 #ifdef HG_HAS_AVX2
@@ -648,7 +671,21 @@ NB_MODULE(_kernels, m) {
         return supported;
       },
       nb::rv_policy::reference, "The tables of kernels that this machine can run, the fastest first.");
+  m.def(
+      "emulated",
+      [] {
+        std::vector<const Kernels*> sets;
+#ifdef HG_HAS_PLAINBF16
+        static const Kernels set = with_products("plainbf16", handgrad::plain::kernels, handgrad::plainbf16::products);
+        sets.push_back(&set);
+#endif
+        return sets;
+      },
+      nb::rv_policy::reference, "Tables with the arithmetic of avx512bf16 that every machine can run: for tests.");
   std::vector<std::string> built;  // as `tables` would give them on a machine that has all
+#ifdef HG_HAS_AVX512BF16
+  built.push_back("avx512bf16");
+#endif
 #ifdef HG_HAS_AVX512
   built.push_back("avx512");
 #endif

@@ -17,12 +17,12 @@
 
 namespace handgrad::HG_ISA {
 
-HG_DIRECT_KERNELS(HG_DECLARE, float)
+HG_DIRECT_PRODUCTS(HG_DECLARE, Factor, float)
 
 namespace {
 
 struct Images {
-  const float* data;
+  const Factor* data;
   long n, h, w, c;
 };
 
@@ -64,7 +64,7 @@ struct Places {
 // The rows of pixels that some rows of places meet, of one image or of several.
 class Strip {
  public:
-  // Floats of scratch for `images` times `rows` rows of places; 0 where the images themselves will do.
+  // Numbers of scratch for `images` times `rows` rows of places; 0 where the images themselves will do.
   static long size(const Images& x, const Taps& taps, const Places& at, long images, long rows) {
     const bool inside = taps.first_row() >= 0 && taps.first_column() >= 0 &&
                         (at.rows - 1) * at.sh + taps.last_row() < x.h &&
@@ -73,7 +73,7 @@ class Strip {
   }
 
   Strip(const Images& x, const Taps& taps, const Places& at, long image, long images, long row, long rows,
-        float* scratch)
+        Factor* scratch)
       : sh_(at.sh), c_(x.c), first_column_(taps.first_column()) {
     const long first = row * at.sh + taps.first_row();
     if (!scratch) {
@@ -95,7 +95,7 @@ class Strip {
   long tap(const Taps& taps, long i, long j) const {
     return (taps.row[i] - first_row_) * line_ + (taps.column[j] - first_column_) * c_;
   }
-  const float* data() const { return data_; }
+  const Factor* data() const { return data_; }
 
  private:
   static long height(const Taps& taps, const Places& at, long rows) {
@@ -105,17 +105,17 @@ class Strip {
     return (at.columns - 1) * at.sw + taps.last_column() - taps.first_column() + 1;
   }
 
-  void copy_line(const Images& x, long image, long row, long w, float* to) const {
+  void copy_line(const Images& x, long image, long row, long w, Factor* to) const {
     const bool on = row >= 0 && row < x.h;
     const long begin = on ? smaller(w, larger(0, -first_column_)) : w;
     const long end = on ? larger(begin, smaller(w, x.w - first_column_)) : w;
-    memset(to, 0, 4 * begin * c_);
+    memset(to, 0, sizeof(Factor) * begin * c_);
     memcpy(to + begin * c_, x.data + ((image * x.h + row) * x.w + first_column_ + begin) * c_,
-           4 * (end - begin) * c_);
-    memset(to + end * c_, 0, 4 * (w - end) * c_);
+           sizeof(Factor) * (end - begin) * c_);
+    memset(to + end * c_, 0, sizeof(Factor) * (w - end) * c_);
   }
 
-  const float* data_;
+  const Factor* data_;
   long line_, image_, sh_, c_, first_row_, first_column_;
 };
 
@@ -130,23 +130,24 @@ struct Share {
   }
 };
 
-// Filters as `product` reads them: for each group and panel of columns all taps, (taps*depth, width).
+// Filters as `product` reads them: for each group and panel of columns all taps, (taps*rows, width).
 struct Packed {
-  const float* data;
+  const Factor* data;
   long taps, depth, k, groups;  // depth = c/groups, k of all groups
-  long group_size() const { return taps * depth * round_up(k / groups, W); }
-  const float* panel(long group, long column) const { return data + group * group_size() + column * taps * depth; }
+  long rows() const { return round_up(depth, STEP); }
+  long group_size() const { return taps * rows() * round_up(k / groups, W); }
+  const Factor* panel(long group, long column) const { return data + group * group_size() + column * taps * rows(); }
 };
 
 // From filters (all_taps, depth, k), the taps of a list.
-void pack_taps(const float* w, const long* list, const Packed& f, float* to) {
+void pack_taps(const float* w, const long* list, const Packed& f, Factor* to) {
   const long kg = f.k / f.groups, panels = (kg + PANEL - 1) / PANEL, each = f.groups * panels;
   parallel_for(f.taps * each, larger(1, 16384 / (f.depth * PANEL)), [&](long begin, long end, int) {
     for (long item = begin; item < end; ++item) {
       const long t = item / each, g = item % each / panels, panel = item % panels * PANEL;
       const long width = smaller(PANEL, round_up(kg - panel, W));
       pack_panel(f.depth, kg - panel, w + list[t] * f.depth * f.k + g * kg + panel, f.k,
-                 to + g * f.group_size() + panel * f.taps * f.depth + t * f.depth * width);
+                 to + g * f.group_size() + (panel * f.taps + t * width) * f.rows());
     }
   });
 }
@@ -156,15 +157,16 @@ void correlate(const Images& x, const Taps& taps, const Places& at, const Packed
                const float* add, float* y) {
   const long depth = f.depth, kg = f.k / f.groups, panels = (kg + PANEL - 1) / PANEL;
   const Share share(x.n, at, 128);
-  // taps side by side on one group's channels are one run of products
-  const bool joined = f.groups == 1 && taps.side_by_side();
+  // taps side by side on one group's channels, if they end with a step, are one run of products
+  const bool joined = f.groups == 1 && taps.side_by_side() && depth % STEP == 0;
   const long runs = joined ? taps.rows : taps.rows * taps.columns;
   const long run = joined ? taps.columns * depth : depth;
   const long at_once = larger(1, smaller(runs, 1024 / larger(1, run)));  // their filters stay in the L2 cache
   const int most = threads();
   const long wanted = 2L * most, parts = share.count >= wanted ? 1 : smaller(panels, wanted);
   const long strip_size = Strip::size(x, taps, at, share.images, share.rows);
-  Scratch strips(strip_size * most), offsets(2 * 2 * runs * most);
+  ScratchOf<Factor> strips(strip_size * most);
+  ScratchOf<long> offsets(2 * runs * most);
   const bool streams = at_once >= runs && streamed(x.n * at.rows * at.columns * f.k) && kg % W == 0 &&
                        at.column_step % W == 0 && (size_t)y % (4 * W) == 0;
   parallel_items(share.count * parts, most, [&](long item, int thread) {
@@ -174,16 +176,16 @@ void correlate(const Images& x, const Taps& taps, const Places& at, const Packed
     const long images = smaller(share.images, x.n - image), rows = smaller(share.rows, at.rows - row);
     const Strip strip(x, taps, at, image, images, row, rows,
                       strip_size ? strips.data() + thread * strip_size : nullptr);
-    long* a_runs = (long*)offsets.data() + thread * 2 * runs;
+    long* a_runs = offsets.data() + thread * 2 * runs;
     long* b_runs = a_runs + runs;
     for (long r = 0; r < runs; ++r)
       a_runs[r] = joined ? strip.tap(taps, r, 0) : strip.tap(taps, r / taps.columns, r % taps.columns);
     for (long g = 0; g < f.groups; ++g)
       for (long panel = panels * part / parts; panel < panels * (part + 1) / parts; ++panel) {
         const long k = panel * PANEL, columns = smaller(PANEL, kg - k), width = round_up(columns, W);
-        for (long r = 0; r < runs; ++r) b_runs[r] = r * run * width;
+        for (long r = 0; r < runs; ++r) b_runs[r] = r * round_up(run, STEP) * width;
         for (long first = 0; first < runs; first += at_once) {
-          Walk walk{run, at.sw * x.c, 1, width, smaller(at_once, runs - first)};
+          Walk walk{run, at.sw * x.c, STEP, STEP * width, smaller(at_once, runs - first)};
           walk.a_runs = a_runs + first, walk.b_runs = b_runs + first, walk.streams = streams;
           for (long m = 0; m < images; ++m)
             for (long p = 0; p < rows; ++p) {
@@ -206,18 +208,18 @@ bool pointwise(const ConvShape& s) {
 
 }  // namespace
 
-void conv2d(const ConvShape& s, const float* x, const float* w, const float* b, float* y) {
-  if (s.groups == s.c && s.k == s.c) return depthwise(s, x, w, b, y);
+void direct(const ConvShape& s, const Factor* x, const float* w, const float* b, float* y) {
   const long taps = s.kh * s.kw, depth = s.c / s.groups;
   if (pointwise(s)) {
-    Scratch packed(s.c * round_up(s.k, W));
+    ScratchOf<Factor> packed(round_up(s.c, STEP) * round_up(s.k, W));
     pack_panels(s.c, s.k, w, packed.data());
     return multiply(s.n * s.h * s.w, s.c, s.k, x, s.c, 1, packed.data(), b, nullptr, y);
   }
   Packed f{nullptr, taps, depth, s.k, s.groups};
-  Scratch packed(f.groups * f.group_size()), lists(2 * (taps + s.kh + s.kw));
+  ScratchOf<Factor> packed(f.groups * f.group_size());
+  ScratchOf<long> lists(taps + s.kh + s.kw);
   f.data = packed.data();
-  long *list = (long*)lists.data(), *row = list + taps, *column = row + s.kh;
+  long *list = lists.data(), *row = list + taps, *column = row + s.kh;
   for (long t = 0; t < taps; ++t) list[t] = t;
   for (long i = 0; i < s.kh; ++i) row[i] = i * s.dh - s.top;
   for (long j = 0; j < s.kw; ++j) column[j] = j * s.dw - s.left;
@@ -226,11 +228,10 @@ void conv2d(const ConvShape& s, const float* x, const float* w, const float* b, 
             {s.oh, s.ow, s.sh, s.sw, s.oh * s.ow * s.k, s.ow * s.k, s.k}, f, b, nullptr, y);
 }
 
-void conv2d_backward_input(const ConvShape& s, const float* dy, const float* w, const float* add, float* dx) {
-  if (s.groups == s.c && s.k == s.c) return depthwise_backward_input(s, dy, w, add, dx);
+void direct_backward_input(const ConvShape& s, const Factor* dy, const float* w, const float* add, float* dx) {
   const long taps = s.kh * s.kw, cg = s.c / s.groups, kg = s.k / s.groups;
   if (pointwise(s)) {
-    Scratch packed(s.k * round_up(s.c, W));
+    ScratchOf<Factor> packed(round_up(s.k, STEP) * round_up(s.c, W));
     pack_panels_turned(s.k, s.c, w, packed.data());
     return multiply(s.n * s.h * s.w, s.k, s.c, dy, s.k, 1, packed.data(), nullptr, add, dx);
   }
@@ -238,9 +239,10 @@ void conv2d_backward_input(const ConvShape& s, const float* dy, const float* w, 
   Scratch turned(taps * cg * s.k);
   transpose_groups(taps, cg, s.groups, kg, w, turned.data());
   Packed f{nullptr, taps, kg, s.c, s.groups};
-  Scratch packed(f.groups * f.group_size()), lists(2 * (taps + s.kh + s.kw));
+  ScratchOf<Factor> packed(f.groups * f.group_size());
+  ScratchOf<long> lists(taps + s.kh + s.kw);
   f.data = packed.data();
-  long *list = (long*)lists.data(), *row = list + taps, *column = row + s.kh;
+  long *list = lists.data(), *row = list + taps, *column = row + s.kh;
   for (long a = 0; a < smaller(s.sh, s.h); ++a)
     for (long e = 0; e < smaller(s.sw, s.w); ++e) {
       // pixel r = u*sh + a meets tap i from place p = (r + top - i*dh)/sh = u + (a + top - i*dh)/sh
@@ -276,11 +278,10 @@ void conv2d_backward_input(const ConvShape& s, const float* dy, const float* w, 
     }
 }
 
-void conv2d_backward_weight(const ConvShape& s, const float* dy, const float* x, float* dw) {
-  if (s.groups == s.c && s.k == s.c) return depthwise_backward_weight(s, dy, x, dw);
+void direct_backward_weight(const ConvShape& s, const Factor* dy, const Factor* x, float* dw) {
   const long taps = s.kh * s.kw, cg = s.c / s.groups, kg = s.k / s.groups, size = taps * cg * s.k;
-  Scratch lists(2 * (s.kh + s.kw));
-  long *row = (long*)lists.data(), *column = row + s.kh;
+  ScratchOf<long> lists(s.kh + s.kw);
+  long *row = lists.data(), *column = row + s.kh;
   for (long i = 0; i < s.kh; ++i) row[i] = i * s.dh - s.top;
   for (long j = 0; j < s.kw; ++j) column[j] = j * s.dw - s.left;
   const Taps grid{s.kh, s.kw, row, column};
@@ -293,35 +294,38 @@ void conv2d_backward_weight(const ConvShape& s, const float* dy, const float* x,
   // Numbers of x that lie one behind the other, those of taps side by side included, are a run: as many rows of dw.
   const bool joined = s.groups == 1 && grid.side_by_side();
   const long runs = joined ? s.kh : taps * s.groups, run = joined ? s.kw * cg : cg;
-  // Where pixels lie far apart the rows go by blocks, whose numbers are copied together, a few blocks at a time.
-  const bool copied = s.sw * s.c > 4 * W || !joined;
+  // Where pixels lie far apart, or are to lie in pairs, the rows go by blocks, whose numbers are copied together, a few
+  // blocks at a time.
+  const bool copied = s.sw * s.c > 4 * W || !joined || STEP > 1;
   const long tallest = block_rows((int)smaller(NV, (kg + W - 1) / W)), blocks = (run + tallest - 1) / tallest;
   const long height = copied ? (run + blocks - 1) / blocks : run, together = copied ? 8 * height : run;
-  const long block_size = lines * s.ow * height + W, copy_size = copied ? together / height * block_size : 0;
-  const long panels = (kg + PANEL - 1) / PANEL, panel_size = lines * s.ow * PANEL + W;
-  Scratch strips((strip_size + W) * parts), copies(copy_size * parts), offsets(2 * lines * parts);
-  Scratch packed(s.groups * panels * panel_size * parts);
+  const long line_size = round_up(s.ow, STEP);  // places, and zeros
+  const long block_size = lines * line_size * height + STEP * W, copy_size = copied ? together / height * block_size : 0;
+  const long panels = (kg + PANEL - 1) / PANEL, panel_size = lines * line_size * PANEL + STEP * W;
+  ScratchOf<Factor> strips((strip_size + W) * parts), copies(copy_size * parts);
+  ScratchOf<Factor> packed(s.groups * panels * panel_size * parts);
+  ScratchOf<long> offsets(lines * parts);
   Scratch sums(size * (parts - 1));  // the first thread's are dw itself
   if (s.n == 0) memset(dw, 0, 4 * size);
   parallel_shares(share.count, (int)parts, [&](long first, long last, int thread) {
     float* u = thread ? sums.data() + (thread - 1) * size : dw;
-    float* a = copies.data() + thread * copy_size;
-    float* b = packed.data() + thread * s.groups * panels * panel_size;
-    long* a_runs = (long*)offsets.data() + thread * lines;
+    Factor* a = copies.data() + thread * copy_size;
+    Factor* b = packed.data() + thread * s.groups * panels * panel_size;
+    long* a_runs = offsets.data() + thread * lines;
     for (long item = first; item < last; ++item) {
       const long image = share.rows < at.rows ? item / share.per_image : item * share.images;
       const long top = share.rows < at.rows ? item % share.per_image * share.rows : 0;
       const long images = smaller(share.images, s.n - image), rows = smaller(share.rows, at.rows - top);
-      const long places = images * rows * s.ow;
-      float* pixels = strips.data() + thread * (strip_size + W);
+      Factor* pixels = strips.data() + thread * (strip_size + W);
       const Strip strip(images_x, grid, at, image, images, top, rows, strip_size ? pixels : nullptr);
-      const float* end = strip_size ? pixels + strip_size + W : x + s.n * s.h * s.w * s.c;
+      const Factor* end = strip_size ? pixels + strip_size + W : x + s.n * s.h * s.w * s.c;
       for (long m = 0; m < images; ++m)
         for (long p = 0; p < rows; ++p) a_runs[m * rows + p] = strip.place(m, p);
       for (long group = 0; group < s.groups; ++group) {
-        const long from = image * at.image_step + top * at.row_step + group * kg;
-        pack_blocks(places, kg, PANEL, dy + from, s.k, s.n * at.image_step - from,
-                    b + group * panels * panel_size, panel_size);
+        long from = image * at.image_step + top * at.row_step + group * kg;
+        for (long line = 0; line < images * rows; ++line, from += at.row_step)
+          pack_blocks(s.ow, kg, PANEL, dy + from, s.k, s.n * at.image_step - from,
+                      b + group * panels * panel_size + line * line_size * PANEL, panel_size);
       }
       const auto first_number = [&](long t, long c) {
         const long tap = t / s.groups, group = t % s.groups;
@@ -329,7 +333,7 @@ void conv2d_backward_weight(const ConvShape& s, const float* dy, const float* x,
                (joined ? strip.tap(grid, t, 0) : strip.tap(grid, tap / s.kw, tap % s.kw) + group * cg);
       };
       // rows [c, c + count) of run t, filters from number k on
-      const auto multiply = [&](Walk walk, const float* from, long from_block, long t, long c, long count, long k) {
+      const auto multiply = [&](Walk walk, const Factor* from, long from_block, long t, long c, long count, long k) {
         const long tap = joined ? t : t / s.groups, group = joined ? 0 : t % s.groups;
         for (long r = 0; r < count; r += height)
           product(walk, smaller(height, count - r), smaller(PANEL, kg - k), from + r / height * from_block,
@@ -341,10 +345,11 @@ void conv2d_backward_weight(const ConvShape& s, const float* dy, const float* x,
           for (long c = 0; c < run; c += together) {
             const long count = smaller(run - c, together);
             for (long line = 0; line < images * rows; ++line) {
-              const float* pixel = first_number(t, c) + a_runs[line];
-              pack_blocks(s.ow, count, height, pixel, s.sw * s.c, end - pixel, a + line * s.ow * height, block_size);
+              const Factor* pixel = first_number(t, c) + a_runs[line];
+              pack_blocks(s.ow, count, height, pixel, s.sw * s.c, end - pixel, a + line * line_size * height, block_size);
             }
-            for (long k = 0; k < kg; k += PANEL) multiply({places, 1, height, PANEL}, a, block_size, t, c, count, k);
+            const Walk walk{images * rows * line_size, STEP, STEP * height, STEP * PANEL};
+            for (long k = 0; k < kg; k += PANEL) multiply(walk, a, block_size, t, c, count, k);
           }
       } else {
         Walk walk{s.ow, 1, s.sw * s.c, PANEL, images * rows};
@@ -361,5 +366,23 @@ void conv2d_backward_weight(const ConvShape& s, const float* dy, const float* x,
     });
   }
 }
+
+#if !defined(HG_PAIRS)  // pairs.cc
+
+HG_DIRECT_KERNELS(HG_DECLARE, float)
+
+void conv2d(const ConvShape& s, const float* x, const float* w, const float* b, float* y) {
+  is_depthwise(s) ? depthwise(s, x, w, b, y) : direct(s, x, w, b, y);
+}
+
+void conv2d_backward_input(const ConvShape& s, const float* dy, const float* w, const float* add, float* dx) {
+  is_depthwise(s) ? depthwise_backward_input(s, dy, w, add, dx) : direct_backward_input(s, dy, w, add, dx);
+}
+
+void conv2d_backward_weight(const ConvShape& s, const float* dy, const float* x, float* dw) {
+  is_depthwise(s) ? depthwise_backward_weight(s, dy, x, dw) : direct_backward_weight(s, dy, x, dw);
+}
+
+#endif
 
 }  // namespace handgrad::HG_ISA

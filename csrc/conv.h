@@ -21,7 +21,8 @@ struct Statistics {
 
 }  // namespace handgrad
 
-// Images and their gradients are of type T, float or bf16.
+// Images and their gradients are of type T, float or bf16. direct: as products of matrices, of images of type X, and
+// results of type Y.
 // winograd_*: stride 1, dilation 1, one group; 3x3 with output tiles of `tile` = 2 or 4 pixels squared, 5x5 with 2.
 // What may be null: b; `add`, which is added to the result; `f`, with which max(gamma*s*(x - mean) + beta, 0)
 // takes the place of the images x; `of_y`, where statistics of the result go.
@@ -29,6 +30,10 @@ struct Statistics {
   K(conv2d, (const ConvShape& s, const T* x, const float* w, const float* b, T* y))                           \
   K(conv2d_backward_input, (const ConvShape& s, const T* dy, const float* w, const T* add, T* dx))            \
   K(conv2d_backward_weight, (const ConvShape& s, const T* dy, const T* x, float* dw))
+#define HG_DIRECT_PRODUCTS(K, X, Y)                                                                           \
+  K(direct, (const ConvShape& s, const X* x, const float* w, const float* b, Y* y))                           \
+  K(direct_backward_input, (const ConvShape& s, const X* dy, const float* w, const Y* add, Y* dx))            \
+  K(direct_backward_weight, (const ConvShape& s, const X* dy, const X* x, float* dw))
 #define HG_WINOGRAD_KERNELS(K, T)                                                                             \
   K(winograd, (const ConvShape& s, int tile, const T* x, const Normalization* f, const float* w,              \
                const float* b, T* y, const Statistics* of_y))                                                 \

@@ -18,16 +18,15 @@
 #include "resize.h"
 #include "update.h"
 
-// Kernels of activations of type T, float or bf16: templates, and those with a function for each (convert.cc).
+// Kernels of activations of type T, float or bf16: templates, and products, with a function for each (convert.cc).
 #define HG_TEMPLATE_KERNELS(K, T) \
   HG_WINOGRAD_KERNELS(K, T)       \
   HG_NORM_KERNELS(K, T)           \
   HG_TYPED_POOL_KERNELS(K, T)     \
   HG_RELU_KERNELS(K, T)           \
   HG_MERGE_KERNELS(K, T)
-#define HG_TYPED_KERNELS(K, T) \
-  HG_TEMPLATE_KERNELS(K, T)    \
-  HG_DIRECT_KERNELS(K, T)      \
+#define HG_PRODUCT_KERNELS(K, T) \
+  HG_DIRECT_KERNELS(K, T)        \
   HG_DENSE_KERNELS(K, T)
 
 // Kernels of floats.
@@ -44,8 +43,12 @@ namespace handgrad {
 
 #define HG_MEMBER(kernel, arguments) void(*kernel) arguments;
 template <class T>
-struct TypedKernels {
-  HG_TYPED_KERNELS(HG_MEMBER, T)
+struct ProductKernels {
+  HG_PRODUCT_KERNELS(HG_MEMBER, T)
+};
+template <class T>
+struct TypedKernels : ProductKernels<T> {
+  HG_TEMPLATE_KERNELS(HG_MEMBER, T)
 };
 
 struct Kernels {
@@ -70,5 +73,18 @@ HG_TABLE(avx2)
 HG_TABLE(plain)
 #endif
 #undef HG_TABLE
+
+// Sets with products of pairs (pairs.cc), of which all else is that of another set.
+#define HG_TABLE_OF_PAIRS(isa)                   \
+  namespace isa {                                \
+  extern const ProductKernels<bf16> products;    \
+  }
+#ifdef HG_HAS_AVX512BF16
+HG_TABLE_OF_PAIRS(avx512bf16)
+#endif
+#ifdef HG_HAS_PLAINBF16
+HG_TABLE_OF_PAIRS(plainbf16)
+#endif
+#undef HG_TABLE_OF_PAIRS
 
 }  // namespace handgrad

@@ -21,25 +21,26 @@ class Strip {
   Strip(long a_row, long a_step, long n)
       : a_row_(a_row),
         a_step_(a_step),
-        turned_(a_row == 1 && n > PANEL),
+        turned_(a_row == 1 && (n > PANEL || STEP > 1)),  // pairs lie in columns then
         copied_(turned_ || (n >= 4 * PANEL && a_row % 128 == 0)),
         height_(turned_ ? block_rows((int)smaller(NV, (n + W - 1) / W)) : STRIP) {}
 
   long size() const { return copied_ ? STRIP * PITCH : 0; }
 
   // Rows of which `left` are in the matrix from the first one on.
-  void read(long rows, long steps, const float* a, long left, float* copy) {
+  void read(long rows, long steps, const Factor* a, long left, Factor* copy) {
     rows_ = rows, steps_ = steps, a_ = copied_ ? copy : a;
     if (!copied_) return;
     if (turned_)
       pack_blocks(steps, rows, height_, a, a_step_, (steps - 1) * a_step_ + left, copy, height_ * PITCH);
     else
-      for (long r = 0; r < rows; ++r) memcpy(copy + r * PITCH, a + r * a_row_, 4 * steps);
+      for (long r = 0; r < rows; ++r) memcpy(copy + r * PITCH, a + r * a_row_, sizeof(Factor) * steps);
   }
 
-  void multiply(long columns, bool streams, const float* b, float* c, long c_row, Begin begin) const {
-    const long width = round_up(columns, W);
-    Walk walk = turned_ ? Walk{steps_, 1, height_, width} : Walk{steps_, copied_ ? PITCH : a_row_, a_step_, width};
+  void multiply(long columns, bool streams, const Factor* b, float* c, long c_row, Begin begin) const {
+    const long width = STEP * round_up(columns, W);
+    Walk walk = turned_ ? Walk{steps_, STEP, STEP * height_, width}
+                        : Walk{steps_, copied_ ? PITCH : a_row_, STEP * a_step_, width};
     walk.streams = streams;
     for (long r = 0; r < rows_; r += height_)
       product(walk, smaller(height_, rows_ - r), columns, a_ + r * PITCH, b, c + r * c_row, c_row,
@@ -52,66 +53,78 @@ class Strip {
   const bool turned_, copied_;
   const long height_;
   long rows_, steps_;
-  const float* a_;
+  const Factor* a_;
 };
 
 }  // namespace
 
-void pack_panel(long rows, long left, const float* b, long b_row, float* to) {
+template <class T>
+void pack_panel(long rows, long left, const T* b, long b_row, Factor* to) {
   const long width = smaller(PANEL, round_up(left, W));
-  for (long d = 0; d < rows; ++d, b += b_row, to += width)
-    for (long v = 0; v < width; v += W) store(to + v, left - v >= W ? load(b + v) : load(b + v, left - v));
+  for (long d = 0; d < rows; ++d, b += b_row) {
+    Factor* row = to + steps_before(d) * width;
+    for (long v = 0; v < width; v += W) put(row + STEP * v, d, left - v >= W ? load(b + v) : load(b + v, left - v));
+  }
 }
 
-void pack_blocks(long rows, long columns, long height, const float* a, long a_row, long readable, float* to,
+void pack_blocks(long rows, long columns, long height, const Factor* a, long a_row, long readable, Factor* to,
                  long block_size) {
-  for (long d = 0; d < rows; ++d, a += a_row, readable -= a_row, to += height) {
-    float* block = to;
+  for (long d = 0; d < rows; ++d, a += a_row, readable -= a_row) {
+    Factor* block = to + steps_before(d) * height;
     for (long c = 0; c < columns; c += height, block += block_size)
       for (long v = 0; v < height; v += W) {
         const long left = readable - c - v;
-        store(block + v, left >= W ? load(a + c + v) : load(a + c + v, larger(0, left)));
+        put(block + STEP * v, d, left >= W ? load(a + c + v) : load(a + c + v, larger(0, left)));
       }
   }
 }
 
 namespace {
 
-// Calls work(panel, width, begin, end, to) for rows [begin, end) of the panels from column `panel` on.
+// Calls work(panel, width, begin, end, to) for rows [begin, end) of the panels from column `panel` on; begin is a step's
+// first.
 template <class Work>
-void each_panel(long depth, long n, float* packed, const Work& work) {
-  const long panels = (n + PANEL - 1) / PANEL;
-  parallel_for(panels * depth, 16384 / PANEL, [&](long first, long last, int) {
+void each_panel(long depth, long n, Factor* packed, const Work& work) {
+  const long panels = (n + PANEL - 1) / PANEL, steps = round_up(depth, STEP) / STEP;
+  parallel_for(panels * steps, 16384 / PANEL, [&](long first, long last, int) {
     for (long i = first, next; i < last; i = next) {
-      const long p = i / depth, panel = p * PANEL, d = i % depth, width = smaller(PANEL, round_up(n, W) - panel);
-      next = smaller(last, (p + 1) * depth);
-      work(panel, width, d, d + next - i, packed + panel * depth + d * width);
+      const long p = i / steps, panel = p * PANEL, d = i % steps * STEP, width = smaller(PANEL, round_up(n, W) - panel);
+      next = smaller(last, (p + 1) * steps);
+      work(panel, width, d, smaller(depth, d + STEP * (next - i)), packed + panel * steps * STEP + d * width);
     }
   });
 }
 
 }  // namespace
 
-void pack_panels(long depth, long n, const float* b, float* packed) {
-  each_panel(depth, n, packed, [&](long panel, long, long begin, long end, float* to) {
+template <class T>
+void pack_panels(long depth, long n, const T* b, Factor* packed) {
+  each_panel(depth, n, packed, [&](long panel, long, long begin, long end, Factor* to) {
     pack_panel(end - begin, n - panel, b + begin * n + panel, n, to);
   });
 }
 
-void pack_panels_turned(long depth, long n, const float* b, float* packed) {
+void pack_panels_turned(long depth, long n, const float* b, Factor* packed) {
   constexpr long FEW = 8;  // lines of B^T at a time: so many of the first cache may lie a power of two apart
-  each_panel(depth, n, packed, [&](long panel, long width, long begin, long end, float* to) {
+  each_panel(depth, n, packed, [&](long panel, long width, long begin, long end, Factor* to) {
     for (long v = 0; v < width; v += smaller(W, FEW)) {
       const float* from = b + (panel + v) * depth;
       const long lines = smaller(smaller(W, FEW), n - panel - v);
-      for (long d = begin; d < end; ++d)
+      for (long d = begin; d < round_up(end, STEP); ++d)
         for (long l = 0; l < smaller(W, FEW); ++l)
-          to[(d - begin) * width + v + l] = l < lines ? from[l * depth + d] : 0;
+          to[steps_before(d - begin) * width + (v + l) * STEP + d % STEP] =
+              factor(l < lines && d < end ? from[l * depth + d] : 0);
     }
   });
 }
 
-void multiply(long m, long depth, long n, const float* a, long a_row, long a_step, const float* packed,
+template void pack_panel(long, long, const float*, long, Factor*);
+template void pack_panels(long, long, const float*, Factor*);
+#if defined(HG_PAIRS)
+template void pack_panels(long, long, const bf16*, Factor*);
+#endif
+
+void multiply(long m, long depth, long n, const Factor* a, long a_row, long a_step, const Factor* packed,
               const float* bias, const float* add, float* c) {
   const long panels = (n + PANEL - 1) / PANEL;
   const long strips = (m + STRIP - 1) / STRIP;
@@ -121,7 +134,7 @@ void multiply(long m, long depth, long n, const float* a, long a_row, long a_ste
   const long groups = strips >= wanted ? 1 : smaller(panels, (wanted + strips - 1) / larger(strips, 1));
   const bool streams = depth <= DEPTH && streamed(m * n) && n % W == 0 && (size_t)c % (4 * W) == 0;
   Strip strip(a_row, a_step, n);
-  Scratch copies(strip.size() * most);
+  ScratchOf<Factor> copies(strip.size() * most);
   parallel_items(strips * groups, most, [&](long item, int thread) {
     const long row = item / groups * STRIP, rows = smaller(STRIP, m - row), group = item % groups;
     Strip near = strip;
@@ -130,7 +143,7 @@ void multiply(long m, long depth, long n, const float* a, long a_row, long a_ste
       near.read(rows, steps, a + row * a_row + d * a_step, m - row, copies.data() + thread * strip.size());
       for (long p = panels * group / groups; p < panels * (group + 1) / groups; ++p) {
         const long panel = p * PANEL, columns = smaller(PANEL, n - panel), width = round_up(columns, W);
-        near.multiply(columns, streams, packed + panel * depth + d * width, c + row * n + panel, n,
+        near.multiply(columns, streams, packed + panel * round_up(depth, STEP) + d * width, c + row * n + panel, n,
                       d ? Begin::previous : Begin{bias, add, false}.at(row * n, panel));
       }
     }

@@ -1,27 +1,31 @@
 // Whole products of matrices, threaded and blocked for the caches.
 #pragma once
 
+#include "factors.h"
+
 namespace handgrad::HG_ISA {
 
 // B (depth, n) in panels as `product` reads them: PANEL columns each, (depth, width) by itself, widths rounded
-// up to the vector with zeros. `packed` holds depth * round_up(n, W) floats.
-void pack_panels(long depth, long n, const float* b, float* packed);
+// up to the vector with zeros. `packed` holds round_up(depth, STEP) * round_up(n, W) numbers.
+template <class T>
+void pack_panels(long depth, long n, const T* b, Factor* packed);
 // The same from B^T (n, depth).
-void pack_panels_turned(long depth, long n, const float* b, float* packed);
+void pack_panels_turned(long depth, long n, const float* b, Factor* packed);
 
 // Rows of B, numbers `b_row` apart, into one of these panels, from its row `to` on: `left` is how many columns B
 // has from the panel's first on.
-void pack_panel(long rows, long left, const float* b, long b_row, float* to);
+template <class T>
+void pack_panel(long rows, long left, const T* b, long b_row, Factor* to);
 
 // Columns of A as rows of a product: `columns` of them in blocks of `height`, of each block all `rows` one behind the
-// other, `block_size` numbers from block to block. Up to W numbers behind a block are written, too; `readable` is how
-// many may be read from `a` on.
-void pack_blocks(long rows, long columns, long height, const float* a, long a_row, long readable, float* to,
+// other, `block_size` numbers from block to block. Up to STEP*W numbers behind a block are written, too; `readable` is
+// how many may be read from `a` on.
+void pack_blocks(long rows, long columns, long height, const Factor* a, long a_row, long readable, Factor* to,
                  long block_size);
 
 // C (m, n) = A (m, depth) @ B + bias + add; rows of A lie `a_row` apart, its columns `a_step`; bias (n,) and
 // add (m, n) may be null.
-void multiply(long m, long depth, long n, const float* a, long a_row, long a_step, const float* packed,
+void multiply(long m, long depth, long n, const Factor* a, long a_row, long a_step, const Factor* packed,
               const float* bias, const float* add, float* c);
 
 }  // namespace handgrad::HG_ISA

@@ -40,20 +40,23 @@ void release() noexcept;  // returns to the system what no block uses
 
 }  // namespace pool
 
-// Scratch of a kernel: floats that live as long as the object.
-class Scratch {
+// Scratch of a kernel: numbers that live as long as the object.
+template <class T>
+class ScratchOf {
  public:
-  explicit Scratch(size_t floats) : bytes_(4 * floats), data_(bytes_ ? (float*)take(bytes_) : nullptr) {}
-  ~Scratch() {
+  explicit ScratchOf(size_t numbers)
+      : bytes_(sizeof(T) * numbers), data_(bytes_ ? (T*)take(bytes_) : nullptr) {}
+  ~ScratchOf() {
     if (data_) give(data_, bytes_);
   }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  float* data() const { return data_; }
+  ScratchOf(const ScratchOf&) = delete;
+  ScratchOf& operator=(const ScratchOf&) = delete;
+  T* data() const { return data_; }
 
  private:
   size_t bytes_;
-  float* data_;
+  T* data_;
 };
+using Scratch = ScratchOf<float>;
 
 }  // namespace handgrad

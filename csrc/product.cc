@@ -4,15 +4,15 @@ namespace handgrad::HG_ISA {
 
 namespace {
 
-typedef void (*Block)(const Walk&, const float*, const float*, float*, long, Begin, long);
+typedef void (*Block)(const Walk&, const Factor*, const Factor*, float*, long, Begin, long);
 
 template <int R, int V>
-void block_of(const Walk& walk, const float* a, const float* b, float* c, long c_row, Begin begin,
+void block_of(const Walk& walk, const Factor* a, const Factor* b, float* c, long c_row, Begin begin,
               long columns) {
   // rows side by side, as in a transposed product: known offsets need no registers
-  if (walk.a_row == 1) {
+  if (walk.a_row == STEP) {
     Walk beside = walk;
-    beside.a_row = 1;
+    beside.a_row = STEP;
     block<R, V>(beside, a, b, c, c_row, begin, columns);
   } else {
     block<R, V>(walk, a, b, c, c_row, begin, columns);
@@ -39,7 +39,7 @@ Block block_for(long rows) {
 }
 
 template <int V>
-void panel(const Walk& walk, long rows, long columns, const float* a, const float* b, float* c, long c_row,
+void panel(const Walk& walk, long rows, long columns, const Factor* a, const Factor* b, float* c, long c_row,
            Begin begin) {
   constexpr long most = block_rows(V);
   // blocks of nearly one height: 14 rows are 7 + 7, not 12 + 2
@@ -54,7 +54,7 @@ void panel(const Walk& walk, long rows, long columns, const float* a, const floa
 
 }  // namespace
 
-void product(const Walk& walk, long rows, long columns, const float* a, const float* b, float* c, long c_row,
+void product(const Walk& walk, long rows, long columns, const Factor* a, const Factor* b, float* c, long c_row,
              Begin begin) {
   switch ((columns + W - 1) / W) {
     case 0: return;

@@ -3,9 +3,11 @@
 //     C[r, v] (+)= sum over runs and depth of  A[r*a_row + run*a_run + d*a_step] * B[run*b_run + d*b_step + v]
 //
 // A block is R rows by V vectors of sums that stay in registers while the depth runs by. Each step loads V
-// vectors of B and broadcasts R numbers of A, for R*V multiply-adds.
+// vectors of B and broadcasts R numbers of A, for R*V multiply-adds. Where factors come in pairs (factors.h), so do
+// the numbers of the depth: a step is from one pair to the next, and of an odd depth's last pair only the first counts.
 #pragma once
 
+#include "factors.h"
 #include "simd.h"
 
 namespace handgrad::HG_ISA {
@@ -13,7 +15,7 @@ namespace handgrad::HG_ISA {
 // Where the numbers of A and B lie, and how many products make one sum.
 struct Walk {
   long depth;           // products in a run
-  long a_row, a_step;   // from one row of C to the next; from one product to the next
+  long a_row, a_step;   // from one row of C to the next; from one step to the next
   long b_step;
   long runs = 1;
   long a_run = 0, b_run = 0;
@@ -38,8 +40,20 @@ inline constexpr Begin Begin::zero{nullptr, nullptr, false}, Begin::previous{nul
 constexpr int block_rows(int v) { return NV == 4 ? (v == 1 || v == 2 ? 12 : v == 3 ? 8 : 6) : (v == 1 ? 12 : 6); }
 constexpr int PANEL = NV * W;  // columns of the widest block
 
+// One step; `last` of an odd depth in pairs.
+template <int R, int V, bool last>
+HG_INLINE void step(const Factor* a, long a_row, const Factor* b, vec (&sum)[R][V]) {
+  Factors w[V];
+  for (int v = 0; v < V; ++v) w[v] = load_factors(b + v * STEP * W);
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r) {
+    const Factors p = last ? broadcast_first(a + r * a_row) : broadcast_factors(a + r * a_row);
+    for (int v = 0; v < V; ++v) sum[r][v] = dot(sum[r][v], p, w[v]);
+  }
+}
+
 template <int R, int V>
-HG_INLINE void block(const Walk& walk, const float* a, const float* b, float* c, long c_row, Begin begin,
+HG_INLINE void block(const Walk& walk, const Factor* a, const Factor* b, float* c, long c_row, Begin begin,
                      long columns) {
   vec sum[R][V];
   const bool whole = columns == V * W;
@@ -55,17 +69,10 @@ HG_INLINE void block(const Walk& walk, const float* a, const float* b, float* c,
       for (int v = 0; v < V; ++v) sum[r][v] += some(add + r * c_row, v);
   const long a_row = walk.a_row, a_step = walk.a_step, b_step = walk.b_step;
   for (long run = 0; run < walk.runs; ++run) {
-    const float* pa = a + (walk.a_runs ? walk.a_runs[run] : run * walk.a_run);
-    const float* pb = b + (walk.b_runs ? walk.b_runs[run] : run * walk.b_run);
-    for (long d = 0; d < walk.depth; ++d, pa += a_step, pb += b_step) {
-      vec w[V];
-      for (int v = 0; v < V; ++v) w[v] = load(pb + v * W);
-#pragma GCC unroll 12
-      for (int r = 0; r < R; ++r) {
-        vec p = broadcast(pa[r * a_row]);
-        for (int v = 0; v < V; ++v) sum[r][v] += p * w[v];
-      }
-    }
+    const Factor* pa = a + (walk.a_runs ? walk.a_runs[run] : run * walk.a_run);
+    const Factor* pb = b + (walk.b_runs ? walk.b_runs[run] : run * walk.b_run);
+    for (long d = STEP; d <= walk.depth; d += STEP, pa += a_step, pb += b_step) step<R, V, false>(pa, a_row, pb, sum);
+    if (walk.depth % STEP) step<R, V, true>(pa, a_row, pb, sum);
   }
   for (int r = 0; r < R; ++r)
     for (int v = 0; v < V; ++v) {
@@ -77,7 +84,7 @@ HG_INLINE void block(const Walk& walk, const float* a, const float* b, float* c,
 }
 
 // `rows` x `columns` of C, columns <= PANEL; B must be readable up to the next multiple of W columns.
-void product(const Walk& walk, long rows, long columns, const float* a, const float* b, float* c, long c_row,
+void product(const Walk& walk, long rows, long columns, const Factor* a, const Factor* b, float* c, long c_row,
              Begin begin);
 
 }  // namespace handgrad::HG_ISA

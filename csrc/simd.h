@@ -151,9 +151,12 @@ HG_INLINE vec widen(svec v) {
 // Narrowing rounds to the nearest, and of two as near to the even one: adding half a unit of what stays, less one
 // bit where that is even, carries just where it has to. A NaN would carry into infinity: its highest bit is set
 // instead, so that what is cut off does not matter.
-HG_INLINE svec narrow(vec v) {
+HG_INLINE uvec rounded(vec v) {  // to what the upper halves say
   const uvec u = (uvec)v;
-  const uvec upper = v == v ? u + 0x7fffu + ((u >> 16) & 1u) : u | 0x400000u;
+  return v == v ? u + 0x7fffu + ((u >> 16) & 1u) : u | 0x400000u;
+}
+HG_INLINE svec narrow(vec v) {
+  const uvec upper = rounded(v);
   svec shorts;
 #if defined(HG_AVX512)
   shorts = (svec)_mm512_maskz_cvtepi32_epi16((__mmask16)-1, (__m512i)(upper >> 16));

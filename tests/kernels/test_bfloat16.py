@@ -2,6 +2,8 @@
 
 Arguments are numbers that bfloat16 holds, parameters such that float32 holds. So a result differs by 2**-8 of
 itself at most, by which it is rounded once, and by float32's rounding before that, as in test_compiled.py.
+
+Tables that multiply bfloat16 in pairs round the parameters, too, and are compared with what that gives.
 """
 
 from __future__ import annotations
@@ -28,11 +30,15 @@ from handgrad.kernels import (
     set_threads,
     tables,
 )
+from handgrad.kernels.bfloat16 import bfloat16_kernels
+from handgrad.kernels.cpu import conv, cpu_kernels
+from handgrad.kernels.cpu.algorithm import DIRECT, IN_PAIRS, choose, cost
 from handgrad.kernels.reference import REFERENCE
 from handgrad.rng import Stream
 from tests.kernels import test_compiled
 from tests.kernels.calls import CALLS, OF_GRADIENTS, UPDATES, Call, Statistics, converter
-from tests.kernels.tables import COMPILED
+from tests.kernels.tables import SETS
+from tests.kernels.tables import in_bfloat16 as tables_of_bfloat16
 from tests.kernels.test_compiled import (
     ANY_CASES,
     BY_THREADS,
@@ -47,7 +53,9 @@ BF16 = np.dtype(ml_dtypes.bfloat16)
 UNIT = 2.0**-8
 """Half the distance of neighbours, over their size: the most that rounding to the nearest changes."""
 
-TABLES = {name: table for name, table in tables("bfloat16").items() if name != "cpu"}
+TABLES = tables_of_bfloat16()
+FLOAT32 = {name: select_kernels(name.removesuffix(IN_PAIRS)) for name in TABLES}
+"""What computes in float32 as the table of that name does."""
 NARROW = {name: table for name, table in TABLES.items() if name != "reference"}
 each_table = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES.keys())
 each_compiled = pytest.mark.parametrize("table", NARROW.values(), ids=NARROW.keys())
@@ -136,12 +144,51 @@ def exact(call: Call) -> tuple[Any, ...]:
     return expected(id(call))
 
 
+WEIGHTS = {"conv2d": 1, "conv2d_backward_input": 1, "conv2d_statistics": 1, "dense": 1}
+WEIGHTS |= {"dense_backward_input": 1, "batch_norm_relu_conv2d": 5, "batch_norm_relu_conv2d_statistics": 5}
+"""Where parameters stand that are multiplied."""
+
+
+def made_of(call: Call, table: Kernels) -> tuple[Any, int | None] | None:
+    """Return the compiled set that computes a call and the algorithm that it was made with, or None."""
+    made = getattr(getattr(table, call.kernel).kernel, "kernel", None)
+    return (made.args[0], made.keywords.get("algorithm")) if made else None
+
+
+def in_pairs(call: Call, table: Kernels) -> bool:
+    """Whether parameters of a call are multiplied in pairs."""
+    found = made_of(call, table)
+    if call.kernel not in WEIGHTS or found is None or not found[0].name.endswith(IN_PAIRS):
+        return False
+    if call.kernel.startswith("dense"):
+        return True
+    at = next(i for i, a in enumerate(call.args) if isinstance(a, Window))
+    window, groups = call.args[at], call.args[at + 1] if at + 1 < len(call.args) else 1
+    x = call.args[2] if call.kernel == "conv2d_backward_input" else call.args[0].shape
+    w = call.args[WEIGHTS[call.kernel]].shape
+    depthwise = groups == x[3] == w[3]
+    return not depthwise and choose(found[0].name, x, w, window, groups, found[1]) == DIRECT
+
+
+@cache
+def rounded(number: int) -> Call:
+    call = _KEPT[number]
+    at = WEIGHTS[call.kernel]
+    return call.with_args((*call.args[:at], narrow(call.args[at]).astype(np.float32), *call.args[at + 1 :]))
+
+
+def multiplied(call: Call, table: Kernels) -> Call:
+    """Return a call of the numbers that a table multiplies."""
+    _KEPT[id(call)] = call
+    return rounded(id(call)) if in_pairs(call, table) else call
+
+
 def check(call: Call, table: Kernels, most: float = 16, *, stored: bool = False) -> None:
     """Compare with the reference: rounding, and as much as test_compiled.py allows float32.
 
     With `stored` a fused convolution's images are in memory, and so rounded, too.
     """
-    found, right = run(call, table), exact(call)
+    found, right = run(call, table), exact(multiplied(call, table))
     for y, z, dtype in zip(found, right, results(call.kernel, len(right)), strict=True):
         assert y.shape == z.shape
         if dtype is None:
@@ -199,7 +246,10 @@ def test_every_number_is_rounded_to_the_nearest_and_ties_to_even(table, n, lower
     # by its neighbours: that below in size, and the next
     bits = numbers.view(np.uint32)
     below, tie, odd = bits >> 16, (bits & 0xFFFF) == 0x8000, (bits >> 16) & 1
-    right = (below + np.where(tie, odd, (bits & 0xFFFF) > 0x8000)).astype(np.uint16).view(BF16)
+    right = (below + np.where(tie, odd, (bits & 0xFFFF) > 0x8000)).astype(np.uint16)
+    if in_pairs(Call("dense", ()), table):  # whose products take numbers below the smallest normal one as 0
+        right[right & 0x7F80 == 0] = 0
+    right = right.view(BF16)
     nan = np.isnan(numbers)
     np.testing.assert_array_equal(np.isnan(y), nan)
     np.testing.assert_array_equal(y[~nan].astype(np.float32), right[~nan].astype(np.float32))
@@ -232,9 +282,7 @@ def test_convolution(case, table):
 
 @cache
 def with_algorithm(name: str, algorithm: int) -> Kernels:
-    from handgrad.kernels.bfloat16 import bfloat16_kernels
-
-    return bfloat16_kernels(test_compiled.with_algorithm(COMPILED[name], algorithm))
+    return bfloat16_kernels(cpu_kernels(SETS[name], algorithm=algorithm))
 
 
 @pytest.mark.parametrize(("algorithm", "most"), [(0, 4), (2, 5), (4, 16)], ids=["direct", "2x2", "4x4"])
@@ -284,12 +332,12 @@ def test_no_kernel_is_forgotten():
 @each_call
 def test_what_has_no_function_of_its_own_is_that_of_float32_rounded(call, table):
     """For all: where there is one, results may differ by the order of sums."""
-    call = in_bfloat16(call)
+    call = multiplied(in_bfloat16(call), table)
     widened = call.with_args(
         tuple(a.astype(np.float32) if isinstance(a, np.ndarray) and a.dtype == BF16 else a for a in call.args)
     )
     name = next(name for name, t in TABLES.items() if t is table)
-    float32 = widened.run(table=select_kernels(name))
+    float32 = widened.run(table=FLOAT32[name])
     found = run(call, table)
     for y, z, dtype in zip(found, float32, results(call.kernel, len(found)), strict=True):
         z = np.asarray(z) if dtype is None else np.asarray(z).astype(dtype)
@@ -323,7 +371,7 @@ def test_activations_in_float32_are_rounded_by_products_alone(call, table):
         rounded = run(in_bfloat16(call), table)
     else:
         name = next(name for name, t in TABLES.items() if t is table)
-        rounded = run(float32, select_kernels(name))
+        rounded = run(float32, FLOAT32[name])
     for y, z in zip(found, rounded, strict=True):
         assert y.dtype == z.dtype
         np.testing.assert_array_equal(wide(y), wide(z))
@@ -350,7 +398,7 @@ def test_float64_is_computed_as_in_every_table(call, table):
         np.testing.assert_array_equal(y, z)
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", tables())
 def test_updates_and_gradients_are_those_of_float32(name):
     narrow, of_float32 = tables("bfloat16")[name], tables()[name]  # both made anew where another test did so
     for kernel in UPDATES | OF_GRADIENTS:
@@ -491,6 +539,63 @@ def test_many_images_are_divided_into_parts_that_do_not_show(compiled):
         Call("dense_backward_weight", (drows, rows)),
     ]
     check_all(list(map(in_bfloat16, calls)), table, 4)
+
+
+# --- products of pairs ------------------------------------------------------------------------------------
+
+PAIRS = {name: table for name, table in NARROW.items() if name.endswith(IN_PAIRS)}
+each_of_pairs = pytest.mark.parametrize("table", PAIRS.values(), ids=PAIRS.keys())
+
+
+@each_of_pairs
+def test_sums_are_rounded_as_the_instruction_does(table):
+    """The second of a pair is added first, each sum is rounded, and what is not normal counts as 0."""
+    tiny, large, one = 2.0**-130, 2.0**24, 1.0
+
+    def total(*terms):
+        column = np.array(terms, BF16)[:, None]
+        return table.dense_backward_weight(column, np.ones_like(column))[0, 0]
+
+    assert total(one, large, one, -large) == one  # in order it would be 0
+    assert total(large, one, -large, one) == 0
+    assert total(one, large, -large) == 0
+    assert total(tiny, 0) == total(0, tiny) == total(tiny) == 0
+    assert total(2.0**-126, 0, -(2.0**-126) * 1.5) == 0  # a difference that is not normal
+    assert total(2.0**-126, -(2.0**-125)) == -(2.0**-126)
+
+
+@each_of_pairs
+@pytest.mark.parametrize("c", [1, 3, 5])
+def test_what_follows_an_odd_number_of_channels_does_not_count(table, c):
+    x = np.ones((1, 2, 3, c), BF16)
+    x[0, 0, 1] = np.nan
+    for kernel in (1, 2):
+        y = table.conv2d(x, np.ones((kernel, 1, c, 2), np.float32), None, Window((kernel, 1)))
+        np.testing.assert_array_equal(np.isnan(y), np.isnan(x[:, : 3 - kernel, :, :1]).repeat(2, -1))
+        np.testing.assert_array_equal(y[:, :, ::2].astype(np.float32), kernel * c)
+    y = table.dense(x[0, 0], np.ones((c, 2), np.float32), None)
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(x[0, 0, :, :1]).repeat(2, -1))
+
+
+def test_pairs_count_half_of_the_products():
+    window = Window((3, 3), pads=((1, 1), (1, 1)))
+    for c, pairs in ((64, 32), (63, 32), (1, 1)):
+        found = cost(DIRECT, "avx512bf16", (2, 5, 4, c), (3, 3, c, 16), window)
+        assert found == cost(DIRECT, "avx512", (2, 5, 4, pairs), (3, 3, pairs, 16), window)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_float32_is_planned_without_pairs(name, monkeypatch):
+    x, window = test_compiled.normal(0, 2, 4, 5, 3).astype(np.float32), Window((2, 2))
+    w, dy, float32 = np.ones((2, 2, 3, 3), np.float32), x[:, :-1, :-1], cpu_kernels(SETS[name])
+    for table, by in ((float32, name.removesuffix(IN_PAIRS)), (bfloat16_kernels(float32), name)):
+        planned = []
+        monkeypatch.setattr(conv, "choose", lambda *args, to=planned: to.append(args[0]) or DIRECT)
+        table.conv2d(x, w, None, window)
+        table.conv2d_backward_input(dy, w, x.shape, window)
+        table.conv2d_backward_weight(dy, x, w.shape, window)
+        table.conv2d_statistics(x, w, None, window)
+        assert planned == [by] * 5  # the last one is of sums of products, and planned as these
 
 
 # --- fused ------------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ COMPILED = [
     Mutant("conv: rows of a strip forget the stride", CONV,
            "m * image_ + p * sh_ * line_", "m * image_ + p * line_", CONVOLUTIONS),
     Mutant("conv: the padding at the right is what scratch held", CONV,
-           "memset(to + end * c_, 0, 4 * (w - end) * c_);", "", CONVOLUTIONS),
+           "memset(to + end * c_, 0, sizeof(Factor) * (w - end) * c_);", "", CONVOLUTIONS),
     Mutant("conv: dilated taps are joined as if side by side", CONV,
            "f.groups == 1 && taps.side_by_side()", "f.groups == 1", CONVOLUTIONS),
     Mutant("conv: of many taps only the last few are summed", CONV,
@@ -104,7 +104,7 @@ COMPILED = [
            "streamed(floats) && s.c % W == 0 &&", "streamed(floats) &&", STREAMED),
     Mutant("bf16: of many images those of the last part make the gradient", "csrc/convert.cc",
            "load(total, at) + load(part, at)", "load(part, at)", IN_BFLOAT16),
-    Mutant("bf16: what is added is that of the first images", "csrc/convert.cc",
+    Mutant("bf16: what is added is that of the first images", "csrc/chunks.h",
            "add ? add + begin * chunks.y_size : nullptr", "add", IN_BFLOAT16),
     # convolution by Winograd's algorithm
     Mutant("winograd: a root has four digits", TRANSFORM,

@@ -48,7 +48,7 @@ class Workplace:
         shutil.copy2(ROOT / "CMakeLists.txt", self._place)
         nanobind = _output(sys.executable, "-m", "nanobind", "--cmake_dir").strip()
         found = [f"-Dnanobind_DIR={nanobind}", f"-DPython_EXECUTABLE={sys.executable}"]
-        only = f"-DHANDGRAD_ISA={load().module.tables()[0].name}"
+        only = f"-DHANDGRAD_ISA={load().module.tables()[0].name.removesuffix('bf16')}"
         _output("cmake", "-S", self._place, "-B", self._place / "build", *found, only)
         self._build()
         shutil.copytree(self._place, self._kept)

@@ -18,15 +18,15 @@ def tables(precision: str = "float32") -> Mapping[str, Kernels]:
     """Return the tables that this machine can run, by name.
 
     ``"cpu"`` is the fastest of the compiled ones, which follow under the names of their instruction sets
-    (``"avx512"``, ``"avx2"``, ``"plain"``); ``"reference"`` is the mathematics in NumPy, and the only one
-    where handgrad is installed without compiled kernels.
+    (``"avx512bf16"``, ``"avx512"``, ``"avx2"``, ``"plain"``); ``"reference"`` is the mathematics in NumPy,
+    and the only one where handgrad is installed without compiled kernels.
 
     Parameters
     ----------
     precision : "float32", "strict" or "bfloat16", default "float32"
         "strict" computes every convolution as sums of products, whose rounding is about half of that of the
-        algorithms with fewer multiplications. "bfloat16" computes as "float32" does and stores activations in
-        bfloat16, as `handgrad.kernels.bfloat16` says.
+        algorithms with fewer multiplications. "bfloat16" stores activations in bfloat16, as
+        `handgrad.kernels.bfloat16` says.
 
     Raises
     ------

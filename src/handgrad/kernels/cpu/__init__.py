@@ -1,7 +1,7 @@
 """The compiled kernels: thin wrappers that allocate results, and the tables made of them.
 
 An entry of a compiled table computes in float32 on NumPy arrays, and the kernels of `IN_BFLOAT16` also take
-activations of bfloat16 and return such, computing in float32. Everything else (float64 and complex128 of
+activations of bfloat16 and return such. Everything else (float64 and complex128 of
 gradient checks, arrays of other modules) goes to the reference function it replaces: `Compiled` decides that,
 here and nowhere else, and asks the family's own function ``covers`` where it has one.
 """
