@@ -6,6 +6,9 @@ namespace {
 
 typedef void (*Block)(const Walk&, const Factor*, const Factor*, float*, long, Begin, long);
 
+// Products that are added one after another. Rounding grows with how long such a sum is; longer ones are sums of these.
+constexpr long LONGEST = 128;
+
 template <int R, int V>
 void block_of(const Walk& walk, const Factor* a, const Factor* b, float* c, long c_row, Begin begin,
               long columns) {
@@ -44,10 +47,23 @@ void panel(const Walk& walk, long rows, long columns, const Factor* a, const Fac
   constexpr long most = block_rows(V);
   // blocks of nearly one height: 14 rows are 7 + 7, not 12 + 2
   const long blocks = (rows + most - 1) / most;
+  // what goes past the caches cannot be added to
+  const bool parts = walk.depth > LONGEST && walk.runs == 1 && !walk.streams;
   for (long i = 0, r = 0; i < blocks; ++i) {
     const long height = rows * (i + 1) / blocks - r;
-    block_for<V>(height)(walk, a + r * walk.a_row, b, c + r * c_row, c_row,
-                             begin.at(r * c_row, 0), columns);
+    const Block block = block_for<V>(height);
+    const Factor* ar = a + r * walk.a_row;
+    float* cr = c + r * c_row;
+    const Begin first = begin.at(r * c_row, 0);
+    if (parts) {
+      Walk part = walk;
+      for (long d = 0; d < walk.depth; d += LONGEST) {
+        part.depth = smaller(LONGEST, walk.depth - d);
+        block(part, ar + d / STEP * walk.a_step, b + d / STEP * walk.b_step, cr, c_row, d ? Begin::previous : first, columns);
+      }
+    } else {
+      block(walk, ar, b, cr, c_row, first, columns);
+    }
     r += height;
   }
 }

@@ -56,17 +56,10 @@ template <int R, int V>
 HG_INLINE void block(const Walk& walk, const Factor* a, const Factor* b, float* c, long c_row, Begin begin,
                      long columns) {
   vec sum[R][V];
-  const bool whole = columns == V * W;
-  const auto some = [&](const float* p, int v) HG_INLINE_LAMBDA {
-    return whole || v < V - 1 ? load(p + v * W) : load(p + v * W, columns - v * W);
-  };
-  for (int v = 0; v < V; ++v) {
-    const vec bias = begin.bias ? some(begin.bias, v) : vec{};
-    for (int r = 0; r < R; ++r) sum[r][v] = bias;
-  }
-  if (const float* add = begin.previously ? c : begin.add)
-    for (int r = 0; r < R; ++r)
-      for (int v = 0; v < V; ++v) sum[r][v] += some(add + r * c_row, v);
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) sum[r][v] = vec{};
   const long a_row = walk.a_row, a_step = walk.a_step, b_step = walk.b_step;
   for (long run = 0; run < walk.runs; ++run) {
     const Factor* pa = a + (walk.a_runs ? walk.a_runs[run] : run * walk.a_run);
@@ -74,7 +67,26 @@ HG_INLINE void block(const Walk& walk, const Factor* a, const Factor* b, float* 
     for (long d = STEP; d <= walk.depth; d += STEP, pa += a_step, pb += b_step) step<R, V, false>(pa, a_row, pb, sum);
     if (walk.depth % STEP) step<R, V, true>(pa, a_row, pb, sum);
   }
+  const bool whole = columns == V * W;
+  const auto some = [&](const float* p, int v) HG_INLINE_LAMBDA {
+    return whole || v < V - 1 ? load(p + v * W) : load(p + v * W, columns - v * W);
+  };
+  // Last, because what C held may be a sum of many blocks: the products of this one are added to each other first.
+  if (begin.bias)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      const vec bias = some(begin.bias, v);
+#pragma GCC unroll 12
+      for (int r = 0; r < R; ++r) sum[r][v] += bias;
+    }
+  if (const float* add = begin.previously ? c : begin.add)
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) sum[r][v] += some(add + r * c_row, v);
+#pragma GCC unroll 12
   for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
       if (whole || v < V - 1)
         walk.streams ? stream(c + r * c_row + v * W, sum[r][v]) : store(c + r * c_row + v * W, sum[r][v]);
