@@ -54,14 +54,18 @@ HG_INLINE vec exp(vec x) {
   return scale(exp_reduced((x - n * LN2_HIGH) - n * LN2_LOW), n);
 }
 
-// e^x - 1 = 2^n*(e^r - 1) + (2^n - 1) for x <= 0, as exact near 0 as elsewhere.
-HG_INLINE vec expm1_negative(vec x) {
-  x = at_least(x, -18.f);  // below, the result is -1
+// e^x - 1 = 2^n*(e^r - 1) + (2^n - 1) for x <= 0, as exact near 0 as elsewhere, and e^x.
+struct ExpNegative {
+  vec expm1, exp;
+};
+HG_INLINE ExpNegative exp_negative(vec x) {
+  x = at_least(x, -18.f);  // below, the first is -1
   const vec n = nearest(x * LOG2_E);
   const vec r = (x - n * LN2_HIGH) - n * LN2_LOW;
-  const vec two_n = power_of_two(__builtin_convertvector(n, ivec));
-  return two_n * (r + r * r * exp_polynomial(r)) + (two_n - 1);
+  const vec two_n = power_of_two(__builtin_convertvector(n, ivec)), p = two_n * (r + r * r * exp_polynomial(r));
+  return {p + (two_n - 1), p + two_n};
 }
+HG_INLINE vec expm1_negative(vec x) { return exp_negative(x).expm1; }
 
 // What is lost when a square is rounded: t*t - t2 for t2 = t*t.
 HG_INLINE vec rest_of_square(vec t, vec t2) {
@@ -91,10 +95,14 @@ HG_INLINE vec reciprocal(vec v) {
 #endif
 }
 
-// tanh(x) = -e/(2 + e) with the sign of x, e = e^(-2|x|) - 1.
+// tanh(x) with the sign of x: (1 - E)/(1 + E) with E = e^(-2|x|), as -e/(2 + e) with e = E - 1 where that is less
+// than 1/2, and as 1 - 2*E/(1 + E) above, where e has lost what E still has.
 HG_INLINE vec tanh(vec x) {
-  const vec e = expm1_negative(-2 * absolute(x));
-  return with_sign_of(x, absolute(e) / (2 + e));
+  const vec t = absolute(x);
+  const ExpNegative of = exp_negative(-2 * t);
+  const ivec large = t > 0.549306144f;
+  const vec q = (large ? 2 * of.exp : absolute(of.expm1)) / (large ? 1 + of.exp : 2 + of.expm1);
+  return with_sign_of(x, large ? 1 - q : q);
 }
 
 // s = 1/(1 + e^-x) and its derivative s*(1 - s), from e = e^-|x|, which does not overflow.
