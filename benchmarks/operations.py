@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.shapes import Conv, normal
 from benchmarks.worker import environment
 from handgrad import layers, models, optim
 from handgrad.bench import machine, pytorch
@@ -60,10 +61,6 @@ class Operation:
     show: Callable[[Any], Any] = np.asarray
 
 
-def normal(*shape: int, seed: int = 0) -> np.ndarray:
-    return Stream((seed, *shape)).normal(shape)
-
-
 def filters(w: np.ndarray, layout: str) -> Any:
     """Return (kh, kw, c, k) as a tensor (k, c, kh, kw)."""
     return pytorch.images(w.transpose(3, 0, 1, 2), layout)
@@ -79,23 +76,6 @@ def as_filters(dw: Any) -> Any:
 
 def by_layout(make: Callable[[str], Callable[[], Any]]) -> dict[str, Callable[[], Any]]:
     return {f"torch {layout}": make(layout) for layout in pytorch.LAYOUTS}
-
-
-@dataclass(frozen=True)
-class Conv:
-    """A convolution of n square images, padded by half its kernel."""
-
-    n: int
-    c: int
-    h: int
-    k: int
-    kernel: int = 3
-    stride: int = 1
-    groups: int = 1
-
-    def __str__(self) -> str:
-        extra = f" /{self.stride}" * (self.stride > 1) + " depthwise" * (self.groups > 1)
-        return f"conv {self.kernel}x{self.kernel}{extra} {self.n}x{self.h}x{self.h}x{self.c}-{self.k}"
 
 
 CONVOLUTIONS = (
@@ -131,12 +111,11 @@ CONVOLUTIONS = (
 
 
 def convolution(s: Conv) -> Iterator[Operation]:
-    p = s.kernel // 2
-    window = Window((s.kernel, s.kernel), (s.stride, s.stride), (1, 1), ((p, p), (p, p)))
+    window = s.window
     oh, ow = window.output_size((s.h, s.h))
     x, dy = normal(s.n, s.h, s.h, s.c), normal(s.n, oh, ow, s.k, seed=1)
-    w = normal(s.kernel, s.kernel, s.c // s.groups, s.k, seed=2)
-    rest = [s.stride] * 2, [p] * 2, [1] * 2, False, [0] * 2, s.groups
+    w = normal(*s.filters, seed=2)
+    rest = [s.stride] * 2, [window.pads[0][0]] * 2, [1] * 2, False, [0] * 2, s.groups
     work = 2 * dy.size * w[..., 0].size, 4 * (x.size + w.size + dy.size)
 
     def forward(layout: str) -> Callable[[], Any]:
