@@ -20,9 +20,10 @@ def interrupt(trainer=None):
 
 @pytest.fixture(autouse=True)
 def handler():
-    before = signal.getsignal(signal.SIGINT)
-    yield before
-    assert signal.getsignal(signal.SIGINT) is before
+    pythons = signal.default_int_handler  # a shell that starts the tests behind its back ignores the signal
+    before = signal.signal(signal.SIGINT, pythons)
+    yield
+    assert signal.getsignal(signal.SIGINT) is pythons
     signal.signal(signal.SIGINT, before)
 
 
