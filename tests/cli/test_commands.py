@@ -351,8 +351,10 @@ class TestInfo:
             raise metadata.PackageNotFoundError(name)
 
         monkeypatch.setattr(metadata, "version", missing)
-        assert "images: pillow not installed: python -m pip install 'handgrad[images]'" in call("info").out
-        assert "plot: matplotlib not installed: python -m pip install 'handgrad[plot]'" in call("info").out
+        out = call("info").out
+        assert "images: pillow not installed: python -m pip install 'handgrad[images]'" in out
+        assert "plot: matplotlib not installed: python -m pip install 'handgrad[plot]'" in out
+        assert "bfloat16: ml_dtypes not installed: python -m pip install 'handgrad[bfloat16]'" in out
 
 
 class TestDatasets:

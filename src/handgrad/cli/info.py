@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from handgrad.kernels import Kernels
 
-EXTRAS = (("images", "pillow"), ("plot", "matplotlib"))
+EXTRAS = (("images", "pillow"), ("plot", "matplotlib"), ("bfloat16", "ml_dtypes"))
 
 
 @click.command(short_help="Show the version, the kernels and the threads.")
