@@ -14,7 +14,7 @@ from handgrad.bench.workloads import Workload, step
 
 pytest.importorskip("torch")
 
-from benchmarks import chart, footprint, onnx_runtime, versus_torch
+from benchmarks import chart, curve, footprint, onnx_runtime, versus_torch
 from benchmarks.worker import TUNED, Remote, Worker, WorkerError, environment, ways
 
 THREADS = 1
@@ -145,3 +145,56 @@ def test_operations(tmp_path, monkeypatch, capsys):
     assert ours["of_roof"] == pytest.approx(max(ours["of_peak"], ours["of_bandwidth"]))
     assert len(capsys.readouterr().out.splitlines()) == 4 + len(names) + 1
     assert os.environ.get("MALLOC_TOP_PAD_") is None
+
+
+def test_accuracy(tmp_path, monkeypatch, capsys):
+    from benchmarks import accuracy
+
+    monkeypatch.setattr(accuracy, "cases", accuracy.small_cases)
+    monkeypatch.setattr(sys, "argv", ["accuracy", "128x512-10", "entropy 128x10 ", "--out", str(tmp_path)])
+    accuracy.main()
+    rows = json.loads((tmp_path / "accuracy.json").read_text())["rows"]
+    assert [row["result"] for row in rows] == ["forward", "d input", "d weight", "d bias"]
+    for row in rows:
+        assert 1e-9 < row["handgrad"]["rms"] < 1e-6
+        theirs = min(row[layout]["rms"] for layout in ("contiguous", "channels_last"))
+        assert row["ratio"] == row["handgrad"]["rms"] / theirs
+    assert capsys.readouterr().out.count("dense 128x512-10 ") == 4
+
+
+CURVES = {
+    "handgrad": [2.0, 1.01, 0.5],
+    "torch contiguous": [2.0, 1.0, 0.5],
+    "torch channels_last": [2.0, 1.02, 0.4],
+}
+
+
+class TestCurve:
+    def test_losses_go_into_a_file_and_a_picture(self, tmp_path, monkeypatch, capsys):
+        pytest.importorskip("matplotlib")
+        runs = {name: lambda batches, of=of: of[: len(batches)] for name, of in CURVES.items()}
+        monkeypatch.setattr(curve, "runs", lambda build, rate: runs)
+        monkeypatch.setattr(curve, "cifar_batches", lambda steps, batch: [None] * steps)
+        arguments = ["--steps", "3", "--threads", str(THREADS), "--out", str(tmp_path)]
+        monkeypatch.setattr(sys, "argv", ["curve", *arguments])
+        curve.main()
+        assert json.loads((tmp_path / "curve.json").read_text())["losses"] == CURVES
+        assert (tmp_path / "curve.png").stat().st_size > 1000
+        assert "handgrad                         0.0e+00   1.0e-02   0.0e+00" in capsys.readouterr().out
+
+    def test_where_the_data_is_missing_it_says_how_to_get_it(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HANDGRAD_DATA", str(tmp_path))
+        with pytest.raises(
+            SystemExit, match=r"^CIFAR-10 is missing; fetch it with: handgrad datasets fetch cifar10$"
+        ):
+            curve.cifar_batches(1, 2)
+
+    def test_changed_weights_are_near(self):
+        data = [(np.ones((2, 8, 8, 3), np.float32), np.array([0, 1]))]
+        exact, changed = (
+            curve.torch_losses(
+                lambda: models.resnet20((8, 8, 3), 2, width=4), 0.1, data, "contiguous", "float64", change=c
+            )
+            for c in (0.0, 1e-5)
+        )
+        assert 0 < abs(changed[0] / exact[0] - 1) < 1e-3

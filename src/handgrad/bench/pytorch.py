@@ -71,18 +71,40 @@ def training_step(
 
     model = workload.model()
     x, y = workload.data(model)
-    network = twin(model, layout=layout)
-    xt, yt = images(x, layout), torch.from_numpy(y)
-    optimizer = torch.optim.SGD(network.parameters(), lr=workload.rate, momentum=MOMENTUM, fused=True)
+    step = training(model, workload.rate, layout, precision, compiled=compiled)
+    return partial(step, images(x, layout), torch.from_numpy(y))
+
+
+def training(
+    model: Graph, rate: float, layout: str, precision: str = "float32", *, compiled: bool = False
+) -> Callable[[Any, Any], float]:
+    """Return a function that trains a model's twin on tensors by SGD with momentum, and returns the loss.
+
+    Parameters
+    ----------
+    model : Graph
+        Whose weights the twin begins with.
+    rate : float
+        At which it is trained.
+    layout, compiled
+        As of `training_step`.
+    precision : "float32", "bfloat16" or "float64"
+        The last of everything, images included.
+    """
+    import torch
+
+    wide = torch.float64 if precision == "float64" else torch.float32
+    network = twin(model, layout=layout).to(wide)
+    optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=MOMENTUM, fused=True)
 
     def loss_of(xt: Any, yt: Any) -> Any:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
             z = network(xt)
-        return torch.nn.functional.cross_entropy(z.float(), yt)
+        return torch.nn.functional.cross_entropy(z.to(wide), yt)
 
     run = torch.compile(loss_of) if compiled else loss_of
 
-    def step() -> float:
+    def step(xt: Any, yt: Any) -> float:
         optimizer.zero_grad()
         loss = run(xt, yt)
         loss.backward()
