@@ -217,7 +217,7 @@ COMPILED = [
     Mutant("gelu: its tail is of a rounded square", EXP,
            " - 0.5f * rest)", ")", ACTIVATIONS),
     Mutant("tanh: near 0 it is of e^x, rounded", EXP,
-           "const vec e = expm1_negative(-2 * absolute(x));", "const vec e = exp(-2 * absolute(x)) - 1;", ACTIVATIONS),
+           "absolute(of.expm1)", "absolute(of.exp - 1)", ACTIVATIONS),
     Mutant("leaky ReLU: the derivative at 0 is 1", ACTIVATION,
            "return load(x, at) > 0 ? d : slope * d;", "return load(x, at) >= 0 ? d : slope * d;", ACTIVATIONS),
     Mutant("ReLU: NaN becomes 0", SIMD,
