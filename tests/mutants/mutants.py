@@ -285,7 +285,8 @@ MUTANTS = [
     Mutant("what has no compiled function of bfloat16 is given it", BFLOAT16,
            "        if self.takes_bfloat16:\n", "        if True:\n", IN_BFLOAT16),
     Mutant("the last channel of an odd number is left out of the cost of pairs", "kernels/cpu/algorithm.py",
-           "terms = -(-c // 2)", "terms = c // 2", IN_BFLOAT16),
+           "terms = -(-c // 2)", "terms = c // 2", f"{IN_BFLOAT16}::test_pairs_count_half_of_the_products"),
     Mutant("float32 is planned as products of bfloat16", "kernels/cpu/conv.py",
-           "cpu.name if is_bfloat16(given) else cpu.name.removesuffix(IN_PAIRS)", "cpu.name", IN_BFLOAT16),
+           "cpu.name if is_bfloat16(given) else cpu.name.removesuffix(IN_PAIRS)", "cpu.name",
+           f"{IN_BFLOAT16}::test_float32_is_planned_without_pairs"),
 ]  # fmt: skip
