@@ -163,14 +163,19 @@ def test_resized_arrays_keep_their_contents():
 
 @compiled
 def test_an_array_grows_where_it_is_if_it_can():
-    with reuse_memory():
-        a = np.ones(PAGE, np.uint8)
-        address = a.ctypes.data
-        a.resize(2 * PAGE, refcheck=False)
-        assert a.ctypes.data == address
-        behind = np.ones(PAGE, np.uint8)
-        a.resize(10 * PAGE, refcheck=False)
-        assert behind.min() == 1
+    """In a process of its own, where nothing lies behind it in the pool."""
+    run(
+        f"""
+        with reuse_memory():
+            a = np.ones({PAGE}, np.uint8)
+            address = a.ctypes.data
+            a.resize({2 * PAGE}, refcheck=False)
+            assert a.ctypes.data == address
+            behind = np.ones({PAGE}, np.uint8)
+            a.resize({10 * PAGE}, refcheck=False)
+            assert behind.min() == 1
+        """
+    )
 
 
 @compiled
