@@ -53,13 +53,6 @@ def exact(name: str) -> Results:
     return case_of(name).ours(REFERENCE, np.float64)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _nothing_is_kept():
-    yield  # what lies in the pool of memory would count in other tests
-    exact.cache_clear()
-    case_of.cache_clear()
-
-
 def terms(s: Conv, result: str) -> float:
     """Return how many products are in a sum."""
     oh, ow = s.window.output_size((s.h, s.h))
