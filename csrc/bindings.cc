@@ -192,6 +192,36 @@ float* data_or_null(long n, const std::optional<FloatsOut>& a) {
   return a ? a->data() : nullptr;
 }
 
+void bind_packed_conv(nb::class_<Kernels>& table) {
+  table.def(
+      "packed_filters_size",
+      [](const Kernels& k, const std::vector<long>& shape, int tile) {
+        long size;
+        k.packed_filters_size(conv_shape(shape), tile, &size);
+        return size;
+      },
+      "shape"_a, "tile"_a);
+  table.def(
+      "pack_filters",
+      [](const Kernels& k, const std::vector<long>& shape, int tile, Floats w, FloatsOut packed) {
+        ConvShape s = conv_shape(shape);
+        nb::gil_scoped_release release;
+        k.pack_filters(s, tile, w.data(), packed.data());
+      },
+      "shape"_a, "tile"_a, "w"_a.noconvert(), "packed"_a.noconvert());
+  table.def(
+      "conv2d_packed",
+      [](const Kernels& k, const std::vector<long>& shape, int tile, Floats x, Floats packed, std::optional<Floats> b,
+         std::optional<Floats> add, bool relu, FloatsOut y) {
+        ConvShape s = conv_shape(shape);
+        const float* added = data_or_null((long)y.size(), add);
+        nb::gil_scoped_release release;
+        k.conv2d_packed(s, tile, x.data(), packed.data(), data_or_null(b), added, relu, y.data());
+      },
+      "shape"_a, "tile"_a, "x"_a.noconvert(), "packed"_a.noconvert(), "b"_a.noconvert().none(),
+      "add"_a.noconvert().none(), "relu"_a, "y"_a.noconvert());
+}
+
 using Unary = void (*Kernels::*)(long, const float*, float*);
 using Binary = void (*Kernels::*)(long, const float*, const float*, float*);
 using UnaryWith = void (*Kernels::*)(long, const float*, float, float*);
@@ -645,6 +675,7 @@ NB_MODULE(_kernels, m) {
   bind_loss(table);
   bind_update(table);
   bind_gradient(table);
+  bind_packed_conv(table);
   bind_pool(table);
   bind_resize(table);
   bind_memory(m);

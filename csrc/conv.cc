@@ -152,9 +152,12 @@ void pack_taps(const float* w, const long* list, const Packed& f, Factor* to) {
   });
 }
 
-// y[place] = bias + add[place] + sum over taps of x[...] @ filter[tap]
-void correlate(const Images& x, const Taps& taps, const Places& at, const Packed& f, const float* bias,
-               const float* add, float* y) {
+// A sum of a few places, all of them: as rows of one product, which fill its blocks where a row of places does not.
+constexpr long FEW = 32;
+
+// y[place] = bias + add[place] + sum over taps of x[...] @ filter[tap]; with `relu` 0 where that is negative.
+void correlate(const Images& x, const Taps& taps, const Places& at, const Packed& f, const Begin& begin, bool relu,
+               float* y) {
   const long depth = f.depth, kg = f.k / f.groups, panels = (kg + PANEL - 1) / PANEL;
   const Share share(x.n, at, 128);
   // taps side by side on one group's channels, if they end with a step, are one run of products
@@ -163,9 +166,12 @@ void correlate(const Images& x, const Taps& taps, const Places& at, const Packed
   const long run = joined ? taps.columns * depth : depth;
   const long at_once = larger(1, smaller(runs, 1024 / larger(1, run)));  // their filters stay in the L2 cache
   const int most = threads();
-  const long wanted = 2L * most, parts = share.count >= wanted ? 1 : smaller(panels, wanted);
+  const bool gathered = joined && at.columns < block_rows(NV) && x.n * at.rows * at.columns <= FEW &&
+                        at.row_step == at.columns * at.column_step && at.image_step == at.rows * at.row_step;
+  const long wanted = gathered ? most : 2L * most, parts = share.count >= wanted ? 1 : smaller(panels, wanted);
   const long strip_size = Strip::size(x, taps, at, share.images, share.rows);
-  ScratchOf<Factor> strips(strip_size * most);
+  const long line = runs * run + STEP * W, gathered_size = gathered ? x.n * at.rows * at.columns * line : 0;
+  ScratchOf<Factor> strips(strip_size * most), gatherings(gathered_size * most);
   ScratchOf<long> offsets(2 * runs * most);
   const bool streams = at_once >= runs && streamed(x.n * at.rows * at.columns * f.k) && kg % W == 0 &&
                        at.column_step % W == 0 && (size_t)y % (4 * W) == 0;
@@ -180,21 +186,38 @@ void correlate(const Images& x, const Taps& taps, const Places& at, const Packed
     long* b_runs = a_runs + runs;
     for (long r = 0; r < runs; ++r)
       a_runs[r] = joined ? strip.tap(taps, r, 0) : strip.tap(taps, r / taps.columns, r % taps.columns);
+    Factor* gathering = gatherings.data() + thread * gathered_size;
+    if (gathered) {
+      Factor* to = gathering;
+      for (long m = 0; m < images; ++m)
+        for (long p = 0; p < rows; ++p)
+          for (long q = 0; q < at.columns; ++q, to += line)
+            for (long r = 0; r < runs; ++r)
+              memcpy(to + r * run, strip.data() + strip.place(m, p) + a_runs[r] + q * at.sw * x.c, sizeof(Factor) * run);
+      for (long r = 0; r < runs; ++r) a_runs[r] = r * run;
+    }
     for (long g = 0; g < f.groups; ++g)
       for (long panel = panels * part / parts; panel < panels * (part + 1) / parts; ++panel) {
         const long k = panel * PANEL, columns = smaller(PANEL, kg - k), width = round_up(columns, W);
         for (long r = 0; r < runs; ++r) b_runs[r] = r * round_up(run, STEP) * width;
         for (long first = 0; first < runs; first += at_once) {
-          Walk walk{run, at.sw * x.c, STEP, STEP * width, smaller(at_once, runs - first)};
+          Walk walk{run, gathered ? line : at.sw * x.c, STEP, STEP * width, smaller(at_once, runs - first)};
           walk.a_runs = a_runs + first, walk.b_runs = b_runs + first, walk.streams = streams;
-          for (long m = 0; m < images; ++m)
-            for (long p = 0; p < rows; ++p) {
-              const long place = (image + m) * at.image_step + (row + p) * at.row_step + g * kg + k;
-              product(walk, at.columns, columns, strip.data() + strip.place(m, p) + g * depth,
-                      f.panel(g, k), y + place, at.column_step,
-                      first ? Begin::previous
-                            : Begin{bias ? bias + g * kg + k : nullptr, add ? add + place : nullptr, false});
-            }
+          walk.relu = relu && first + at_once >= runs;
+          const auto multiply = [&](long m, long p, long places, const Factor* a) {
+            const long column = g * kg + k, place = (image + m) * at.image_step + (row + p) * at.row_step;
+            const Begin here = first ? Begin::previous : begin.at(place, column);
+            float* c = y + place + column;
+            gathered ? product_by_parts(walk, places, columns, a, f.panel(g, k), c, at.column_step, here)
+                     : product(walk, places, columns, a, f.panel(g, k), c, at.column_step, here);
+          };
+          if (gathered) {
+            multiply(0, 0, images * rows * at.columns, gathering);
+          } else {
+            for (long m = 0; m < images; ++m)
+              for (long p = 0; p < rows; ++p)
+                multiply(m, p, at.columns, strip.data() + strip.place(m, p) + g * depth);
+          }
         }
       }
     if (streams) stream_end();
@@ -206,26 +229,34 @@ bool pointwise(const ConvShape& s) {
   return s.kh == 1 && s.kw == 1 && s.sh == 1 && s.sw == 1 && s.oh == s.h && s.ow == s.w && s.groups == 1;
 }
 
+// All filters, for `direct_packed`.
+Packed all_taps(const ConvShape& s, const Factor* data) { return {data, s.kh * s.kw, s.c / s.groups, s.k, s.groups}; }
+long packed_size(const ConvShape& s) { return s.groups * all_taps(s, nullptr).group_size(); }
+void pack(const ConvShape& s, const float* w, Factor* packed) {
+  if (pointwise(s)) return pack_panels(s.c, s.k, w, packed);
+  const long taps = s.kh * s.kw;
+  ScratchOf<long> list(taps);
+  for (long t = 0; t < taps; ++t) list.data()[t] = t;
+  pack_taps(w, list.data(), all_taps(s, packed), packed);
+}
+
+void direct_packed(const ConvShape& s, const Factor* x, const Factor* packed, const float* b, const float* add,
+                   bool relu, float* y) {
+  if (pointwise(s)) return multiply(s.n * s.h * s.w, s.c, s.k, x, s.c, 1, packed, b, add, y, relu);
+  ScratchOf<long> lists(s.kh + s.kw);
+  long *row = lists.data(), *column = row + s.kh;
+  for (long i = 0; i < s.kh; ++i) row[i] = i * s.dh - s.top;
+  for (long j = 0; j < s.kw; ++j) column[j] = j * s.dw - s.left;
+  correlate({x, s.n, s.h, s.w, s.c}, {s.kh, s.kw, row, column},
+            {s.oh, s.ow, s.sh, s.sw, s.oh * s.ow * s.k, s.ow * s.k, s.k}, all_taps(s, packed), {b, add, false}, relu, y);
+}
+
 }  // namespace
 
 void direct(const ConvShape& s, const Factor* x, const float* w, const float* b, float* y) {
-  const long taps = s.kh * s.kw, depth = s.c / s.groups;
-  if (pointwise(s)) {
-    ScratchOf<Factor> packed(round_up(s.c, STEP) * round_up(s.k, W));
-    pack_panels(s.c, s.k, w, packed.data());
-    return multiply(s.n * s.h * s.w, s.c, s.k, x, s.c, 1, packed.data(), b, nullptr, y);
-  }
-  Packed f{nullptr, taps, depth, s.k, s.groups};
-  ScratchOf<Factor> packed(f.groups * f.group_size());
-  ScratchOf<long> lists(taps + s.kh + s.kw);
-  f.data = packed.data();
-  long *list = lists.data(), *row = list + taps, *column = row + s.kh;
-  for (long t = 0; t < taps; ++t) list[t] = t;
-  for (long i = 0; i < s.kh; ++i) row[i] = i * s.dh - s.top;
-  for (long j = 0; j < s.kw; ++j) column[j] = j * s.dw - s.left;
-  pack_taps(w, list, f, packed.data());
-  correlate({x, s.n, s.h, s.w, s.c}, {s.kh, s.kw, row, column},
-            {s.oh, s.ow, s.sh, s.sw, s.oh * s.ow * s.k, s.ow * s.k, s.k}, f, b, nullptr, y);
+  ScratchOf<Factor> packed(packed_size(s));
+  pack(s, w, packed.data());
+  direct_packed(s, x, packed.data(), b, nullptr, false, y);
 }
 
 void direct_backward_input(const ConvShape& s, const Factor* dy, const float* w, const float* add, float* dx) {
@@ -274,7 +305,7 @@ void direct_backward_input(const ConvShape& s, const Factor* dy, const float* w,
       }
       f.taps = count;
       pack_taps(turned.data(), list, f, packed.data());
-      correlate({dy, s.n, s.oh, s.ow, s.k}, here, at, f, nullptr, added, dx + corner);
+      correlate({dy, s.n, s.oh, s.ow, s.k}, here, at, f, {nullptr, added, false}, false, dx + corner);
     }
 }
 
@@ -381,6 +412,22 @@ void conv2d_backward_input(const ConvShape& s, const float* dy, const float* w, 
 
 void conv2d_backward_weight(const ConvShape& s, const float* dy, const float* x, float* dw) {
   is_depthwise(s) ? depthwise_backward_weight(s, dy, x, dw) : direct_backward_weight(s, dy, x, dw);
+}
+
+HG_PACKED_KERNELS(HG_DECLARE)
+HG_PACKED_WINOGRAD_KERNELS(HG_DECLARE)
+
+void packed_filters_size(const ConvShape& s, int tile, long* size) {
+  tile ? winograd_packed_size(s, tile, size) : void(*size = packed_size(s));
+}
+
+void pack_filters(const ConvShape& s, int tile, const float* w, float* packed) {
+  tile ? winograd_pack(s, tile, w, packed) : pack(s, w, packed);
+}
+
+void conv2d_packed(const ConvShape& s, int tile, const float* x, const float* packed, const float* b, const float* add,
+                   bool relu, float* y) {
+  tile ? winograd_packed(s, tile, x, packed, b, add, relu, y) : direct_packed(s, x, packed, b, add, relu, y);
 }
 
 #endif

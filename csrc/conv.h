@@ -34,6 +34,19 @@ struct Statistics {
   K(direct, (const ConvShape& s, const X* x, const float* w, const float* b, Y* y))                           \
   K(direct_backward_input, (const ConvShape& s, const X* dy, const float* w, const Y* add, Y* dx))            \
   K(direct_backward_weight, (const ConvShape& s, const X* dy, const X* x, float* dw))
+// With filters packed once: for tiles of that size, or for sums of products where tile = 0. A packed filter fits every
+// number and size of images. b and add, which has y's shape, may be null; with `relu` y is 0 where it were negative.
+// Not depthwise.
+#define HG_PACKED_KERNELS(K)                                                                                  \
+  K(packed_filters_size, (const ConvShape& s, int tile, long* size))                                          \
+  K(pack_filters, (const ConvShape& s, int tile, const float* w, float* packed))                              \
+  K(conv2d_packed, (const ConvShape& s, int tile, const float* x, const float* packed, const float* b,        \
+                    const float* add, bool relu, float* y))
+#define HG_PACKED_WINOGRAD_KERNELS(K)                                                                         \
+  K(winograd_packed_size, (const ConvShape& s, int tile, long* size))                                         \
+  K(winograd_pack, (const ConvShape& s, int tile, const float* w, float* packed))                             \
+  K(winograd_packed, (const ConvShape& s, int tile, const float* x, const float* packed, const float* b,      \
+                      const float* add, bool relu, float* y))
 #define HG_WINOGRAD_KERNELS(K, T)                                                                             \
   K(winograd, (const ConvShape& s, int tile, const T* x, const Normalization* f, const float* w,              \
                const float* b, T* y, const Statistics* of_y))                                                 \

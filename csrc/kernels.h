@@ -31,6 +31,7 @@
 
 // Kernels of floats.
 #define HG_KERNELS(K)      \
+  HG_PACKED_KERNELS(K)     \
   HG_POOL_KERNELS(K)       \
   HG_RESIZE_KERNELS(K)     \
   HG_ACTIVATION_KERNELS(K) \

@@ -37,11 +37,11 @@ class Strip {
       for (long r = 0; r < rows; ++r) memcpy(copy + r * PITCH, a + r * a_row_, sizeof(Factor) * steps);
   }
 
-  void multiply(long columns, bool streams, const Factor* b, float* c, long c_row, Begin begin) const {
+  void multiply(long columns, bool streams, bool relu, const Factor* b, float* c, long c_row, Begin begin) const {
     const long width = STEP * round_up(columns, W);
     Walk walk = turned_ ? Walk{steps_, STEP, STEP * height_, width}
                         : Walk{steps_, copied_ ? PITCH : a_row_, STEP * a_step_, width};
-    walk.streams = streams;
+    walk.streams = streams, walk.relu = relu;
     for (long r = 0; r < rows_; r += height_)
       product(walk, smaller(height_, rows_ - r), columns, a_ + r * PITCH, b, c + r * c_row, c_row,
               begin.at(r * c_row, 0));
@@ -125,7 +125,7 @@ template void pack_panels(long, long, const bf16*, Factor*);
 #endif
 
 void multiply(long m, long depth, long n, const Factor* a, long a_row, long a_step, const Factor* packed,
-              const float* bias, const float* add, float* c) {
+              const float* bias, const float* add, float* c, bool relu) {
   const long panels = (n + PANEL - 1) / PANEL;
   const long strips = (m + STRIP - 1) / STRIP;
   const int most = m * depth * n < GRAIN ? 1 : threads();
@@ -143,7 +143,7 @@ void multiply(long m, long depth, long n, const Factor* a, long a_row, long a_st
       near.read(rows, steps, a + row * a_row + d * a_step, m - row, copies.data() + thread * strip.size());
       for (long p = panels * group / groups; p < panels * (group + 1) / groups; ++p) {
         const long panel = p * PANEL, columns = smaller(PANEL, n - panel), width = round_up(columns, W);
-        near.multiply(columns, streams, packed + panel * round_up(depth, STEP) + d * width, c + row * n + panel, n,
+        near.multiply(columns, streams, relu && d + DEPTH >= depth, packed + panel * round_up(depth, STEP) + d * width, c + row * n + panel, n,
                       d ? Begin::previous : Begin{bias, add, false}.at(row * n, panel));
       }
     }

@@ -23,9 +23,9 @@ void pack_panel(long rows, long left, const T* b, long b_row, Factor* to);
 void pack_blocks(long rows, long columns, long height, const Factor* a, long a_row, long readable, Factor* to,
                  long block_size);
 
-// C (m, n) = A (m, depth) @ B + bias + add; rows of A lie `a_row` apart, its columns `a_step`; bias (n,) and
-// add (m, n) may be null.
+// C (m, n) = A (m, depth) @ B + bias + add, with `relu` 0 where that is negative; rows of A lie `a_row` apart, its
+// columns `a_step`; bias (n,) and add (m, n) may be null.
 void multiply(long m, long depth, long n, const Factor* a, long a_row, long a_step, const Factor* packed,
-              const float* bias, const float* add, float* c);
+              const float* bias, const float* add, float* c, bool relu = false);
 
 }  // namespace handgrad::HG_ISA

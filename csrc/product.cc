@@ -41,14 +41,27 @@ Block block_for(long rows) {
   }
 }
 
+// Calls work(part, a, b, begin) for the parts of a depth that is longer than a sum may be.
+template <class Work>
+HG_INLINE void each_part(const Walk& walk, const Factor* a, const Factor* b, Begin begin, const Work& work) {
+  Walk part = walk;
+  for (long d = 0; d < walk.depth; d += LONGEST) {
+    part.depth = smaller(LONGEST, walk.depth - d);
+    part.relu = walk.relu && d + LONGEST >= walk.depth;
+    work(part, a + d / STEP * walk.a_step, b + d / STEP * walk.b_step, d ? Begin::previous : begin);
+  }
+}
+
+// What goes past the caches cannot be added to.
+bool has_parts(const Walk& walk) { return walk.depth > LONGEST && walk.runs == 1 && !walk.streams; }
+
 template <int V>
 void panel(const Walk& walk, long rows, long columns, const Factor* a, const Factor* b, float* c, long c_row,
            Begin begin) {
   constexpr long most = block_rows(V);
   // blocks of nearly one height: 14 rows are 7 + 7, not 12 + 2
   const long blocks = (rows + most - 1) / most;
-  // what goes past the caches cannot be added to
-  const bool parts = walk.depth > LONGEST && walk.runs == 1 && !walk.streams;
+  const bool parts = has_parts(walk);
   for (long i = 0, r = 0; i < blocks; ++i) {
     const long height = rows * (i + 1) / blocks - r;
     const Block block = block_for<V>(height);
@@ -56,11 +69,9 @@ void panel(const Walk& walk, long rows, long columns, const Factor* a, const Fac
     float* cr = c + r * c_row;
     const Begin first = begin.at(r * c_row, 0);
     if (parts) {
-      Walk part = walk;
-      for (long d = 0; d < walk.depth; d += LONGEST) {
-        part.depth = smaller(LONGEST, walk.depth - d);
-        block(part, ar + d / STEP * walk.a_step, b + d / STEP * walk.b_step, cr, c_row, d ? Begin::previous : first, columns);
-      }
+      each_part(walk, ar, b, first, [&](const Walk& part, const Factor* a, const Factor* b, Begin begin) {
+        block(part, a, b, cr, c_row, begin, columns);
+      });
     } else {
       block(walk, ar, b, cr, c_row, first, columns);
     }
@@ -79,6 +90,16 @@ void product(const Walk& walk, long rows, long columns, const Factor* a, const F
     case 3: return panel<(NV >= 3 ? 3 : 1)>(walk, rows, columns, a, b, c, c_row, begin);
     default: return panel<(NV >= 4 ? 4 : 1)>(walk, rows, columns, a, b, c, c_row, begin);
   }
+}
+
+void product_by_parts(const Walk& walk, long rows, long columns, const Factor* a, const Factor* b, float* c, long c_row,
+                      Begin begin) {
+  if (!has_parts(walk)) return product(walk, rows, columns, a, b, c, c_row, begin);
+  Walk ahead = walk;
+  ahead.ahead = LONGEST / STEP * walk.b_step;
+  each_part(ahead, a, b, begin, [&](const Walk& part, const Factor* a, const Factor* b, Begin begin) {
+    product(part, rows, columns, a, b, c, c_row, begin);
+  });
 }
 
 }  // namespace handgrad::HG_ISA

@@ -21,6 +21,8 @@ struct Walk {
   long a_run = 0, b_run = 0;
   const long *a_runs = nullptr, *b_runs = nullptr;  // or lists of offsets, where they are not regular
   bool streams = false;  // whether whole vectors of C go past the caches; they lie at multiples of their size
+  bool relu = false;     // whether what is negative is written as 0
+  long ahead = 0;        // numbers of B that lie so far ahead are brought near while these are multiplied
 };
 
 // What C holds before the products come to it: nothing, or what it held; or a bias, the same in each row, and what
@@ -60,11 +62,17 @@ HG_INLINE void block(const Walk& walk, const Factor* a, const Factor* b, float* 
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) sum[r][v] = vec{};
-  const long a_row = walk.a_row, a_step = walk.a_step, b_step = walk.b_step;
+  const long a_row = walk.a_row, a_step = walk.a_step, b_step = walk.b_step, ahead = walk.ahead;
   for (long run = 0; run < walk.runs; ++run) {
     const Factor* pa = a + (walk.a_runs ? walk.a_runs[run] : run * walk.a_run);
     const Factor* pb = b + (walk.b_runs ? walk.b_runs[run] : run * walk.b_run);
-    for (long d = STEP; d <= walk.depth; d += STEP, pa += a_step, pb += b_step) step<R, V, false>(pa, a_row, pb, sum);
+    if (ahead)
+      for (long d = STEP; d <= walk.depth; d += STEP, pa += a_step, pb += b_step) {
+        for (int v = 0; v < V * STEP * W; v += LINE) prefetch(pb + ahead + v);
+        step<R, V, false>(pa, a_row, pb, sum);
+      }
+    else
+      for (long d = STEP; d <= walk.depth; d += STEP, pa += a_step, pb += b_step) step<R, V, false>(pa, a_row, pb, sum);
     if (walk.depth % STEP) step<R, V, true>(pa, a_row, pb, sum);
   }
   const bool whole = columns == V * W;
@@ -84,6 +92,11 @@ HG_INLINE void block(const Walk& walk, const Factor* a, const Factor* b, float* 
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) sum[r][v] += some(add + r * c_row, v);
+  if (walk.relu)
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) sum[r][v] = relu(sum[r][v]);
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
@@ -98,5 +111,10 @@ HG_INLINE void block(const Walk& walk, const Factor* a, const Factor* b, float* 
 // `rows` x `columns` of C, columns <= PANEL; B must be readable up to the next multiple of W columns.
 void product(const Walk& walk, long rows, long columns, const Factor* a, const Factor* b, float* c, long c_row,
              Begin begin);
+
+// The same sums. A part of a long depth is multiplied with all rows before the next part, which lies behind it and comes
+// near meanwhile: for few rows, and a B that is read from memory.
+void product_by_parts(const Walk& walk, long rows, long columns, const Factor* a, const Factor* b, float* c, long c_row,
+                      Begin begin);
 
 }  // namespace handgrad::HG_ISA

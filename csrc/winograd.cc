@@ -22,6 +22,7 @@
 namespace handgrad::HG_ISA {
 
 HG_WINOGRAD_KERNELS(HG_DECLARE_TYPED, T)
+HG_PACKED_WINOGRAD_KERNELS(HG_DECLARE)
 
 namespace {
 
@@ -183,11 +184,20 @@ HG_INLINE void output_tile(const float* from, long plane, vec o[F::M][F::M]) {
   for (int i = 0; i < M; ++i) F::output(t[i], 1, o[i], 1);
 }
 
-// The outputs of one tile, filters [k_begin, k_end), with what the convolution adds: a bias and an array of y's
-// shape. Planes and sums begin at k_begin; sums may be null.
+// What is done with outputs before they are written: a bias and an array of y's shape are added, if not null; then, with
+// `relu`, what is negative becomes 0.
+template <class T>
+struct Epilogue {
+  const float* b;
+  const T* add;
+  bool relu;
+};
+
+// The outputs of one tile, filters [k_begin, k_end). Planes and sums begin at k_begin; sums, of what has no ReLU, may be
+// null.
 template <class F, class T>
 void transform_output(const ConvShape& s, const Place<F::M>& at, const Planes& planes, long tile, long k_begin,
-                      long k_end, const float* b, const T* add, T* y, bool streams, ChunkSums* sums) {
+                      long k_end, const Epilogue<T>& epilogue, T* y, bool streams, ChunkSums* sums) {
   constexpr int M = F::M;
   const long filters = s.k, line = s.ow * s.k, plane = planes.plane;
   const long corner = ((at.image * s.oh + at.p) * s.ow + at.q) * filters;
@@ -195,14 +205,17 @@ void transform_output(const ConvShape& s, const Place<F::M>& at, const Planes& p
   const bool inside = rows.whole() && columns.whole();
   const auto outputs = [&](long k, vec o[M][M]) {
     output_tile<F>(planes.at(0, tile, k - k_begin), plane, o);
-    if (b) {
-      const vec bias = load_some(b + k, filters - k);
+    if (epilogue.b) {
+      const vec bias = load_some(epilogue.b + k, filters - k);
       for (int i = 0; i < M; ++i)
         for (int j = 0; j < M; ++j) o[i][j] += bias;
     }
     if (sums) inside ? sums->add<M>(o, M, M, k - k_begin) : sums->add<M>(o, rows.end, columns.end, k - k_begin);
   };
-  const auto added = [&](long place, vec v) { return add ? v + load(add + place) : v; };
+  const T* add = epilogue.add;
+  const bool rectified = epilogue.relu;
+  const auto rectify = [=](vec v) HG_INLINE_LAMBDA { return rectified ? relu(v) : v; };
+  const auto added = [=](long place, vec v) { return rectify(add ? v + load(add + place) : v); };
   long k = k_begin;
   constexpr int line_of_T = LINE * (int)(sizeof(float) / sizeof(T));
   if (inside && streams)  // a line of the cache at a time, as stores past it must
@@ -230,7 +243,7 @@ void transform_output(const ConvShape& s, const Place<F::M>& at, const Planes& p
       for (long i = 0; i < rows.end; ++i)
         for (long j = 0; j < columns.end; ++j) {
           const long place = corner + i * line + j * filters + k;
-          store_some(y + place, add ? o[i][j] + load_some(add + place, left) : o[i][j], left);
+          store_some(y + place, rectify(add ? o[i][j] + load_some(add + place, left) : o[i][j]), left);
         }
     }
   }
@@ -265,31 +278,40 @@ bool can_stream(const ConvShape& s, const T* y) {
   return streamed<T>(s.n * s.oh * s.ow * s.k) && s.k * sizeof(T) % line == 0 && (uintptr_t)y % line == 0;
 }
 
-// Filters that stay in the caches: all are transformed first. Then a few tiles at a time are transformed,
-// multiplied and transformed back while they stay in the L2 cache.
+// All filters transformed: planes (c, k) of the points, k in panels.
+template <class F>
+long transformed_size(const ConvShape& s) {
+  return F::P * F::P * s.c * round_up(s.k, W);
+}
+template <class F>
+void transform_all_filters(const ConvShape& s, const float* w, float* U) {
+  const long panels = (s.k + PANEL - 1) / PANEL, plane = s.c * round_up(s.k, W);
+  parallel_for(panels * s.c, larger(1, 16384 / smaller(s.k, PANEL)), [&](long begin, long end, int) {
+    for (long panel = begin / s.c; panel * s.c < end; ++panel)
+      transform_filters<F>(s.c, s.k, w, panel * PANEL, larger(begin - panel * s.c, 0), smaller(end - panel * s.c, s.c),
+                           plane, U + panel * PANEL * s.c);
+  });
+}
+
+// With all filters transformed: a few tiles at a time are transformed, multiplied and transformed back while they stay
+// in the L2 cache.
 template <class F, class Source, class T>
-void convolve_tiles(const ConvShape& s, const Source& x, const float* w, const float* b, const T* add, T* y,
+void convolve_tiles(const ConvShape& s, const Source& x, const float* U, const Epilogue<T>& epilogue, T* y,
                     const Statistics* of_y) {
   constexpr int POINTS = F::P * F::P;
   const Tiles<F::M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), stride = larger(cs, ks);
-  Scratch filters(POINTS * s.c * ks);
-  const long panels = (s.k + PANEL - 1) / PANEL;
-  parallel_for(panels * s.c, larger(1, 16384 / smaller(s.k, PANEL)), [&](long begin, long end, int) {
-    for (long panel = begin / s.c; panel * s.c < end; ++panel)
-      transform_filters<F>(s.c, s.k, w, panel * PANEL, larger(begin - panel * s.c, 0), smaller(end - panel * s.c, s.c),
-                           s.c * ks, filters.data() + panel * PANEL * s.c);
-  });
-
   const int most = threads();
   const long parts = of_y ? 8 : most;  // statistics do not depend on the number of threads
-  const long chunk = larger(1, smaller(CHUNK, (tiles.count + parts - 1) / parts));
+  const long rounds = (tiles.count + parts * CHUNK - 1) / (parts * CHUNK);  // as even as can be
+  const long chunk = larger(1, (tiles.count + parts * rounds - 1) / larger(1, parts * rounds));
   const long count_of_chunks = (tiles.count + chunk - 1) / chunk;
   // one plane more than points: the product of point p goes where the input of point p - 1 was
   const long planes_size = (POINTS + 1) * Planes::size(stride, chunk), work = planes_size + (of_y ? 3 * ks : 0);
   Scratch scratch(work * most);
   ChunkStatistics statistics(of_y ? count_of_chunks : 0, s.k);
   const bool streams = can_stream(s, y);
+  const bool once = count_of_chunks <= most;  // the filters are read once, from memory: not again from a cache
   parallel_items(count_of_chunks, most, [&](long item, int thread) {
     const long begin = item * chunk, count = smaller(chunk, tiles.count - begin);
     const Planes planes(scratch.data() + thread * work, stride, chunk);
@@ -298,13 +320,14 @@ void convolve_tiles(const ConvShape& s, const Source& x, const float* w, const f
     for (int p = 0; p < POINTS; ++p)
       for (long k = 0; k < s.k; k += PANEL) {
         const long width = smaller(PANEL, ks - k);
-        const float* U = filters.data() + p * s.c * ks + k * s.c;
-        product({s.c, stride, 1, width}, count, width, planes.at(p + 1, 0, 0), U, planes.at(p, 0, k), stride,
+        Walk walk{s.c, stride, 1, width};
+        if (once) walk.ahead = s.c * width;
+        product(walk, count, width, planes.at(p + 1, 0, 0), U + p * s.c * ks + k * s.c, planes.at(p, 0, k), stride,
                 Begin::zero);
       }
     ChunkSums sums(planes.data + planes_size, s.k);
     for (long t = 0; t < count; ++t, to.next())
-      transform_output<F>(s, to, planes, t, 0, s.k, b, add, y, streams, of_y ? &sums : nullptr);
+      transform_output<F>(s, to, planes, t, 0, s.k, epilogue, y, streams, of_y ? &sums : nullptr);
     if (of_y) statistics.put(item, sums, 0, s.k);
     if (streams) stream_end();
   });
@@ -312,16 +335,17 @@ void convolve_tiles(const ConvShape& s, const Source& x, const float* w, const f
 }
 
 // Filters too large for the caches when they are transformed: the tiles are transformed first, many at once,
-// and each thread transforms a panel of filters at a time, which is multiplied with all of them and forgotten.
+// and each thread takes a panel of filters at a time, which is multiplied with all of them. Where U is null, it
+// transforms the panel first, and forgets it.
 template <class F, class Source, class T>
-void convolve_panels(const ConvShape& s, const Source& x, const float* w, const float* b, const T* add, T* y,
+void convolve_panels(const ConvShape& s, const Source& x, const float* w, const float* U, const Epilogue<T>& epilogue, T* y,
                      const Statistics* of_y) {
   constexpr int POINTS = F::P * F::P;
   const Tiles<F::M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), panels = (s.k + PANEL - 1) / PANEL;
   const long fits = larger(1, (12L << 20) / (4 * POINTS * cs));  // tiles whose planes stay in the last cache
   const long phases = (tiles.count + fits - 1) / fits, chunk = larger(1, (tiles.count + phases - 1) / larger(phases, 1));
-  const long filters_size = POINTS * s.c * PANEL, products_size = POINTS * Planes::size(PANEL, chunk);
+  const long filters_size = U ? 0 : POINTS * s.c * PANEL, products_size = POINTS * Planes::size(PANEL, chunk);
   const long work = filters_size + products_size + 3 * PANEL;
   const int most = threads();
   Scratch inputs(POINTS * Planes::size(cs, chunk)), scratch(work * most);
@@ -338,17 +362,19 @@ void convolve_panels(const ConvShape& s, const Source& x, const float* w, const 
     });
     parallel_items(panels, most, [&](long item, int thread) {
       const long panel = item * PANEL, width = smaller(PANEL, ks - panel), end = smaller(panel + PANEL, s.k);
-      float* U = scratch.data() + thread * work;
-      const Planes products(U + filters_size, width, chunk);
-      transform_filters<F>(s.c, s.k, w, panel, 0, s.c, s.c * width, U);
+      float* own = scratch.data() + thread * work;
+      const Planes products(own + filters_size, width, chunk);
+      if (!U) transform_filters<F>(s.c, s.k, w, panel, 0, s.c, s.c * width, own);
+      const float* filters = U ? U + panel * s.c : own;
+      const long plane = s.c * (U ? ks : width);
       for (int p = 0; p < POINTS; ++p)
-        product({s.c, cs, 1, width}, count, width, V.at(p, 0, 0), U + p * s.c * width, products.at(p, 0, 0), width,
+        product({s.c, cs, 1, width}, count, width, V.at(p, 0, 0), filters + p * plane, products.at(p, 0, 0), width,
                 Begin::zero);
       Place to(tiles, begin);
       for (long t = 0; t < count;) {
-        ChunkSums sums(U + filters_size + products_size, PANEL);
+        ChunkSums sums(own + filters_size + products_size, PANEL);
         for (const long last = smaller(count, t + CHUNK); t < last; ++t, to.next())
-          transform_output<F>(s, to, products, t, panel, end, b, add, y, streams, of_y ? &sums : nullptr);
+          transform_output<F>(s, to, products, t, panel, end, epilogue, y, streams, of_y ? &sums : nullptr);
         if (of_y) statistics.put(begin / chunk * per_phase + (t - 1) / CHUNK, sums, panel, end);
       }
       if (streams) stream_end();
@@ -357,15 +383,20 @@ void convolve_panels(const ConvShape& s, const Source& x, const float* w, const 
   if (of_y) statistics.total(count_of_chunks, s.k, *of_y);
 }
 
+// Whether threads are to divide filters instead of tiles.
+template <class F>
+bool by_panels(const ConvShape& s) {
+  return 4 * transformed_size<F>(s) > (16L << 20) && s.k >= threads() * PANEL;
+}
+
 // The forward convolution, also of gradients: w is (R, R, c, k).
 template <class F, class Source, class T>
-void convolve(const ConvShape& s, const Source& x, const float* w, const float* b, const T* add, T* y,
+void convolve(const ConvShape& s, const Source& x, const float* w, const Epilogue<T>& epilogue, T* y,
               const Statistics* of_y) {
-  const long filter_bytes = 4 * F::P * F::P * s.c * round_up(s.k, W);
-  if (filter_bytes > (16L << 20) && s.k >= threads() * PANEL)
-    convolve_panels<F>(s, x, w, b, add, y, of_y);
-  else
-    convolve_tiles<F>(s, x, w, b, add, y, of_y);
+  if (by_panels<F>(s)) return convolve_panels<F>(s, x, w, nullptr, epilogue, y, of_y);
+  Scratch U(transformed_size<F>(s));
+  transform_all_filters<F>(s, w, U.data());
+  convolve_tiles<F>(s, x, U.data(), epilogue, y, of_y);
 }
 
 // dw = G^T u G of filters [c_begin, c_end); u holds for every point `rows` rows of ks, the first for c_begin.
@@ -500,7 +531,7 @@ void backward_input(const ConvShape& s, const T* dy, const float* w, const T* ad
   back.h = s.oh, back.w = s.ow, back.c = s.k;
   back.oh = s.h, back.ow = s.w, back.k = s.c;
   back.top = F::R - 1 - s.top, back.left = F::R - 1 - s.left;
-  convolve<F>(back, Images<T>{dy}, turned.data(), nullptr, add, dx, nullptr);
+  convolve<F>(back, Images<T>{dy}, turned.data(), Epilogue<T>{nullptr, add, false}, dx, nullptr);
 }
 
 // Calls work(transform) with the one of these filters and tiles.
@@ -515,11 +546,9 @@ void with_transform(const ConvShape& s, int tile, const Work& work) {
 template <class T>
 void winograd(const ConvShape& s, int tile, const T* x, const Normalization* f, const float* w, const float* b, T* y,
               const Statistics* of_y) {
-  const T* nothing = nullptr;
+  const Epilogue<T> epilogue{b, nullptr, false};
   with_images(s.c, x, f, [&](const auto& images) {
-    with_transform(s, tile, [&](auto transform) {
-      convolve<decltype(transform)>(s, images, w, b, nothing, y, of_y);
-    });
+    with_transform(s, tile, [&](auto transform) { convolve<decltype(transform)>(s, images, w, epilogue, y, of_y); });
   });
 }
 
@@ -533,6 +562,26 @@ void winograd_backward_weight(const ConvShape& s, int tile, const T* dy, const T
                               float* dw) {
   with_images(s.c, x, f, [&](const auto& images) {
     with_transform(s, tile, [&](auto transform) { backward_weight<decltype(transform)>(s, dy, images, dw); });
+  });
+}
+
+void winograd_packed_size(const ConvShape& s, int tile, long* size) {
+  with_transform(s, tile, [&](auto transform) { *size = transformed_size<decltype(transform)>(s); });
+}
+
+void winograd_pack(const ConvShape& s, int tile, const float* w, float* packed) {
+  with_transform(s, tile, [&](auto transform) { transform_all_filters<decltype(transform)>(s, w, packed); });
+}
+
+void winograd_packed(const ConvShape& s, int tile, const float* x, const float* packed, const float* b,
+                     const float* add, bool relu, float* y) {
+  const Epilogue<float> epilogue{b, add, relu};
+  with_transform(s, tile, [&](auto transform) {
+    typedef decltype(transform) F;
+    if (by_panels<F>(s))
+      convolve_panels<F>(s, Images<float>{x}, nullptr, packed, epilogue, y, nullptr);
+    else
+      convolve_tiles<F>(s, Images<float>{x}, packed, epilogue, y, nullptr);
   });
 }
 

@@ -19,6 +19,9 @@ UPDATES = {"sgd", "adagrad", "adadelta", "rmsprop", "adam"}
 OF_GRADIENTS = {"all_finite", "sum_of_squares"}
 """The kernels that answer a question, of real numbers alone: apart, in test_gradient.py."""
 
+PACKING = {"pack_filters"}
+"""The kernel whose result only another one can read: apart, in test_packed.py."""
+
 
 class Statistics(np.ndarray):
     """Mean and scale of a normalization, which are float64 whatever the dtype of the rest."""
@@ -81,6 +84,13 @@ def _calls() -> list[Call]:
             Call("conv2d", (x, w, b, window, g), note=note),
             Call("conv2d_backward_input", (dy, w, x.shape, window, g), note=note),
             Call("conv2d_backward_weight", (dy, x, w.shape, window, g), (0, 1), note=note),
+        ]
+    for note, c, k, g in [("3x3", 4, 5, 1), ("grouped", 4, 6, 2), ("depthwise", 4, 4, 4)]:
+        x, w, add = r(2, 5, 6, c), r(3, 3, c // g, k), r(2, 5, 6, k)
+        same = Window((3, 3), pads=((1, 1), (1, 1)))
+        calls += [
+            Call("conv2d_packed", (x, w, r(k), same, g), note=note),
+            Call("conv2d_packed", (x, w, None, same, g, add, True), (0, 5), note=f"{note} added"),
         ]
     x, w, b, dy = r(5, 3), r(3, 4), r(4), r(5, 4)
     calls += [

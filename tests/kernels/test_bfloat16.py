@@ -36,7 +36,7 @@ from handgrad.kernels.cpu.algorithm import DIRECT, IN_PAIRS, choose, cost
 from handgrad.kernels.reference import REFERENCE
 from handgrad.rng import Stream
 from tests.kernels import test_compiled
-from tests.kernels.calls import CALLS, OF_GRADIENTS, UPDATES, Call, Statistics, converter
+from tests.kernels.calls import CALLS, OF_GRADIENTS, PACKING, UPDATES, Call, Statistics, converter
 from tests.kernels.tables import SETS
 from tests.kernels.tables import in_bfloat16 as tables_of_bfloat16
 from tests.kernels.test_compiled import (
@@ -72,7 +72,7 @@ PARAMETERS |= {"batch_norm_relu_conv2d_backward_weight"}
 """Of which kernels all results are gradients of parameters."""
 STATISTICS = {"batch_norm_statistics"}
 LOSSES = {"softmax_cross_entropy", "binary_cross_entropy", "mean_squared_error"}
-PRODUCTS = {"conv2d", "conv2d_backward_input", "dense", "dense_backward_input", "simple_rnn"}
+PRODUCTS = {"conv2d", "conv2d_packed", "conv2d_backward_input", "dense", "dense_backward_input", "simple_rnn"}
 PRODUCTS |= {"simple_rnn_backward", "conv2d_backward_weight", "dense_backward_weight"} | FUSED
 
 
@@ -85,7 +85,7 @@ def _as_before(monkeypatch):
 
 
 def activations(kernel: str) -> tuple[int, ...]:
-    if kernel in ("batch_norm_relu", "conv2d_backward_input"):  # a residual; what is added
+    if kernel in ("batch_norm_relu", "conv2d_backward_input", "conv2d_packed"):  # a residual; what is added
         return 0, 5
     return tuple(range(2 if kernel in TWO else 3 if kernel in THREE else 1))
 
@@ -325,7 +325,7 @@ def test_no_kernel_is_forgotten():
     convolutions = {f.name for f in fields(Kernels) if "conv2d" in f.name}
     recurrent = {"simple_rnn", "simple_rnn_backward"}  # which are the reference's: below
     every = {f.name for f in fields(Kernels)}
-    assert set(COMPUTED) | convolutions | recurrent | UPDATES | OF_GRADIENTS == every
+    assert set(COMPUTED) | convolutions | recurrent | UPDATES | OF_GRADIENTS | PACKING == every
 
 
 @each_table
@@ -401,7 +401,7 @@ def test_float64_is_computed_as_in_every_table(call, table):
 @pytest.mark.parametrize("name", tables())
 def test_updates_and_gradients_are_those_of_float32(name):
     narrow, of_float32 = tables("bfloat16")[name], tables()[name]  # both made anew where another test did so
-    for kernel in UPDATES | OF_GRADIENTS:
+    for kernel in UPDATES | OF_GRADIENTS | PACKING:
         assert getattr(narrow, kernel) is getattr(of_float32, kernel)
 
 

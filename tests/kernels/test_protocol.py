@@ -14,7 +14,7 @@ from handgrad.errors import ArgumentError
 from handgrad.geometry import Window
 from handgrad.kernels import Kernels, default_kernels
 from handgrad.kernels.reference import REFERENCE
-from tests.kernels.calls import CALLS, OF_GRADIENTS, UPDATES, Statistics, converter
+from tests.kernels.calls import CALLS, OF_GRADIENTS, PACKING, UPDATES, Statistics, converter
 from tests.kernels.tables import each_table
 
 each_call = pytest.mark.parametrize("call", CALLS, ids=str)
@@ -35,7 +35,7 @@ def own(call, table):
 
 def test_every_kernel_of_the_table_is_called():
     table = {f.name for f in fields(Kernels)}
-    assert table == {call.kernel for call in CALLS} | UPDATES | OF_GRADIENTS
+    assert table == {call.kernel for call in CALLS} | UPDATES | OF_GRADIENTS | PACKING
 
 
 def test_origins_names_the_module_of_every_entry():

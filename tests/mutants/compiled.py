@@ -39,6 +39,7 @@ UPDATES = "kernels/cpu/test_update.py"
 NORMS = "kernels/cpu/test_norm.py"
 DROPOUTS = "kernels/cpu/test_dropout.py"
 POOLS = "kernels/test_pool.py"
+PACKED = "kernels/test_packed.py"
 IN_BFLOAT16 = "kernels/test_bfloat16.py"
 OF_MEMORY = "kernels/test_memory.py"
 OF_THREADS = "kernels/test_threads.py"
@@ -87,7 +88,32 @@ COMPILED = [
     Mutant("conv: without images the weight gradient is what memory held", CONV,
            "if (s.n == 0) memset(dw, 0, 4 * size);", "", CONVOLUTIONS),
     Mutant("conv: the bias of a group is that of the first", CONV,
-           "bias + g * kg + k", "bias + k", CONVOLUTIONS),
+           "long column = g * kg + k, place", "long column = k, place", CONVOLUTIONS),
+    # what is packed, and what follows a product
+    Mutant("product: of a deep one every part is rectified", "csrc/product.cc",
+           "part.relu = walk.relu && d + LONGEST >= walk.depth;", "part.relu = walk.relu;", PACKED),
+    Mutant("product: the second part begins at the first row of B", "csrc/product.cc",
+           "b + d / STEP * walk.b_step, d ? Begin", "b, d ? Begin", PACKED),
+    Mutant("product: negative results of a block stay", PRODUCT,
+           "if (walk.relu)", "if (false)", PACKED),
+    Mutant("matrix: deep products are rectified every 256 rows", MATRIX,
+           "relu && d + DEPTH >= depth", "relu", PACKED),
+    Mutant("conv: sums are rectified before the last taps", CONV,
+           "walk.relu = relu && first + at_once >= runs;", "walk.relu = relu;", PACKED),
+    Mutant("conv: pixels are gathered without the stride", CONV,
+           "+ q * at.sw * x.c, sizeof", "+ q * x.c, sizeof", PACKED),
+    Mutant("conv: all runs are gathered in the place of the first", CONV,
+           "memcpy(to + r * run, strip", "memcpy(to, strip", PACKED),
+    Mutant("conv: results that lie apart are written one behind the other", CONV,
+           "at.row_step == at.columns * at.column_step &&", "", CONVOLUTIONS),
+    Mutant("winograd: negative outputs stay", WINOGRAD,
+           "rectified ? relu(v) : v", "v", PACKED),
+    Mutant("winograd: negative outputs at the edges stay", WINOGRAD,
+           "rectify(add ? o[i][j]", "(add ? o[i][j]", PACKED),
+    Mutant("winograd: every panel has the first one's packed filters", WINOGRAD,
+           "U ? U + panel * s.c : own", "U ? U : own", PACKED),
+    Mutant("winograd: packed planes lie a panel apart", WINOGRAD,
+           "s.c * (U ? ks : width)", "s.c * width", PACKED),
     Mutant("conv: vectors that are not aligned are streamed", CONV,
            "kg % W == 0 &&", "true &&", STREAMED),
     Mutant("filters: the input gradient's are not turned", "csrc/filters.h",

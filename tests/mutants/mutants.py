@@ -47,6 +47,8 @@ FUSED_NORM = "layers/fused_norm.py"
 FUSED_CONV = "layers/fused_conv.py"
 FUSE = "graph/fuse.py"
 FOLD = "graph/fold.py"
+PREDICTOR = "graph/predictor.py"
+PACKED = "layers/packed.py"
 
 GRADIENTS = "layers/test_gradients.py"
 LOOPS = "kernels/test_brute_force.py"
@@ -55,6 +57,7 @@ BN_TESTS = "layers/test_batch_normalization.py"
 RULES = "kernels/test_update.py optim/test_rules.py"
 FOLD_TESTS = "graph/test_fold.py"
 LOSSES = "kernels/test_loss.py losses/test_losses.py"
+PREDICTORS = "graph/test_predictor.py"
 
 MUTANTS = [
     # convolution
@@ -289,4 +292,22 @@ MUTANTS = [
     Mutant("float32 is planned as products of bfloat16", "kernels/cpu/conv.py",
            "cpu.name if is_bfloat16(given) else cpu.name.removesuffix(IN_PAIRS)", "cpu.name",
            f"{IN_BFLOAT16}::test_float32_is_planned_without_pairs"),
+    # prediction
+    Mutant("packed filters are those of the layer, not a copy", "kernels/reference/packed.py",
+           "copy=True", "copy=False", "kernels/test_packed.py"),
+    Mutant("what is added comes after ReLU", "kernels/reference/packed.py",
+           "    if add is not None:\n        y = y + add\n    return rectified(y) if relu else y",
+           "    y = rectified(y) if relu else y\n    return y if add is None else y + add", "kernels/test_packed.py"),
+    Mutant("a value that others take, too, is changed", PREDICTOR,
+           "(value == k + 1 or uses.count[value] == 1)", "True", PREDICTORS),
+    Mutant("of three that are added one is lost", PREDICTOR,
+           "len(uses.nodes[position].inputs) != 2", "len(uses.nodes[position].inputs) < 2", PREDICTORS),
+    Mutant("classes of one's own are packed as what they derive from", PREDICTOR,
+           "type(uses.nodes[value - 1].layer) in kinds", "isinstance(uses.nodes[value - 1].layer, kinds)", PREDICTORS),
+    Mutant("the ReLU that a group ends in is lost", PACKED,
+           "self.relu = relu", "self.relu = False", PREDICTORS),
+    Mutant("what is added is the first input", PACKED,
+           "self.images(x[1])[0]", "self.images(x[0])[0]", PREDICTORS),
+    Mutant("a predictor gives only its first batch", PREDICTOR,
+           "return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)", "return outputs[0]", PREDICTORS),
 ]  # fmt: skip

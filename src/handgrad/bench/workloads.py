@@ -8,7 +8,7 @@ from typing import Any
 
 from handgrad import layers, models
 from handgrad.errors import ArgumentError, MissingExtraError
-from handgrad.graph import Graph, Sequential
+from handgrad.graph import Graph, Predictor, Sequential
 from handgrad.kernels import default_kernels
 from handgrad.layers import Merge, Run
 from handgrad.losses import CrossEntropy
@@ -38,7 +38,7 @@ class Workload:
     rate : float
         At which it is trained.
     training : bool
-        Whether a step is forward, loss, backward and update, or the inference of a folded network.
+        Whether a step is forward, loss, backward and update, or inference by a `Predictor`.
     """
 
     name: str
@@ -76,8 +76,8 @@ def step(workload: Workload, precision: str = "float32") -> Callable[[], Any]:
     model = workload.model()
     x, y = workload.data(model)
     if not workload.training:
-        folded = model.fold(keep_original=False)
-        return lambda: folded.predict(x, batch_size=len(x))
+        predictor = Predictor(model, len(x))
+        return lambda: predictor.predict(x)
     trainer = Trainer(model, CrossEntropy(), SGD(workload.rate, MOMENTUM), precision=precision)
     return lambda: trainer.train_step(x, y)
 

@@ -70,15 +70,20 @@ def fold(model: Graph, *, keep_original: bool = True) -> Graph:
     """
     if not isinstance(model, Graph):
         raise ArgumentError("fold", expected="a Graph or Sequential", got=type(model).__name__)
+    return folded(model, keep_original=keep_original, stacklevel=3)
+
+
+def folded(model: Graph, *, keep_original: bool, stacklevel: int) -> Graph:
+    """Return what `fold` does; its warnings are the caller's that is so far away."""
     pairs = _pairs(model)
     for bn in {id(bn): bn for bn in pairs.values()}.values():
         if bn.updates.value == 0:
-            warnings.warn(f"{bn.where}: {UNMOVED}", stacklevel=2)
-    folded = _copied(model, pairs)
+            warnings.warn(f"{bn.where}: {UNMOVED}", stacklevel=stacklevel)
+    new = _copied(model, pairs)
     if keep_original:
         before = model if pairs else model.original
-        folded.original = None if before is None else _copied(before)
-    return folded
+        new.original = None if before is None else _copied(before)
+    return new
 
 
 def unfold(folded: Graph) -> Graph:

@@ -255,11 +255,12 @@ class Graph:
         ShapeError
             If it is not a batch of inputs of this model.
         """
-        self._check_shape(np.shape(x))
+        self.check_shape(np.shape(x))
         x = np.asarray(x)
         return x if np.iscomplexobj(x) else to_float(x, self.dtype)
 
-    def _check_shape(self, shape: Shape) -> None:
+    def check_shape(self, shape: Shape) -> None:
+        """Raise ShapeError if `shape` is not that of a batch of inputs of this model."""
         if shape[1:] != self.input_shape or not shape:
             wanted = ", ".join(map(str, self.input_shape))
             do = "add the batch axis with x[None]" if shape == self.input_shape else ""
@@ -332,7 +333,7 @@ class Graph:
         if not is_integer(batch_size) or batch_size < 1:
             raise ArgumentError("predict batch_size", expected="an int, at least 1", got=repr(batch_size))
         run = run or Run()
-        self._check_shape(np.shape(x))
+        self.check_shape(np.shape(x))
         starts = range(0, max(len(x), 1), batch_size)
         return np.concatenate([self.forward(x[i : i + batch_size], run, keep=False)[0] for i in starts])
 

@@ -10,7 +10,7 @@ bfloat16 (the instruction set ``"avx512bf16"``): there parameters are rounded as
   bfloat16 and return bfloat16.
 - Gradients of parameters (``conv2d_backward_weight``, `bias_backward`, dgamma, ...) are float32.
 - Statistics and the values of losses are float64.
-- The updates and what is asked of gradients are those of float32.
+- The updates, what is asked of gradients, and the packing of filters are those of float32.
 - All other kernels return activations of the dtype that they were given.
 
 Where a call has activations in bfloat16, or is a product, those in float32 are rounded first. Other dtypes
@@ -56,6 +56,7 @@ _ROLES = {
     "batch_norm_relu_conv2d": _PRODUCT,
     "batch_norm_relu_conv2d_statistics": _PRODUCT,
     "batch_norm_relu_conv2d_backward_weight": _OF_PARAMETERS,
+    "conv2d_packed": Roles((0, 5), product=True),
     "dense": _PRODUCT,
     "dense_backward_input": _PRODUCT,
     "dense_backward_weight": _OF_PARAMETERS,
@@ -75,7 +76,9 @@ _ROLES = {
 }
 """Of the kernels for which they are not what `_roles` returns."""
 
-_FLOAT32 = frozenset({"sgd", "adagrad", "adadelta", "rmsprop", "adam", "all_finite", "sum_of_squares"})
+_FLOAT32 = frozenset(
+    {"sgd", "adagrad", "adadelta", "rmsprop", "adam", "all_finite", "sum_of_squares", "pack_filters"}
+)
 _GRADIENT_ALONE = ("pool2d_backward", "pad2d_backward", "upsample2d_backward", "dropout_backward")
 
 

@@ -29,6 +29,9 @@ class Kernels:
     batch_norm_relu_conv2d: Kernel
     batch_norm_relu_conv2d_statistics: Kernel
     batch_norm_relu_conv2d_backward_weight: Kernel
+    # packed: filters made ready once, for many images
+    pack_filters: Kernel
+    conv2d_packed: Kernel
     # dense: rows (m, c)
     dense: Kernel
     dense_backward_input: Kernel

@@ -25,6 +25,7 @@ from handgrad.kernels.cpu import (
     loss,
     merge,
     norm,
+    packed,
     pool,
     resize,
     update,
@@ -45,6 +46,7 @@ _FAMILIES: tuple[ModuleType, ...] = (
     loss,
     merge,
     norm,
+    packed,
     pool,
     resize,
     update,
@@ -123,8 +125,9 @@ def cpu_kernels(compiled: Any, *, algorithm: int | None = None) -> Kernels:
         The only one that convolutions use wherever they can: `algorithm.DIRECT`, or 2 or 4, the tile of
         Winograd's algorithm. By default the cheapest.
     """
+    options = {family: {"algorithm": algorithm} for family in (conv, fused, packed)}
     entries = {
-        name: Compiled(family, name, compiled, {"algorithm": algorithm} if family in (conv, fused) else {})
+        name: Compiled(family, name, compiled, options.get(family, {}))
         for family in _FAMILIES
         for name in family.__all__
     }

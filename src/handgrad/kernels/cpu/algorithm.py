@@ -21,6 +21,10 @@ AVX-512 was measured on one core of its machine, except for filters of 5 x 5, gu
 for which it decides, and includes what it takes to write them transformed and to read them again.
 The transforms of the weight gradient are the same ones transposed. Channels count in whole vectors.
 
+Of filters that were packed before, what counts is to read them: one image leaves no time to keep them in a
+cache until the next. A number that comes from memory takes as long as 13 multiply-adds (two threads on Zen 3,
+20 GB/s beside 65 thousand million multiply-adds a second).
+
 Where bfloat16 is multiplied in pairs (AVX512_BF16), sums of products take half as many instructions. That
 they take half as long is assumed, not measured.
 """
@@ -40,13 +44,20 @@ IN_PAIRS = "bf16"
 
 _AVX512 = 16, {(3, 2): (220, 100, 100), (3, 4): (550, 250, 210), (5, 2): (550, 150, 300)}
 _OTHERS = 8, {(3, 2): (280, 125, 600), (3, 4): (400, 370, 1400), (5, 2): (410, 430, 4000)}
+_READ = 13
 TILES = {3: (2, 4), 5: (2,)}
 """Tiles of outputs of Winograd's algorithm for filters of 3x3 and 5x5."""
 
 
 @lru_cache(maxsize=4096)
 def choose(
-    instructions: str, x: Shape, w: Shape, window: Window, groups: int, algorithm: int | None = None
+    instructions: str,
+    x: Shape,
+    w: Shape,
+    window: Window,
+    groups: int,
+    algorithm: int | None = None,
+    packed: bool = False,
 ) -> int:
     """Return the tile of Winograd's algorithm, 4 or 2, or `DIRECT`, whichever costs least.
 
@@ -60,11 +71,13 @@ def choose(
         As of the convolution.
     algorithm : int, optional
         The only one to be used wherever it can be.
+    packed : bool, default False
+        Whether the filters were packed before.
     """
     possible = DIRECT, *_tiles(window, groups)
     if algorithm is not None:
         return algorithm if algorithm in possible else DIRECT
-    return min(possible, key=lambda tile: cost(tile, instructions, x, w, window))
+    return min(possible, key=lambda tile: cost(tile, instructions, x, w, window, packed=packed))
 
 
 def _tiles(window: Window, groups: int) -> tuple[int, ...]:
@@ -76,17 +89,20 @@ def _tiles(window: Window, groups: int) -> tuple[int, ...]:
     return TILES.get(taps, ()) if fits else ()
 
 
-def cost(tile: int, instructions: str, x: Shape, w: Shape, window: Window) -> float:
+def cost(tile: int, instructions: str, x: Shape, w: Shape, window: Window, *, packed: bool = False) -> float:
     """Return the multiply-adds, or what takes as long, of one pass of a convolution at stride 1."""
     (n, _, _, c), k = x, w[3]
     oh, ow = window.output_size((x[1], x[2]))
     taps = window.kernel[0]
     if tile == DIRECT:
         terms = -(-c // 2) if instructions.endswith(IN_PAIRS) else c
-        return n * oh * ow * taps**2 * terms * k
+        return (n * oh * ow * terms + (_READ * c if packed else 0)) * taps**2 * k
     tiles = n * -(-oh // tile) * -(-ow // tile)
     vector, transforms = _AVX512 if instructions.startswith("avx512") else _OTHERS
     vectors_in, vectors_out = -(-c // vector) * vector, -(-k // vector) * vector
     each_input, each_output, each_filter = transforms[taps, tile]
-    products = (tile + taps - 1) ** 2 * c * k
+    points = (tile + taps - 1) ** 2
+    if packed:
+        each_filter = _READ * points
+    products = points * c * k
     return tiles * (products + each_input * vectors_in + each_output * vectors_out) + each_filter * c * k

@@ -71,15 +71,23 @@ def conv2d_backward_weight(
 
 
 def plan(
-    cpu: Any, given: Array, x: Shape, w: Shape, window: Window, groups: int, algorithm: int | None
+    cpu: Any,
+    given: Array,
+    x: Shape,
+    w: Shape,
+    window: Window,
+    groups: int,
+    algorithm: int | None,
+    *,
+    packed: bool = False,
 ) -> tuple[list[int], int]:
     """Return the sizes as the extension module takes them, and the tile of Winograd's algorithm or 0.
 
-    What is `given` are the images, or the results' gradient.
+    What is `given` are the images, the results' gradient or, to be `packed`, filters.
     """
     (top, _), (left, _) = window.pads
     oh, ow = window.output_size((x[1], x[2]))
     sizes = [*x, oh, ow, w[3], w[0], w[1], *window.strides, *window.dilation, top, left, groups]
     # float32 is multiplied as in the set without products of bfloat16
     instructions = cpu.name if is_bfloat16(given) else cpu.name.removesuffix(IN_PAIRS)
-    return sizes, choose(instructions, x, w, window, groups, algorithm)
+    return sizes, choose(instructions, x, w, window, groups, algorithm, packed)

@@ -1,0 +1,66 @@
+"""Convolution with filters that were packed before, compiled (csrc/conv.cc, csrc/winograd.cc).
+
+Contracts as in `handgrad.kernels.reference.packed`. How they are packed is chosen by the cost rule, in which
+reading them takes the place of transforming them. Filters of depthwise convolutions stay as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from handgrad.geometry import Window
+from handgrad.kernels.cpu.activation import relu as rectified
+from handgrad.kernels.cpu.arrays import contiguous, empty
+from handgrad.kernels.cpu.conv import conv2d, plan
+from handgrad.kernels.cpu.merge import add as added
+from handgrad.typing import Array, Shape
+
+__all__ = ["conv2d_packed", "pack_filters"]
+
+
+class Packed(NamedTuple):
+    """Filters as the products of one instruction set read them."""
+
+    shape: Shape
+    """Of the filters, (kh, kw, c/groups, k)."""
+    tile: int
+    """Of Winograd's algorithm, or 0."""
+    numbers: Array
+
+
+def pack_filters(
+    cpu: Any, w: Array, shape: Shape, window: Window, groups: int = 1, *, algorithm: int | None = None
+) -> Packed | Array:
+    """Return the filters packed; those of a depthwise convolution as a copy."""
+    if groups == shape[3] == w.shape[3]:
+        return w.copy()
+    sizes, tile = plan(cpu, w, shape, w.shape, window, groups, algorithm, packed=True)
+    numbers = np.empty(cpu.packed_filters_size(sizes, tile), np.float32)
+    cpu.pack_filters(sizes, tile, contiguous(w), numbers)
+    return Packed(w.shape, tile, numbers)
+
+
+def conv2d_packed(
+    cpu: Any,
+    x: Array,
+    filters: Packed | Array,
+    b: Array | None,
+    window: Window,
+    groups: int = 1,
+    add: Array | None = None,
+    relu: bool = False,
+    *,
+    algorithm: int | None = None,
+) -> Array:
+    """Return the convolution, with what is added and ReLU."""
+    if not isinstance(filters, Packed):
+        y = conv2d(cpu, x, filters, b, window, groups, algorithm=algorithm)
+        y = y if add is None else added(cpu, y, add)
+        return rectified(cpu, y) if relu else y
+    sizes, _ = plan(cpu, x, x.shape, filters.shape, window, groups, algorithm=filters.tile)
+    y = empty((x.shape[0], sizes[4], sizes[5], sizes[6]), x)
+    b, add = (None if a is None else contiguous(a) for a in (b, add))
+    cpu.conv2d_packed(sizes, filters.tile, contiguous(x), filters.numbers, b, add, relu, y)
+    return y
