@@ -43,6 +43,10 @@ from handgrad.bench.workloads import WORKLOADS, precisions
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
 STEPS = 3
+SETTLE = 0.01
+"""Seconds after which OpenMP's threads have stopped waiting for more to do."""
+SETTLE_INFERENCE = 0.15
+"""The same of ONNX Runtime's, which keep a CPU busy for longer."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ def measured(
                     if name == "handgrad":
                         raise
                     failed[name] = str(error)
+            quiet.settle = SETTLE if WORKLOADS[case].training else SETTLE_INFERENCE
             result = compare(contenders[0], contenders[1:], quiet, options.seconds)
             for worker in (ours, theirs):
                 worker.ask("forget")
