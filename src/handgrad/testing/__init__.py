@@ -1,6 +1,18 @@
 """Checks for layers: those of handgrad, and yours."""
 
+from handgrad.testing.batchnorm.report import BatchNormCheck, BatchNormError, BatchNormReport
+from handgrad.testing.check_batchnorm import check_batchnorm
 from handgrad.testing.gradcheck import GradientError, GradientReport, gradcheck
 from handgrad.testing.layer_contract import ContractError, check_layer
 
-__all__ = ["ContractError", "GradientError", "GradientReport", "check_layer", "gradcheck"]
+__all__ = [
+    "BatchNormCheck",
+    "BatchNormError",
+    "BatchNormReport",
+    "ContractError",
+    "GradientError",
+    "GradientReport",
+    "check_batchnorm",
+    "check_layer",
+    "gradcheck",
+]

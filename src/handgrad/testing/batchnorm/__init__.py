@@ -1,0 +1,1 @@
+"""What `handgrad.testing.check_batchnorm` is made of."""
