@@ -9,7 +9,7 @@ from handgrad.kernels import get_threads, set_threads
 from handgrad.layers import Run
 
 if TYPE_CHECKING:
-    from handgrad import compat, data, io, kernels, losses, models, optim, testing, train, viz
+    from handgrad import compat, data, inspect, io, kernels, losses, models, optim, testing, train, viz
     from handgrad.io import load, save
     from handgrad.train import Trainer
 
@@ -28,6 +28,7 @@ __all__ = [
     "errors",
     "fold",
     "get_threads",
+    "inspect",
     "io",
     "kernels",
     "layers",

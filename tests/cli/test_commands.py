@@ -15,7 +15,7 @@ from handgrad.kernels.reference import REFERENCE
 from handgrad.layers import Layer, Merge
 from tests.cli.run import call, write_digits
 
-COMMANDS = ["train", "evaluate", "predict", "gradcheck", "bench", "info", "datasets"]
+COMMANDS = ["train", "evaluate", "predict", "gradcheck", "explain", "bench", "info", "datasets"]
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +189,32 @@ class TestEvaluate:
             == f"handgrad: {tmp_path / 'no'}: expected a run's folder or a model file, got nothing of "
             "that name\n"
         )
+
+
+class TestExplain:
+    def test_it_prints_every_term(self):
+        result = call("explain", "--rows", "4", "--channels", "2")
+        assert (result.code, result.err) == (0, "")
+        assert "m = 4 values in each of 2 channels" in result.out
+        assert "dx = gamma*s*(dy - (dbeta + xhat*dgamma)/m)" in result.out
+
+    def test_in_inference(self):
+        result = call("explain", "--inference")
+        assert (result.code, result.err) == (0, "")
+        assert "dx = gamma*s*dy" in result.out
+
+    def test_a_page(self, tmp_path):
+        path = tmp_path / "page.html"
+        assert call("explain", "--html", str(path)) == (0, f"written: {path}\n", "")
+        assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+    def test_step_by_step(self, monkeypatch):
+        answers = iter(["dx"])
+        monkeypatch.setattr("builtins.input", lambda prompt: next(answers))
+        out = call("explain", "--step").out
+        assert " 1  x " in out
+        assert "18  dx = " in out
+        assert " 2  mean" not in out
 
 
 class TestGradcheck:

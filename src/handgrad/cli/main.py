@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import handgrad
-from handgrad.cli import bench, datasets, evaluate, gradcheck, info, predict, train
+from handgrad.cli import bench, datasets, evaluate, explain, gradcheck, info, predict, train
 from handgrad.errors import HandgradError
 
 
@@ -39,6 +39,7 @@ for command in (
     evaluate.evaluate,
     predict.predict,
     gradcheck.gradcheck,
+    explain.explain,
     bench.bench,
     info.info,
     datasets.datasets,
