@@ -26,6 +26,7 @@ extensions = [
     "myst_parser",
     "mathml",
     "layer_page",
+    "terms_page",
     "command_line",
     "docstrings",
 ]

@@ -34,7 +34,7 @@ def test_the_page_shows_what_its_code_prints(page: str, tmp_path: Path) -> None:
 
 
 def test_the_tutorial_is_among_the_pages() -> None:
-    pages = ("tutorial.md", "custom_layer.md", "index.md", "compat.md")
+    pages = ("tutorial.md", "custom_layer.md", "look_inside.md", "index.md", "compat.md")
     assert {"README.md", *(f"docs/{page}" for page in pages)} <= set(PAGES)
 
 

@@ -90,8 +90,8 @@ class Explanation(Sequence[Step]):
         Parameters
         ----------
         ask : callable, optional
-            Shows a prompt and returns what was typed, `input` by default: ``b`` goes back, ``a`` shows all that is left, a letter
-            such as ``xhat`` or a number goes there, ``q`` ends.
+            Shows a prompt and returns what was typed, `input` by default: ``b`` goes back, ``a`` shows all
+            that is left, a letter such as ``xhat`` or a number goes there, ``q`` ends.
         """
         print(header(self), "\nEnter: next   b: back   a: all   q: end   or a step's number or letter")
         at, typed = 0, ""
