@@ -131,6 +131,15 @@ NORMALIZATIONS = _cases(
     ("biased", layers.BatchNormalization(momentum=0.7, running_variance="biased"), (3, 3, 2)),
 )
 
+NORMALIZATION_MODES = _cases(
+    "norm",
+    ("cumulative", layers.BatchNormalization(momentum=None), (3, 3, 2)),
+    ("no running statistics", layers.BatchNormalization(running_statistics=False), (3, 3, 2), 5),
+    ("ghost batches", layers.BatchNormalization(ghost_size=2), (2, 3, 2), 5),
+    ("ghost batches, every feature", layers.BatchNormalization(axis=(1, 2), ghost_size=3), (3, 2), 7),
+    ("one value by the running ones", layers.BatchNormalization(on_single="running"), (4,)),
+)
+
 ACTIVATIONS = _cases(
     "activation",
     ("relu", layers.ReLU(), (3, 4)),
@@ -205,6 +214,7 @@ CASES = [
     *CONVOLUTIONS,
     *DENSES,
     *NORMALIZATIONS,
+    *NORMALIZATION_MODES,
     *ACTIVATIONS,
     *POOLINGS,
     *RECURRENTS,

@@ -41,6 +41,8 @@ UPDATE = "kernels/reference/update.py"
 BFLOAT16 = "kernels/bfloat16.py"
 IN_BFLOAT16 = "kernels/test_bfloat16.py"
 BN = "layers/norm.py"
+RUNNING = "layers/running_statistics.py"
+STATISTICS = "layers/batch_statistics.py"
 EXECUTOR = "graph/executor.py"
 FUSED = "layers/fused.py"
 FUSED_NORM = "layers/fused_norm.py"
@@ -54,6 +56,9 @@ GRADIENTS = "layers/test_gradients.py"
 LOOPS = "kernels/test_brute_force.py"
 PROTOCOL = "kernels/test_protocol.py"
 BN_TESTS = "layers/test_batch_normalization.py"
+SWITCHES = "layers/test_normalization_switches.py"
+MODES = "layers/test_normalization_modes.py"
+SAFETY = "layers/test_normalization_safety.py"
 RULES = "kernels/test_update.py optim/test_rules.py"
 FOLD_TESTS = "graph/test_fold.py"
 LOSSES = "kernels/test_loss.py losses/test_losses.py"
@@ -99,19 +104,60 @@ MUTANTS = [
     Mutant("the variance as a difference of squares", NORM,
            "centred = _centre(x, mean)\n", "centred = xp.sqrt(xp.abs(x * x - xp.astype(mean * mean, x.dtype)))\n", BN_TESTS),
     Mutant("a frozen layer's backward uses the batch formula", BN,
-           "kernels.batch_norm_backward_constant if saved.constant else", "kernels.batch_norm_backward if False else",
-           GRADIENTS),
-    Mutant("the running variance is biased whatever was asked for", BN,
-           "saved.var * (m / (m - 1)) if", "saved.var if", BN_TESTS),
+           "directly = saved.constant or saved.apart", "directly = saved.apart", GRADIENTS),
+    Mutant("the running variance is biased whatever was asked for", STATISTICS,
+           "self.var * (self.m / (self.m - 1)) if", "self.var if", BN_TESTS),
     Mutant("inference moves the running statistics", BN,
-           "if saved.constant or m == 0:", "if m == 0:", BN_TESTS),
-    Mutant("momentum weighs the batch", BN,
-           "self.momentum * running.value + (1 - self.momentum) * batch",
-           "(1 - self.momentum) * running.value + self.momentum * batch", BN_TESTS),
+           "moves = run.training and self.running_statistics", "moves = self.running_statistics", BN_TESTS),
+    Mutant("momentum weighs the batch", RUNNING,
+           "momentum * running.value + (1 - momentum) * estimate",
+           "(1 - momentum) * running.value + momentum * estimate", BN_TESTS),
     Mutant("one value per channel is let through", BN,
-           "if m == 1:", "if m < 0:", BN_TESTS),
-    Mutant("what forward saved moves with a later commit", BN,
+           "elif by.m == 1:", "elif by.m < 0:", BN_TESTS),
+    Mutant("what forward saved moves with a later commit", RUNNING,
            "mean, var = self.running_mean.value.flatten(),", "mean, var = self.running_mean.value.reshape(-1),", BN_TESTS),
+    # its switches
+    Mutant("training normalizes by the batch whatever the switch says", BN,
+           "(run.training and self.use_batch_statistics)", "run.training", SWITCHES),
+    Mutant("running statistics move whatever the switch says", RUNNING,
+           "if self.running_statistics and self.update_running_statistics:", "if self.running_statistics:", SWITCHES),
+    Mutant("running statistics move with the batch's use alone", BN,
+           "moves = run.training and self.running_statistics and self.update_running_statistics",
+           "moves = False", SWITCHES),
+    Mutant("what is frozen updates its statistics", BN,
+           "self.trainable = self.use_batch_statistics = self.update_running_statistics = False",
+           "self.trainable = self.use_batch_statistics = False", SWITCHES),
+    Mutant("an old file's frozen layer uses the batch", BN,
+           'trainable = config.get("trainable", True)', "trainable = True", SWITCHES),
+    # its modes
+    Mutant("a cumulative average keeps a share of what it began with", RUNNING,
+           "updates / (updates + 1)", "updates / (updates + 0.5)", MODES),
+    Mutant("the smallest r is 0", STATISTICS,
+           "np.clip(r, 1 / largest, largest)", "np.clip(r, 0, largest)", MODES),
+    Mutant("d is not cut off below", STATISTICS,
+           "np.clip(d, -furthest, furthest)", "np.clip(d, None, furthest)", MODES),
+    Mutant("dgamma of renormalization without r", BN,
+           "(r * dgamma + d * dbeta)", "(dgamma + d * dbeta)", MODES),
+    Mutant("dgamma of renormalization without d", BN,
+           "(r * dgamma + d * dbeta)", "(r * dgamma)", MODES),
+    Mutant("the shift of renormalization is not scaled", BN,
+           "(gamma * r, gamma * d)", "(gamma * r, d)", MODES),
+    Mutant("a ghost batch is smaller than was asked for", STATISTICS,
+           "parts = max(n // size, 1)", "parts = max(-(-n // size), 1)", MODES),
+    Mutant("running statistics move by the last ghost batch", BN,
+           "batch = pooled(saved.batch for saved in parts if saved.batch is not None)", "batch = saved.batch", MODES),
+    Mutant("masked rows count", STATISTICS,
+           "rows if mask is None else rows[mask]", "rows", MODES),
+    Mutant("masked rows take the gradient through the statistics", BN,
+           "term = np.where(saved.mask[:, None], term, np.zeros((), term.dtype))", "pass", MODES),
+    Mutant("a mask of numbers is taken for one of bools", "layers/axes.py",
+           "np.asarray(mask).dtype != np.bool_ or ", "", MODES),
+    Mutant("one value per channel moves the running statistics", RUNNING,
+           "if batch is None or batch.m < 2:", "if batch is None or batch.m < 1:", MODES),
+    Mutant("what is not finite poisons the running statistics", RUNNING,
+           "if (finite := batch.finite()).all():", "if (finite := batch.finite()).any():", SAFETY),
+    Mutant("squares of float16 overflow", NORM,
+           "if xp.finfo(x.dtype).bits == 16:", "if False:", SAFETY),
     # fused with what follows it
     Mutant("the residual is forgotten", NORM,
            "return relu(z if residual is None else z + residual)", "return relu(z)", "kernels/test_norm.py"),
@@ -125,14 +171,19 @@ MUTANTS = [
            "relu_backward(dy, batch_norm(x, mean, s, gamma, beta) if y is None else y)",
            "relu_backward(dy, batch_norm(x, mean, s, gamma, beta))", "kernels/test_norm.py"),
     Mutant("a fused layer's backward in inference uses the batch formula", FUSED_NORM,
-           "kernels.batch_norm_relu_backward_constant if saved.constant else",
-           "kernels.batch_norm_relu_backward if False else", "layers/test_fused.py"),
+           "saved.constant or saved.apart", "saved.apart", "layers/test_fused.py"),
+    Mutant("a fused layer of a masked batch takes all rows for it", FUSED_NORM,
+           "saved.constant or saved.apart", "saved.constant", MODES),
+    Mutant("a fused convolution measures what is masked", FUSED_CONV,
+           "run.mask is None and m > 1", "m > 1", MODES),
+    Mutant("modes that are more than one scale and shift are fused", FUSE,
+           "layer.plain and layer.per_channel(node.shape)", "layer.per_channel(node.shape)", MODES),
     Mutant("the residual takes the whole gradient", FUSED_NORM,
            "bn.unrows(dr, dy.shape))", "dy)", "layers/test_fused.py"),
     Mutant("a fused layer keeps whether it trains to itself", FUSED,
            'trainable = _shared("trainable")', "trainable = True", "layers/test_fused.py"),
     Mutant("a fused convolution measures for a frozen normalization", FUSED_CONV,
-           "run.training and bn.trainable", "run.training", "layers/test_fused.py"),
+           "bn.measures(run) and run.mask", "run.training and run.mask", "layers/test_fused.py"),
     Mutant("the gradient that is to be added is lost", FUSED_CONV,
            "window, conv.groups, add)", "window, conv.groups)", "layers/test_fused.py graph/test_fuse.py"),
     Mutant("the sum of a fused convolution takes the whole gradient", "graph/executor.py",
@@ -244,7 +295,7 @@ MUTANTS = [
     Mutant("fused layers commit out of order", FUSE,
            "and _commits_in_order(graph.nodes, match.group)", "and True", "graph/test_fuse.py"),
     Mutant("normalizations over other axes are fused", FUSE,
-           "if layer.per_channel(node.shape) else None", "", "graph/test_fuse.py"),
+           "layer.plain and layer.per_channel(node.shape)", "layer.plain", "graph/test_fuse.py"),
     # folding
     Mutant("a folded bias forgets the running mean", FOLD,
            "(b - mean) * gamma_s + beta", "b * gamma_s + beta", FOLD_TESTS),

@@ -147,8 +147,7 @@ class TestTheLastBatch:
             "bn (BatchNormalization): expected at least 2 values per channel in training, got 1; its "
             "variance is 0 "
             "and the output would not depend on the input: use larger batches or drop_last=True, "
-            "freeze() the "
-            "layer, or normalize over fewer axes"
+            'on_single="running", freeze() the layer, or normalize over fewer axes'
         )
 
     def test_can_be_left_out(self):

@@ -246,7 +246,8 @@ def _module(node: Node, shape: Shape, *, inplace: bool) -> Any:
             return _fill(module, weight=layer.weight.value.T, bias=layer.bias)
         case layers.BatchNormalization():
             kind = nn.BatchNorm2d if len(node.shape) == 3 else nn.BatchNorm1d
-            module = kind(node.shape[-1], eps=layer.epsilon, momentum=1 - layer.momentum)
+            momentum = None if layer.momentum is None else 1 - layer.momentum
+            module = kind(node.shape[-1], eps=layer.epsilon, momentum=momentum)
             statistics = {"running_mean": layer.running_mean, "running_var": layer.running_var}
             return _fill(module, weight=layer.gamma, bias=layer.beta, **statistics)
         case layers.ReLU():

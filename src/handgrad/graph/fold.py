@@ -15,7 +15,7 @@ from handgrad.errors import ArgumentError, BuildError
 from handgrad.graph.graph import Graph
 from handgrad.graph.symbol import Input
 from handgrad.layers import BatchNormalization, Conv2D, Dense, Init, Layer
-from handgrad.layers.norm import UNMOVED
+from handgrad.layers.running_statistics import UNMOVED
 
 
 def fold(model: Graph, *, keep_original: bool = True) -> Graph:
@@ -121,6 +121,8 @@ def _pairs(model: Graph) -> dict[int, BatchNormalization]:
     for node in model.nodes:
         bn, before = node.layer, node.inputs[0] - 1
         if type(bn) is not BatchNormalization or before < 0 or uses[before + 1] > 1:
+            continue
+        if not bn.running_statistics:  # inference takes those of its batch
             continue
         # by type: a class derived from these may compute something else
         if type(model.nodes[before].layer) in (Conv2D, Dense) and bn.per_channel(node.shape):

@@ -133,14 +133,18 @@ def _by_tiles(layer: Layer) -> bool:
 
 
 def _normalization(uses: Uses, value: int) -> tuple[int, BatchNormalization] | None:
-    """Return position and layer of the normalization over channels that computes `value` for a single use."""
+    """Return position and layer of the normalization over channels that computes `value` for a single use.
+
+    None also for one that does more than to normalize, scale and shift all at once, as batch renormalization
+    and ghost batches do. Which statistics it takes, of what, and what they move, fused layers leave to it.
+    """
     position = uses.sole(value, BatchNormalization)
     if position is None:
         return None
     node = uses.nodes[position]
     layer = node.layer
     assert isinstance(layer, BatchNormalization)
-    return (position, layer) if layer.per_channel(node.shape) else None
+    return (position, layer) if layer.plain and layer.per_channel(node.shape) else None
 
 
 PATTERNS: tuple[Pattern, ...] = (batch_norm_add_relu, batch_norm_relu, deferred, convolution)

@@ -101,6 +101,14 @@ class Fused(Layer):
         where: str = self.layer.where
         return where
 
+    def freeze(self) -> None:
+        """Freeze the layer."""
+        self.layer.freeze()
+
+    def unfreeze(self) -> None:
+        """Unfreeze the layer."""
+        self.layer.unfreeze()
+
     def parameters(self) -> dict[str, Parameter]:
         """Return those of the layer."""
         parameters: dict[str, Parameter] = self.layer.parameters()

@@ -82,6 +82,6 @@ class FusedConv2D(Fused):
         return count
 
     def _measures(self, m: int, run: Run) -> bool:
-        """Whether the normalization will take statistics of a batch, of m values per channel."""
+        """Whether the normalization will take statistics of a whole batch, of m values per channel."""
         bn = self.measures_for
-        return bn is not None and run.training and bn.trainable and m > 1
+        return bn is not None and bn.measures(run) and run.mask is None and m > 1

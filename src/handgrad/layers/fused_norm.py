@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from handgrad.errors import ShapeError
+from handgrad.errors import BuildError, ShapeError
+from handgrad.layers.batch_statistics import BatchNormSaved, Moments
 from handgrad.layers.fused import Fused, Measured, Normalized
 from handgrad.layers.layer import Merge, Run
-from handgrad.layers.norm import BatchNormalization, BatchNormSaved
+from handgrad.layers.norm import BatchNormalization
 from handgrad.layers.parameter import Init
 from handgrad.typing import Array, Shape
 
@@ -37,8 +38,16 @@ class FusedNormalization(Fused):
     def measure(self, x: Array | Measured, run: Run) -> BatchNormSaved:
         """Return what x is normalized by, its statistics being taken where they are not known."""
         bn = self.normalization
+        if not bn.plain:
+            raise BuildError(
+                bn.where,
+                expected="renorm and ghost_size to be None, as when the model was fused",
+                got=f"renorm={bn.renorm}, ghost_size={bn.ghost_size}",
+                do="make a new Trainer, or set them before the first",
+            )
         if isinstance(x, Measured):
-            return bn.normalizing(x.x, x.mean, x.var, len(bn.rows(x.x)), constant=False)
+            rows = bn.rows(x.x)
+            return bn.measure(x.x, rows, run, Moments(len(rows), x.mean, x.var))
         return bn.measure(x, bn.rows(x), run)
 
 
@@ -69,16 +78,13 @@ class BatchNormalizationReLU(FusedNormalization):
         dx, dgamma, dbeta = _backward(saved, run)(
             bn.rows(dy), bn.rows(saved.x), None, saved.mean, saved.s, *bn.scale_and_shift()
         )
+        dx = bn.through_statistics(dx, dgamma, dbeta, saved, run)
         bn.accumulate(dgamma, dbeta)
         return bn.unrows(dx, dy.shape) if need_dx else None
 
-    def commit(self, saved: BatchNormSaved) -> None:
-        """Move the normalization's running statistics."""
-        self.normalization.commit(saved)
-
     def retained(self, saved: BatchNormSaved) -> BatchNormSaved:
         """Return `saved` without x."""
-        return self.normalization.retained(saved)
+        return saved.retained()
 
     def multiply_adds(self, shape: Shape) -> int:
         """Return one for every number."""
@@ -138,6 +144,7 @@ class BatchNormalizationAddReLU(FusedNormalization, Merge):
         dx, dgamma, dbeta, dr = _backward(of_bn, run)(
             bn.rows(dy), bn.rows(of_bn.x), bn.rows(y), of_bn.mean, of_bn.s, *bn.scale_and_shift()
         )
+        dx = bn.through_statistics(dx, dgamma, dbeta, of_bn, run)
         bn.accumulate(dgamma, dbeta)
         return (bn.unrows(dx, dy.shape), bn.unrows(dr, dy.shape)) if need_dx else None
 
@@ -147,7 +154,7 @@ class BatchNormalizationAddReLU(FusedNormalization, Merge):
 
     def retained(self, saved: BatchNormAddSaved) -> BatchNormAddSaved:
         """Return `saved` without x and y."""
-        return BatchNormAddSaved(self.normalization.retained(saved.normalization), saved.y[:0].copy())
+        return BatchNormAddSaved(saved.normalization.retained(), saved.y[:0].copy())
 
     def multiply_adds(self, shape: tuple[Shape, ...]) -> int:
         """Return two for every number."""
@@ -155,6 +162,6 @@ class BatchNormalizationAddReLU(FusedNormalization, Merge):
 
 
 def _backward(saved: BatchNormSaved, run: Run) -> Any:
-    """Return the kernel, by whether mean and variance were constants."""
-    kernels = run.kernels
-    return kernels.batch_norm_relu_backward_constant if saved.constant else kernels.batch_norm_relu_backward
+    """Return the kernel, by whether dx is to have terms through mean and variance of these rows."""
+    kernels, directly = run.kernels, saved.constant or saved.apart
+    return kernels.batch_norm_relu_backward_constant if directly else kernels.batch_norm_relu_backward

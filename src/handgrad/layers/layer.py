@@ -30,11 +30,16 @@ class Run:
         The table of functions that compute.
     rng : Stream, optional
         Where random layers draw from; a model gives each node a child of it.
+    mask : bool array, optional
+        Which samples of the batch, (n,), or positions, (n, steps) or (n, height, width), count in statistics
+        of the batch: those that only pad it are False. One for each sample fits every layer of a model; one
+        for each position fits those that keep positions where they are.
     """
 
     training: bool = False
     kernels: Kernels = field(default_factory=default_kernels)
     rng: Stream = Stream(("run",))
+    mask: Array | None = field(default=None, compare=False)
 
 
 def owned() -> Any:

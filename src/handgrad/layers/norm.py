@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 import math
-import warnings
-from dataclasses import KW_ONLY, dataclass
-from typing import Any, NamedTuple
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from handgrad.arguments import check_number
+from handgrad.arguments import check_count, check_number
 from handgrad.errors import ArgumentError, ShapeError
+from handgrad.layers.axes import from_rows, kept_axes, rows_that_count, to_rows
+from handgrad.layers.batch_statistics import (
+    BatchNormSaved,
+    GhostSaved,
+    Moments,
+    ghosts,
+    moments,
+    pooled,
+    renormalization,
+)
 from handgrad.layers.layer import Layer, Run, owned
 from handgrad.layers.parameter import Buffer, Init, Parameter
-from handgrad.typing import Array, Shape, is_integer
+from handgrad.layers.running_statistics import RunningStatistics
+from handgrad.typing import Array, Config, Shape
 
-UNMOVED = "the running statistics are still mean 0 and variance 1: they move in training, by commit(saved)"
-
-
-class BatchNormSaved(NamedTuple):
-    """What backward and commit of a batch normalization need."""
-
-    x: Array
-    mean: Array
-    var: Array
-    s: Array
-    """1/sqrt(var + epsilon)"""
-    m: int
-    """Values per channel."""
-    constant: bool
-    """Whether mean and variance were the running ones, constants of the function that forward computed."""
+Saved: TypeAlias = BatchNormSaved | GhostSaved
 
 
 @dataclass(eq=False)
-class BatchNormalization(Layer):
+class BatchNormalization(RunningStatistics, Layer):
     r"""Batch normalization.
 
     Parameters
@@ -41,9 +37,9 @@ class BatchNormalization(Layer):
     axis : int or tuple of int, default -1
         The axes that keep statistics of their own, the batch being axis 0: -1 is per channel, (1, 2, 3) per
         feature of an image. Mean and variance are taken over all others.
-    momentum : float, default 0.99
+    momentum : float or None, default 0.99
         Weight of the old running statistics, ``running = momentum*running + (1 - momentum)*batch`` (Keras'
-        convention; PyTorch's momentum is one minus this).
+        convention; PyTorch's momentum is one minus this). None for the plain mean over all updates.
     epsilon : float, default 1e-5
         Added to the variance.
     center, scale : bool, default True
@@ -54,6 +50,25 @@ class BatchNormalization(Layer):
     debias : bool, default False
         Whether inference leaves out what the running statistics still hold of the mean 0 and variance 1 that
         they began with, a share of ``momentum**updates``: they are then right from the first batch on.
+    use_batch_statistics : bool, default True
+        Whether x is normalized by the batch's statistics in training. If not, by the running ones, which
+        backward then takes for the constants they are.
+    update_running_statistics : bool, default True
+        Whether training moves the running statistics, whichever x is normalized by.
+    trainable : bool, default True
+        Whether gamma and beta are trained; nothing else. `freeze` turns all three off, so that training
+        computes what inference does, and changes nothing; `unfreeze` turns all three on.
+    running_statistics : bool, default True
+        Whether there are any. Without, inference normalizes by the batch it is given, too.
+    renorm : (float, float), optional
+        Batch renormalization: how large r (or 1/r) and how far from 0 d may be, such as (3.0, 5.0); with
+        (1.0, 0.0) it is batch normalization. May be changed while training.
+    ghost_size : int, optional
+        In training, normalizes parts of this many samples by themselves: as many as there are whole ones, of
+        sizes that differ by one at most. None for all samples together.
+    on_single : "error" or "running", default "error"
+        What one value per channel, whose variance is 0, does where the batch's statistics are used: raise, or
+        be normalized by the running statistics, and move nothing.
 
     Attributes
     ----------
@@ -63,18 +78,19 @@ class BatchNormalization(Layer):
     running_mean, running_var : Buffer, float64
         What inference normalizes by. float64 because at a mean of 1e6 the nearest float32 is up to 0.03 away.
     updates : Buffer, int64, shape ()
-        How often they have been moved.
+        How often they have been moved. All three are absent without `running_statistics`.
 
     Raises
     ------
     ShapeError
-        In training, when there is one value per channel: its variance is 0 and the output would be beta
-        whatever came.
+        Where the batch's statistics are used, when there is one value per channel: its variance is 0 and the
+        output would be beta whatever came. When the run's mask does not fit the input.
 
     Warns
     -----
     UserWarning
-        In inference, when the running statistics have never been moved.
+        In inference, when the running statistics have never been moved. In `commit`, when a batch's mean or
+        variance is not finite: it moves nothing.
 
     Notes
     -----
@@ -116,6 +132,27 @@ class BatchNormalization(Layer):
     Where mean and variance are constants, the last two ways are closed: :math:`\dot x_i = \gamma s\, \dot
     y_i`. A frozen layer whose backward keeps them is wrong by a large part of the gradient.
 
+    **Masked rows.** Where mean and variance are of m of the rows, the sums are over all, and a row that is
+    not among the m reaches the loss directly alone. With :math:`w_i` = 1 for those
+    that are, and 0 for others,
+
+    .. math:: \dot x_i = \gamma s\,\dot y_i - w_i\,\frac{\gamma s}{m}\,(\dot\beta + \hat x_i\,\dot\gamma)
+
+    which is the backward for constants, and an affine function of :math:`\hat x_i`.
+
+    **Batch renormalization** [2]_. Inference normalizes by :math:`\mu_r,\ \sigma_r`, training by others.
+    With :math:`r = \sigma/\sigma_r` and :math:`d = (\mu - \mu_r)/\sigma_r`, both within limits,
+
+    .. math:: y_i = \gamma\,(r\,\hat x_i + d) + \beta = (\gamma r)\,\hat x_i + (\beta + \gamma d)
+
+    which inside the limits is what inference computes. r and d are constants in backward:
+    :math:`\dot x_i` is that above with :math:`\gamma r` for :math:`\gamma`, and
+
+    .. math:: \dot\gamma = r \sum_i \dot y_i \hat x_i + d \sum_i \dot y_i
+
+    **Ghost batches** [3]_. Each part is a batch of its own. The running statistics move once, by the mean and
+    variance of all samples together.
+
     With :math:`\dot y = 1` the bracket is zero whatever the code does: check this layer with a random
     upstream gradient. The code is `handgrad.kernels.reference.norm`.
 
@@ -124,6 +161,10 @@ class BatchNormalization(Layer):
     .. [1] S. Ioffe and C. Szegedy, "Batch normalization: accelerating deep network training by reducing
        internal
        covariate shift", ICML 2015.
+    .. [2] S. Ioffe, "Batch renormalization: towards reducing minibatch dependence in batch-normalized
+       models", NIPS 2017.
+    .. [3] E. Hoffer, I. Hubara and D. Soudry, "Train longer, generalize better: closing the generalization
+       gap in large batch training of neural networks", NIPS 2017.
 
     Examples
     --------
@@ -143,13 +184,19 @@ class BatchNormalization(Layer):
     """
 
     axis: Any = -1
-    momentum: float = 0.99
+    momentum: float | None = 0.99
     epsilon: float = 1e-5
     _: KW_ONLY
     center: bool = True
     scale: bool = True
     running_variance: str = "unbiased"
     debias: bool = False
+    use_batch_statistics: bool = True
+    update_running_statistics: bool = True
+    running_statistics: bool = True
+    renorm: Any = None
+    ghost_size: int | None = None
+    on_single: str = "error"
 
     gamma: Parameter | None = owned()
     beta: Parameter | None = owned()
@@ -157,12 +204,33 @@ class BatchNormalization(Layer):
     running_var: Buffer = owned()
     updates: Buffer = owned()
 
+    @classmethod
+    def from_config(cls, config: Config) -> Layer:
+        """Return a new layer, not built; where `trainable` alone is known, the other switches are as that."""
+        trainable = config.get("trainable", True)
+        switches = {"use_batch_statistics": trainable, "update_running_statistics": trainable}
+        return super().from_config(switches | config)
+
+    def freeze(self) -> None:
+        """Turn all three switches off: training computes what inference does, and changes nothing."""
+        self.trainable = self.use_batch_statistics = self.update_running_statistics = False
+
+    def unfreeze(self) -> None:
+        """Turn all three switches on."""
+        self.trainable = self.use_batch_statistics = self.update_running_statistics = True
+
+    @property
+    def plain(self) -> bool:
+        """Whether x is normalized all at once, and scaled and shifted by gamma and beta as they are."""
+        return self.renorm is None and self.ghost_size is None
+
     def output_shape(self, shape: Shape) -> Shape:
         """Return `shape`, once the arguments and the kept axes are found to fit."""
         self._check_arguments()
         features = self._features(shape)
-        if self.built and features != self.running_mean.shape:
-            kept = " x ".join(map(str, self.running_mean.shape))
+        built = self._features(self.input_shape) if self.built else features
+        if features != built:
+            kept = " x ".join(map(str, built))
             got = " x ".join(map(str, features))
             raise ShapeError(self.where, expected=f"{kept} channels", got=f"{got} (shape {shape})")
         return shape
@@ -174,36 +242,85 @@ class BatchNormalization(Layer):
             self.gamma = init.parameter("gamma", features, "ones", decay=False)
         if self.center:
             self.beta = init.parameter("beta", features, "zeros", decay=False)
-        self.running_mean = Buffer(np.zeros(features), name="running_mean")
-        self.running_var = Buffer(np.ones(features), name="running_var")
-        self.updates = Buffer(np.zeros((), np.int64), name="updates")
+        if self.running_statistics:
+            self.running_mean = Buffer(np.zeros(features), name="running_mean")
+            self.running_var = Buffer(np.ones(features), name="running_var")
+            self.updates = Buffer(np.zeros((), np.int64), name="updates")
 
-    def forward(self, x: Array, run: Run) -> tuple[Array, BatchNormSaved]:
+    def forward(self, x: Array, run: Run) -> tuple[Array, Saved]:
         """Return ``y = gamma*xhat + beta``, by the batch's statistics in training, else the running ones."""
         self.check_input(x)
+        if self.ghost_size is not None and run.training and self.use_batch_statistics:
+            return self._forward_of_ghosts(x, run)
         rows = self.rows(x)
         saved = self.measure(x, rows, run)
-        y = run.kernels.batch_norm(rows, saved.mean, saved.s, *self.scale_and_shift())
+        y = run.kernels.batch_norm(rows, saved.mean, saved.s, *self.affine(saved))
         return self.unrows(y, x.shape), saved
 
-    def measure(self, x: Array, rows: Array, run: Run) -> BatchNormSaved:
-        """Return what x, of which these are the rows, is normalized by, and all that backward needs."""
-        constant = not (run.training and self.trainable)
-        mean, var = self._running() if constant else self._batch(rows, run)
-        return self.normalizing(x, mean, var, len(rows), constant=constant)
+    def measure(self, x: Array, rows: Array, run: Run, batch: Moments | None = None) -> BatchNormSaved:
+        """Return what x, of which these are the rows, is normalized by, and all that backward needs.
 
-    def normalizing(self, x: Array, mean: Array, var: Array, m: int, *, constant: bool) -> BatchNormSaved:
-        """Return what backward needs where x is normalized by a mean and a variance."""
-        return BatchNormSaved(x, mean, var, 1 / np.sqrt(var + self.epsilon), m, constant)
+        `batch` is given where the moments of the rows are known.
+        """
+        mask = by = None
+        if self.measures(run):
+            mask = None if run.mask is None else self._counting(run.mask, x)
+            batch = batch or moments(rows, mask, run.kernels)
+            by = batch if self._by_batch(run) else None
+        if by is None:
+            self.warn_if_unmoved(stacklevel=5)
+            mean, var = self.inference_statistics()
+        elif by.m == 0:
+            mean, var = np.zeros_like(by.mean), np.ones_like(by.var)
+        elif by.m == 1:
+            mean, var = self._instead_of_one(run)
+        else:
+            mean, var = by.mean, by.var
+        s = 1 / np.sqrt(var + self.epsilon)
+        if by is None or by.m < 2:
+            return BatchNormSaved(x, mean, var, s, len(rows), True, batch)
+        renorm = self._renormalization(by, run)
+        return BatchNormSaved(x, mean, var, s, by.m, False, batch, renorm, mask)
 
-    def backward(self, dy: Array, saved: BatchNormSaved, run: Run, *, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, saved: Saved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Accumulate dgamma and dbeta; return ``dx = gamma*s*(dy - (dbeta + xhat*dgamma)/m)``."""
-        kernels = run.kernels
-        backward = kernels.batch_norm_backward_constant if saved.constant else kernels.batch_norm_backward
-        gamma, _ = self.scale_and_shift()
-        dx, dgamma, dbeta = backward(self.rows(dy), self.rows(saved.x), saved.mean, saved.s, gamma)
+        if isinstance(saved, GhostSaved):
+            return self._backward_of_ghosts(dy, saved, run, need_dx=need_dx)
+        dx, dgamma, dbeta = self._gradients(dy, saved, run)
         self.accumulate(dgamma, dbeta)
-        return self.unrows(dx, dy.shape) if need_dx else None
+        return dx if need_dx else None
+
+    def _gradients(self, dy: Array, saved: BatchNormSaved, run: Run) -> tuple[Array, Array, Array]:
+        """Return dx, dgamma and dbeta."""
+        kernels, x = run.kernels, self.rows(saved.x)
+        directly = saved.constant or saved.apart
+        backward = kernels.batch_norm_backward_constant if directly else kernels.batch_norm_backward
+        gamma, _ = self.affine(saved)
+        dx, dgamma, dbeta = backward(self.rows(dy), x, saved.mean, saved.s, gamma)
+        dx = self.through_statistics(dx, dgamma, dbeta, saved, run)
+        if saved.renorm is not None:
+            r, d = saved.renorm
+            dgamma = (r * dgamma + d * dbeta).astype(dgamma.dtype)
+        return self.unrows(dx, dy.shape), dgamma, dbeta
+
+    def through_statistics(
+        self, dx: Array, dgamma: Array, dbeta: Array, saved: BatchNormSaved, run: Run
+    ) -> Array:
+        """Return ``dx - w*gamma*s*(dbeta + xhat*dgamma)/m``, w being the mask.
+
+        Only where mean and variance are of other rows than those of x, for which `dx` is that for constants.
+        """
+        if not saved.apart:
+            return dx
+        dtype = dgamma.dtype
+        gamma, _ = self.affine(saved)
+        k = (-saved.s if gamma is None else -saved.s * gamma) / saved.m
+        scale, shift = ((k * a).astype(dtype) for a in (dgamma, dbeta))
+        term = run.kernels.batch_norm(self.rows(saved.x), saved.mean, saved.s, scale, shift)
+        if saved.mask is not None:
+            term = np.where(saved.mask[:, None], term, np.zeros((), term.dtype))
+        total: Array = run.kernels.add(dx, term)
+        return total
 
     def accumulate(self, dgamma: Array, dbeta: Array) -> None:
         """Add to the gradients of gamma and beta, where they are there and trained."""
@@ -212,74 +329,73 @@ class BatchNormalization(Layer):
                 if parameter is not None:
                     parameter.accumulate(gradient.reshape(parameter.shape))
 
-    def commit(self, saved: BatchNormSaved) -> None:
-        """Move the running statistics: ``running = momentum*running + (1 - momentum)*batch``."""
-        m = saved.m
-        if saved.constant or m == 0:
-            return
-        estimate = saved.var * (m / (m - 1)) if self.running_variance == "unbiased" else saved.var
-        for running, batch in ((self.running_mean, saved.mean), (self.running_var, estimate)):
-            batch = batch.reshape(running.shape)
-            running.assign(self.momentum * running.value + (1 - self.momentum) * batch)
-        self.updates.assign(self.updates.value + 1)
-
-    def retained(self, saved: BatchNormSaved) -> BatchNormSaved:
+    def retained(self, saved: Saved) -> Saved:
         """Return `saved` without x."""
-        return saved._replace(x=np.empty(0, saved.x.dtype))
+        if isinstance(saved, GhostSaved):
+            return GhostSaved((), saved.batch)
+        return saved.retained()
 
     def multiply_adds(self, shape: Shape) -> int:
         """Return one for every number."""
         return math.prod(shape)
 
-    def _batch(self, rows: Array, run: Run) -> tuple[Array, Array]:
-        m, c = rows.shape
-        if m == 0:
-            return np.zeros(c), np.ones(c)
-        if m == 1:
-            raise ShapeError(
-                self.where,
-                expected="at least 2 values per channel in training",
-                got="1",
-                do="its variance is 0 and the output would not depend on the input: use larger batches or "
-                "drop_last=True, freeze() the layer, or normalize over fewer axes",
-            )
-        statistics: tuple[Array, Array] = run.kernels.batch_norm_statistics(rows)
-        return statistics
+    def measures(self, run: Run) -> bool:
+        """Whether statistics of the batch are taken: to normalize by, or to move the running ones by."""
+        moves = run.training and self.running_statistics and self.update_running_statistics
+        return moves or self._by_batch(run)
 
-    def _running(self) -> tuple[Array, Array]:
-        if self.updates.value == 0:
-            warnings.warn(f"{self.where}: {UNMOVED}", stacklevel=5)
-        return self.inference_statistics()
+    def _by_batch(self, run: Run) -> bool:
+        """Whether x is normalized by the batch's statistics."""
+        return not self.running_statistics or (run.training and self.use_batch_statistics)
 
-    def inference_statistics(self) -> tuple[Array, Array]:
-        """Return copies of the mean and the variance that inference normalizes by, flat, in float64."""
-        # copies: what forward saved must not move with a commit that comes before backward
-        mean, var = self.running_mean.value.flatten(), self.running_var.value.flatten()
-        left = self.momentum ** int(self.updates.value)
-        if not self.debias or left == 1:
-            return mean, var
-        return mean / (1 - left), (var - left) / (1 - left)
+    def _renormalization(self, batch: Moments, run: Run) -> tuple[Array, Array] | None:
+        # before the first update there is nothing to come near to
+        if self.renorm is None or not run.training or self.updates.value == 0:
+            return None
+        return renormalization(batch, *self.inference_statistics(), self.epsilon, self.renorm)
+
+    def _forward_of_ghosts(self, x: Array, run: Run) -> tuple[Array, GhostSaved]:
+        outputs, parts = [], []
+        for part in ghosts(len(x), self.ghost_size or 1):
+            mask = None if run.mask is None else run.mask[part]
+            rows = self.rows(x[part])
+            saved = self.measure(x[part], rows, replace(run, mask=mask))
+            y = run.kernels.batch_norm(rows, saved.mean, saved.s, *self.affine(saved))
+            outputs.append(self.unrows(y, x[part].shape))
+            parts.append(saved)
+        batch = pooled(saved.batch for saved in parts if saved.batch is not None)
+        return np.concatenate(outputs), GhostSaved(tuple(parts), batch)
+
+    def _backward_of_ghosts(self, dy: Array, saved: GhostSaved, run: Run, *, need_dx: bool) -> Array | None:
+        found, begin = [], 0
+        for part in saved.parts:
+            end = begin + len(part.x)
+            found.append(self._gradients(dy[begin:end], part, run))
+            begin = end
+        dx, dgamma, dbeta = zip(*found, strict=True)
+        self.accumulate(sum(dgamma), sum(dbeta))
+        return np.concatenate(dx) if need_dx else None
+
+    def _instead_of_one(self, run: Run) -> tuple[Array, Array]:
+        """Return what one value per channel is normalized by."""
+        if self.on_single == "running":
+            return self.inference_statistics()
+        raise ShapeError(
+            self.where,
+            expected=f"at least 2 values per channel {'in training' if run.training else 'in a batch'}",
+            got="1",
+            do="its variance is 0 and the output would not depend on the input: use larger batches or "
+            'drop_last=True, on_single="running", freeze() the layer, or normalize over fewer axes',
+        )
+
+    def _counting(self, mask: Array, x: Array) -> Array | None:
+        return rows_that_count(mask, x.shape, self._kept(x.ndim), self.where)
 
     def _kept(self, rank: int) -> tuple[int, ...]:
-        """Return the kept axes of an array with batch axis, in order, all positive."""
-        axes = self.axis if isinstance(self.axis, tuple | list) else (self.axis,)
-        if all(is_integer(a) and -rank <= a < rank for a in axes):
-            kept = sorted(a % rank for a in axes)
-            if kept and kept[0] > 0 and len(set(kept)) == len(kept):
-                return tuple(kept)
-        raise ArgumentError(
-            f"{self.where} axis",
-            expected=f"an axis or several different ones in 1..{rank - 1}, or negative",
-            got=repr(self.axis),
-            do="axis 0 is the batch",
-        )
+        return kept_axes(self.axis, rank, self.where)
 
     def _features(self, shape: Shape) -> Shape:
         return tuple(shape[a - 1] for a in self._kept(len(shape) + 1))
-
-    def _order(self, rank: int) -> tuple[int, ...]:
-        kept = self._kept(rank)
-        return *(a for a in range(rank) if a not in kept), *kept
 
     def per_channel(self, shape: Shape) -> bool:
         """Whether of inputs of `shape` the last axis, and no other, keeps statistics of its own."""
@@ -287,23 +403,32 @@ class BatchNormalization(Layer):
 
     def rows(self, x: Array) -> Array:
         """Return x as (m, c), the kept axes flattened into columns."""
-        order = self._order(x.ndim)
-        c = math.prod(x.shape[a] for a in self._kept(x.ndim))
-        return x.transpose(order).reshape(x.size // c, c)
+        return to_rows(x, self._kept(x.ndim))
 
     def unrows(self, rows: Array, shape: Shape) -> Array:
         """Return (m, c) in `shape` again, which undoes `rows`."""
-        order = self._order(len(shape))
-        inverse = sorted(range(len(order)), key=order.__getitem__)
-        return rows.reshape([shape[a] for a in order]).transpose(inverse)
+        return from_rows(rows, shape, self._kept(len(shape)))
 
     def scale_and_shift(self) -> tuple[Array | None, Array | None]:
         """Return gamma and beta, each as (c,), or None where absent."""
         return _flat(self.gamma), _flat(self.beta)
 
+    def affine(self, saved: BatchNormSaved) -> tuple[Array | None, Array | None]:
+        """Return what multiplies xhat and what is added then: gamma and beta, or those renormalized."""
+        gamma, beta = self.scale_and_shift()
+        if saved.renorm is None:
+            return gamma, beta
+        r, d = saved.renorm
+        scale, shift = (r, d) if gamma is None else (gamma * r, gamma * d)
+        shift = shift if beta is None else shift + beta
+        own = [a.dtype for a in (gamma, beta) if a is not None]
+        dtype = np.result_type(*own) if own else saved.x.real.dtype
+        return scale.astype(dtype), shift.astype(dtype)
+
     def _check_arguments(self) -> None:
         where = self.where
-        check_number(where, "momentum", self.momentum, most=1.0)
+        if self.momentum is not None:
+            check_number(where, "momentum", self.momentum, most=1.0)
         check_number(where, "epsilon", self.epsilon, positive=True)
         if self.running_variance not in ("unbiased", "biased"):
             raise ArgumentError(
@@ -311,7 +436,29 @@ class BatchNormalization(Layer):
                 expected='"unbiased" or "biased"',
                 got=repr(self.running_variance),
             )
+        if self.on_single not in ("error", "running"):
+            raise ArgumentError(
+                f"{where} on_single", expected='"error" or "running"', got=repr(self.on_single)
+            )
+        if self.ghost_size is not None:
+            check_count(where, "ghost_size", self.ghost_size)
+        if self.renorm is not None:
+            _check_limits(f"{where} renorm", self.renorm)
+        needs = "renorm" if self.renorm is not None else 'on_single="running"'
+        if not self.running_statistics and (self.renorm is not None or self.on_single == "running"):
+            raise ArgumentError(
+                where, expected=f"running_statistics, which {needs} takes", got="running_statistics=False"
+            )
 
 
 def _flat(parameter: Parameter | None) -> Array | None:
     return None if parameter is None else parameter.value.reshape(-1)
+
+
+def _check_limits(where: str, limits: Any) -> None:
+    if not isinstance(limits, tuple | list) or len(limits) != 2:
+        raise ArgumentError(
+            where, expected="two numbers, how large r and how far from 0 d may be", got=repr(limits)
+        )
+    check_number(where, "the largest r", limits[0], least=1.0)
+    check_number(where, "the largest d", limits[1])

@@ -202,14 +202,12 @@ class _Subject:
         self.at |= {name: p.value for name, p in self.layer.parameters().items()}
 
     def _move_buffers(self, batch: Any) -> None:
-        layers = self.layer.layers if isinstance(self.layer, Graph) else (self.layer,)
-        frozen = [layer for layer in layers if not layer.trainable]
-        for layer in frozen:  # whose buffers would stay where they began
-            layer.unfreeze()
-        _, saved = self.layer.forward(batch, Run(training=True, rng=self.run.rng))
-        self.layer.commit(saved)
-        for layer in frozen:
-            layer.freeze()
+        moved = copy.deepcopy(self.layer)
+        moved.unfreeze()  # buffers of a frozen layer would stay where they began
+        _, saved = moved.forward(batch, Run(training=True, rng=self.run.rng))
+        moved.commit(saved)
+        for name, buffer in moved.buffers().items():
+            self.layer.buffers()[name].assign(buffer.value)
 
     def _pack(self, inputs: tuple[Array, ...]) -> Any:
         return inputs if self.many else inputs[0]

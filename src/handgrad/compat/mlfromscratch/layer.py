@@ -65,7 +65,7 @@ class Layer:
     def trainable(self, flag: bool) -> None:
         self._trainable = bool(flag)
         for part in self.parts:
-            part.trainable = self._trainable
+            _train(part, self._trainable)
 
     def layer_name(self) -> str:
         """Return the name that a summary shows."""
@@ -103,7 +103,8 @@ class Layer:
         shape = channels_last(self.input_shape)
         parts = tuple(self.make(shape))
         for k, part in enumerate(parts):
-            part.path, part.trainable = self.path, self._trainable
+            part.path = self.path
+            _train(part, self._trainable)
             shape = part.build(shape, Init(init.rng.child(k), init.dtype))
         self.parts, self._out, self._dtype = parts, channels_first(shape), init.dtype
         self._graph, self._rule = None, optimizer.rule()
@@ -178,6 +179,10 @@ class ImageLayer(Layer):
                 self.where, expected="images (channels, height, width)", got=f"shape {self.input_shape}"
             )
         super().initialize(optimizer, init=init)
+
+
+def _train(part: layers.Layer, flag: bool) -> None:
+    (part.unfreeze if flag else part.freeze)()
 
 
 def view(doc: str, of: Callable[[Any], Array]) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from handgrad import layers
 from handgrad.errors import ShapeError
 from handgrad.layers import Initializer, Layer, NothingSaved, Run
-from handgrad.layers.norm import BatchNormSaved
+from handgrad.layers.batch_statistics import Moments
 from handgrad.rng import Stream
 from handgrad.typing import Array, Shape
 
@@ -76,13 +76,13 @@ class BatchNormalization(layers.BatchNormalization):
     from the first step on and does not remember a mean of 0 and a variance of 1 that no data had.
     """
 
-    def commit(self, saved: BatchNormSaved) -> None:
+    def move(self, batch: Moments) -> None:
         """Move the running statistics; the first ones are taken as they are."""
-        if saved.constant or self.updates.value or saved.m == 0:
-            super().commit(saved)
+        if self.updates.value:
+            super().move(batch)
             return
-        self.running_mean.assign(saved.mean.reshape(self.running_mean.shape))
-        self.running_var.assign(saved.var.reshape(self.running_var.shape))
+        self.running_mean.assign(batch.mean.reshape(self.running_mean.shape))
+        self.running_var.assign(batch.var.reshape(self.running_var.shape))
         self.updates.assign(self.updates.value + 1)
 
 

@@ -54,6 +54,8 @@ def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     rounding error (T. F. Chan, G. H. Golub and R. J. LeVeque, Am. Stat. 37 (1983), 242-247, eq. 1.7).
     """
     xp = array_namespace(x)
+    if xp.finfo(x.dtype).bits == 16:  # whose squares overflow from 256 on
+        x = xp.astype(x, xp.float32)
     m, wide = x.shape[0], accumulator(x)
     mean = xp.sum(x, axis=0, dtype=wide) / m
     centred = _centre(x, mean)
