@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,24 @@ DTypeLike: TypeAlias = npt.DTypeLike
 Config: TypeAlias = dict[str, Any]
 """What JSON can hold."""
 
-__all__ = ["Array", "Config", "DTypeLike", "Shape", "is_bfloat16", "is_integer"]
+__all__ = ["Array", "Communicator", "Config", "DTypeLike", "Shape", "is_bfloat16", "is_integer"]
+
+
+class Communicator(Protocol):
+    """What those that hold shares of one batch exchange numbers by.
+
+    Threads, processes or machines, each with a copy of the model and a share of the batch, which run the same
+    layers in the same order. Any object with this method is one; no base class is needed.
+    """
+
+    def all_gather(self, vector: Array) -> Sequence[Array]:
+        """Return the vectors that all shares called this with, by rank, the same to each.
+
+        Parameters
+        ----------
+        vector : (k,) float64 array
+            This share's; of all shares the same length.
+        """
 
 
 def is_integer(value: object) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 
 from handgrad.layers import BatchNormalization, Init
@@ -42,3 +44,53 @@ def derivative(f, a):
         z[i] += 1e-30j
         found[i] = f(z).imag / 1e-30
     return found
+
+
+class Threads:
+    """Shares of a batch in threads: each waits for all others, then reads what they have written."""
+
+    def __init__(self, shares):
+        self.barrier = threading.Barrier(shares, timeout=20)
+        self.vectors = [None] * shares
+        self.calls = 0
+
+    def communicator(self, rank):
+        """Return what the share of this rank is given."""
+        return Share(self, rank)
+
+    def run(self, function):
+        """Return what `function` returned for every rank."""
+        results, errors = [None] * len(self.vectors), []
+
+        def work(rank):
+            try:
+                results[rank] = function(rank, self.communicator(rank))
+            except BaseException as error:
+                errors.append(error)
+                self.barrier.abort()
+
+        threads = [threading.Thread(target=work, args=(rank,)) for rank in range(len(results))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for error in sorted(errors, key=lambda e: isinstance(e, threading.BrokenBarrierError)):
+            raise error
+        return results
+
+
+class Share:
+    """One of `Threads`."""
+
+    def __init__(self, threads, rank):
+        self.threads, self.rank = threads, rank
+
+    def all_gather(self, vector):
+        """Return what all have written, in order of their ranks."""
+        of = self.threads
+        of.vectors[self.rank] = vector.copy()
+        if of.barrier.wait() == 0:
+            of.calls += 1
+        gathered = list(of.vectors)
+        of.barrier.wait()
+        return gathered

@@ -58,6 +58,7 @@ PROTOCOL = "kernels/test_protocol.py"
 BN_TESTS = "layers/test_batch_normalization.py"
 SWITCHES = "layers/test_normalization_switches.py"
 MODES = "layers/test_normalization_modes.py"
+SHARES = "layers/test_normalization_shares.py"
 SAFETY = "layers/test_normalization_safety.py"
 RULES = "kernels/test_update.py optim/test_rules.py"
 FOLD_TESTS = "graph/test_fold.py"
@@ -154,6 +155,14 @@ MUTANTS = [
            "np.asarray(mask).dtype != np.bool_ or ", "", MODES),
     Mutant("one value per channel moves the running statistics", RUNNING,
            "if batch is None or batch.m < 2:", "if batch is None or batch.m < 1:", MODES),
+    Mutant("shares take their own sums backward", BN,
+           "np.split(sum(run.comm.all_gather(both)), 2)", "np.split(both, 2)", SHARES),
+    Mutant("the means of shares count as often as they are, not as their values", STATISTICS,
+           "mean + delta * (nb / n)", "mean + delta / 2", SHARES),
+    Mutant("how far the means of shares are apart is left out", STATISTICS,
+           "+ delta * delta * (na * nb / n)", "", SHARES),
+    Mutant("ghost batches of other shares do not move the running statistics", BN,
+           "batch = batch if run.comm is None else gathered(batch, run.comm)\n        return np", "return np", SHARES),
     Mutant("what is not finite poisons the running statistics", RUNNING,
            "if (finite := batch.finite()).all():", "if (finite := batch.finite()).any():", SAFETY),
     Mutant("squares of float16 overflow", NORM,

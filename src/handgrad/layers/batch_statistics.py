@@ -1,4 +1,4 @@
-"""Mean and variance of a batch: of the rows that count, of parts of it."""
+"""Mean and variance of a batch: of the rows that count, of parts of it, of shares that others hold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from handgrad.kernels.protocol import Kernels
-from handgrad.typing import Array
+from handgrad.typing import Array, Communicator
 
 
 class Moments(NamedTuple):
@@ -45,20 +45,22 @@ class BatchNormSaved(NamedTuple):
     s: Array
     """1/sqrt(var + epsilon)"""
     m: int
-    """Values per channel that mean and variance are of."""
+    """Values per channel that mean and variance are of, of all shares."""
     constant: bool
     """Whether mean and variance do not depend on x, for the function that forward computed."""
     batch: Moments | None = None
-    """Those of the batch, where they were taken: what commit moves the running ones by."""
+    """Those of the batch, of all shares, where they were taken: what commit moves the running ones by."""
     renorm: tuple[Array, Array] | None = None
     """r and d of batch renormalization."""
     mask: Array | None = None
     """(rows,): which count in mean and variance, where not all do."""
+    shared: bool = False
+    """Whether other shares count in mean and variance."""
 
     @property
     def apart(self) -> bool:
-        """Whether mean and variance are of other rows than those of x: fewer."""
-        return not self.constant and self.mask is not None
+        """Whether mean and variance are of other rows than those of x: more, or fewer."""
+        return not self.constant and (self.shared or self.mask is not None)
 
     def retained(self) -> BatchNormSaved:
         """Return this without arrays of the batch's size."""
@@ -110,6 +112,13 @@ def pooled(parts: Iterable[Moments]) -> Moments:
             total = Moments(n, mean + delta * (nb / n), squares / n)
     assert total is not None
     return total
+
+
+def gathered(own: Moments, comm: Communicator) -> Moments:
+    """Return the moments of all shares together; every share gets the same bits."""
+    c = own.mean.size
+    vectors = comm.all_gather(np.concatenate([[own.m], own.mean, own.var]))
+    return pooled(Moments(int(v[0].real), v[1 : 1 + c], v[1 + c :]) for v in vectors)
 
 
 def ghosts(n: int, size: int) -> Iterator[slice]:

@@ -15,7 +15,7 @@ from handgrad.kernels.select import default_kernels
 from handgrad.layers.initializers import Initializer, initializer_config
 from handgrad.layers.parameter import Buffer, Init, Parameter
 from handgrad.rng import Stream
-from handgrad.typing import Array, Config, Shape, is_integer
+from handgrad.typing import Array, Communicator, Config, Shape, is_integer
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,15 @@ class Run:
         Which samples of the batch, (n,), or positions, (n, steps) or (n, height, width), count in statistics
         of the batch: those that only pad it are False. One for each sample fits every layer of a model; one
         for each position fits those that keep positions where they are.
+    comm : Communicator, optional
+        Where the batch is one share of a larger one: what statistics of all shares are taken by.
     """
 
     training: bool = False
     kernels: Kernels = field(default_factory=default_kernels)
     rng: Stream = Stream(("run",))
     mask: Array | None = field(default=None, compare=False)
+    comm: Communicator | None = None
 
 
 def owned() -> Any:

@@ -15,6 +15,7 @@ from handgrad.layers.batch_statistics import (
     BatchNormSaved,
     GhostSaved,
     Moments,
+    gathered,
     ghosts,
     moments,
     pooled,
@@ -132,8 +133,9 @@ class BatchNormalization(RunningStatistics, Layer):
     Where mean and variance are constants, the last two ways are closed: :math:`\dot x_i = \gamma s\, \dot
     y_i`. A frozen layer whose backward keeps them is wrong by a large part of the gradient.
 
-    **Masked rows.** Where mean and variance are of m of the rows, the sums are over all, and a row that is
-    not among the m reaches the loss directly alone. With :math:`w_i` = 1 for those
+    **Parts and shares of a batch.** Where mean and variance are of m values that are not just those of x,
+    because rows are masked, or other shares of the batch are elsewhere, the sums are over all rows of all
+    shares, and a row that is not among the m reaches the loss directly alone. With :math:`w_i` = 1 for those
     that are, and 0 for others,
 
     .. math:: \dot x_i = \gamma s\,\dot y_i - w_i\,\frac{\gamma s}{m}\,(\dot\beta + \hat x_i\,\dot\gamma)
@@ -266,6 +268,7 @@ class BatchNormalization(RunningStatistics, Layer):
         if self.measures(run):
             mask = None if run.mask is None else self._counting(run.mask, x)
             batch = batch or moments(rows, mask, run.kernels)
+            batch = batch if run.comm is None else gathered(batch, run.comm)
             by = batch if self._by_batch(run) else None
         if by is None:
             self.warn_if_unmoved(stacklevel=5)
@@ -280,7 +283,7 @@ class BatchNormalization(RunningStatistics, Layer):
         if by is None or by.m < 2:
             return BatchNormSaved(x, mean, var, s, len(rows), True, batch)
         renorm = self._renormalization(by, run)
-        return BatchNormSaved(x, mean, var, s, by.m, False, batch, renorm, mask)
+        return BatchNormSaved(x, mean, var, s, by.m, False, batch, renorm, mask, run.comm is not None)
 
     def backward(self, dy: Array, saved: Saved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Accumulate dgamma and dbeta; return ``dx = gamma*s*(dy - (dbeta + xhat*dgamma)/m)``."""
@@ -306,13 +309,17 @@ class BatchNormalization(RunningStatistics, Layer):
     def through_statistics(
         self, dx: Array, dgamma: Array, dbeta: Array, saved: BatchNormSaved, run: Run
     ) -> Array:
-        """Return ``dx - w*gamma*s*(dbeta + xhat*dgamma)/m``, w being the mask.
+        """Return ``dx - w*gamma*s*(dbeta + xhat*dgamma)/m``, with the sums of all shares, and w the mask.
 
         Only where mean and variance are of other rows than those of x, for which `dx` is that for constants.
         """
         if not saved.apart:
             return dx
         dtype = dgamma.dtype
+        if saved.shared:
+            assert run.comm is not None
+            both = np.concatenate([dgamma, dbeta]).astype(np.float64)
+            dgamma, dbeta = np.split(sum(run.comm.all_gather(both)), 2)
         gamma, _ = self.affine(saved)
         k = (-saved.s if gamma is None else -saved.s * gamma) / saved.m
         scale, shift = ((k * a).astype(dtype) for a in (dgamma, dbeta))
@@ -359,11 +366,12 @@ class BatchNormalization(RunningStatistics, Layer):
         for part in ghosts(len(x), self.ghost_size or 1):
             mask = None if run.mask is None else run.mask[part]
             rows = self.rows(x[part])
-            saved = self.measure(x[part], rows, replace(run, mask=mask))
+            saved = self.measure(x[part], rows, replace(run, mask=mask, comm=None))
             y = run.kernels.batch_norm(rows, saved.mean, saved.s, *self.affine(saved))
             outputs.append(self.unrows(y, x[part].shape))
             parts.append(saved)
         batch = pooled(saved.batch for saved in parts if saved.batch is not None)
+        batch = batch if run.comm is None else gathered(batch, run.comm)
         return np.concatenate(outputs), GhostSaved(tuple(parts), batch)
 
     def _backward_of_ghosts(self, dy: Array, saved: GhostSaved, run: Run, *, need_dx: bool) -> Array | None:
