@@ -11,7 +11,7 @@ from handgrad.layers import Run
 if TYPE_CHECKING:
     from handgrad import compat, data, inspect, io, kernels, losses, models, optim, testing, train, viz
     from handgrad.io import load, save
-    from handgrad.train import Trainer
+    from handgrad.train import Trainer, precise_statistics, statistics_gap
 
 __version__ = "0.1.0"
 
@@ -36,15 +36,23 @@ __all__ = [
     "losses",
     "models",
     "optim",
+    "precise_statistics",
     "rng",
     "save",
     "set_threads",
+    "statistics_gap",
     "testing",
     "train",
     "viz",
 ]
 
-_LATER = {"load": "handgrad.io", "save": "handgrad.io", "Trainer": "handgrad.train"}
+_LATER = {
+    "load": "handgrad.io",
+    "save": "handgrad.io",
+    "Trainer": "handgrad.train",
+    "precise_statistics": "handgrad.train",
+    "statistics_gap": "handgrad.train",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ from handgrad.train.history import History
 from handgrad.train.metrics import Accuracy, MeanAbsoluteError, TopKAccuracy
 from handgrad.train.recipe import RECIPES, Recipe, recipe_for
 from handgrad.train.standing import Where
+from handgrad.train.statistics import Gap, precise_statistics, statistics_gap
 from handgrad.train.trainer import Trainer
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Checkpoint",
     "EarlyStopping",
     "Experiment",
+    "Gap",
     "History",
     "HistoryWriter",
     "MeanAbsoluteError",
@@ -38,5 +40,7 @@ __all__ = [
     "Where",
     "evaluate",
     "open_model",
+    "precise_statistics",
     "recipe_for",
+    "statistics_gap",
 ]
