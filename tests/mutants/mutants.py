@@ -175,6 +175,8 @@ MUTANTS = [
     Mutant("precise statistics are taken in training mode", "train/statistics.py",
            "model.with_nodes(model.nodes[:i]).forward(batch, run, keep=False)",
            "model.with_nodes(model.nodes[:i]).forward(batch, Run(training=True), keep=False)", "train/test_statistics.py"),
+    Mutant("PyTorch's momentum is taken for ours", "io/batch_normalization.py",
+           "return round(1 - momentum, 15)", "return momentum", "io/test_batch_normalization.py"),
     # fused with what follows it
     Mutant("the residual is forgotten", NORM,
            "return relu(z if residual is None else z + residual)", "return relu(z)", "kernels/test_norm.py"),

@@ -16,6 +16,7 @@ from handgrad.bench.workloads import MOMENTUM, Workload
 from handgrad.errors import ArgumentError
 from handgrad.geometry import Window, pair, resolve_window
 from handgrad.graph import Graph, Node
+from handgrad.io import to_torch_momentum
 from handgrad.typing import Array, Shape
 
 LAYOUTS = ("contiguous", "channels_last")
@@ -246,8 +247,7 @@ def _module(node: Node, shape: Shape, *, inplace: bool) -> Any:
             return _fill(module, weight=layer.weight.value.T, bias=layer.bias)
         case layers.BatchNormalization():
             kind = nn.BatchNorm2d if len(node.shape) == 3 else nn.BatchNorm1d
-            momentum = None if layer.momentum is None else 1 - layer.momentum
-            module = kind(node.shape[-1], eps=layer.epsilon, momentum=momentum)
+            module = kind(node.shape[-1], eps=layer.epsilon, momentum=to_torch_momentum(layer.momentum))
             statistics = {"running_mean": layer.running_mean, "running_var": layer.running_var}
             return _fill(module, weight=layer.gamma, bias=layer.beta, **statistics)
         case layers.ReLU():

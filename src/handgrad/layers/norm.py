@@ -104,7 +104,8 @@ class BatchNormalization(RunningStatistics, Layer):
         \hat x_i = (x_i - \mu)\,s, \qquad
         y_i = \gamma \hat x_i + \beta
 
-    In inference, and when the layer is frozen, :math:`\mu` and :math:`\sigma^2` are the running ones.
+    In inference, and when the layer is frozen, :math:`\mu` and :math:`\sigma^2` are the running ones. What
+    every mode and combination of switches does is in :doc:`/batch_normalization`.
 
     **Backward.** First what is next to :math:`y`:
 
