@@ -17,6 +17,7 @@ from handgrad.inspect.text import footer, header, text_of
 from handgrad.io import replace_file
 from handgrad.kernels.reference import REFERENCE
 from handgrad.layers import BatchNormalization, Init, Run
+from handgrad.layers.batch_statistics import BatchNormSaved
 from handgrad.rng import Stream
 from handgrad.typing import Array
 
@@ -211,8 +212,9 @@ def explain(
     y, saved = layer.forward(x, run)
     gamma, beta = (None if a is None else a.astype(np.float64) for a in layer.scale_and_shift())
     dx = layer.backward(dy, saved, run)
-    plain = np.shape(saved.mean) == (rows.shape[1],)
-    steps = steps_of(rows, layer.rows(dy), saved, gamma, beta, layer.epsilon) if plain else []
+    steps = []
+    if isinstance(saved, BatchNormSaved):
+        steps = steps_of(rows, layer.rows(dy), saved, gamma, beta, layer.epsilon)
     if not steps or _error(_value(steps, "y"), layer.rows(y)) > 1e-9 or dx is None:
         raise ArgumentError(
             "explain layer",
@@ -220,9 +222,10 @@ def explain(
             got=f"{layer.where} with {_options(layer)}",
         )
     errors = _errors(layer, x, dy, layer.rows(dx), steps, run)
-    mode = "frozen" if training and not layer.trainable else "in training" if training else "in inference"
+    constant = isinstance(saved, BatchNormSaved) and saved.constant
+    mode = "frozen" if training and constant else "in training" if training else "in inference"
     kind = f"{layer.where} {mode}"
-    return Explanation(kind, steps, _labels(layer, x), errors, constant=saved.constant)
+    return Explanation(kind, steps, _labels(layer, x), errors, constant=constant)
 
 
 def _value(steps: list[Step], name: str) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 
 from handgrad.inspect import mathml as ml
 from handgrad.kernels.reference import REFERENCE
-from handgrad.layers.norm import BatchNormSaved
+from handgrad.layers.batch_statistics import BatchNormSaved
 from handgrad.typing import Array
 
 SHOWN = 4
