@@ -24,6 +24,8 @@ CASES = [
     *(c for c in (*cases.RECURRENTS, cases.ONE_STEP) if c.layer.activation != "sigmoid"),  # torch has none
     *(c for c in cases.RESHAPES if "upsampling" in c.name or "padding" in c.name),
     *cases.MERGES,
+    *cases.SAMPLE_NORMALIZATIONS,
+    *cases.STANDARDIZED,
 ]
 BATCHES = 3
 """How many batches a normalization sees before its running statistics are kept."""
@@ -159,6 +161,48 @@ def _norm(layer, t, training, mean, var):
     return back(y)
 
 
+def _layer_norm(layer, t):
+    from torch.nn import functional as F  # noqa: N812
+
+    rows, _, back = _rows(layer, t["x0"])
+    gamma, beta = (t[n].reshape(-1) if n in t else None for n in ("gamma", "beta"))
+    return back(F.layer_norm(rows, rows.shape[1:], gamma, beta, layer.epsilon))
+
+
+def _rms_norm(layer, t):
+    from torch.nn import functional as F  # noqa: N812
+
+    rows, _, back = _rows(layer, t["x0"])
+    gamma = t["gamma"].reshape(-1) if "gamma" in t else None
+    return back(F.rms_norm(rows, rows.shape[1:], gamma, layer.epsilon))
+
+
+def _group_norm(layer, t):
+    from torch.nn import functional as F  # noqa: N812
+
+    x = t["x0"].movedim(layer.axis, 1)
+    groups = x.shape[1] if layer.groups == -1 else layer.groups
+    gamma = t["gamma"] if "gamma" in t else x.new_ones(x.shape[1])  # its backward fails without
+    return F.group_norm(x, groups, gamma, t.get("beta"), layer.epsilon).movedim(1, layer.axis)
+
+
+def _instance_norm(layer, t):
+    from torch.nn import functional as F  # noqa: N812
+
+    x, of_channels = t["x0"].movedim(layer.axis, 1), (t.get("gamma"), t.get("beta"))
+    return F.instance_norm(x, None, None, *of_channels, eps=layer.epsilon).movedim(1, layer.axis)
+
+
+def _standardized(of):
+    def function(layer, t):
+        w = t["weight"]
+        over = tuple(range(w.ndim - 1))
+        w = (w - w.mean(over)) / (w.var(over, correction=0) + layer.epsilon).sqrt()
+        return of(layer, t | {"weight": w})
+
+    return function
+
+
 def _max_pool(layer, t):
     from torch.nn import functional as F  # noqa: N812
 
@@ -244,6 +288,12 @@ FUNCTIONS = {
     layers.Conv2D: _conv,
     layers.Dense: _dense,
     layers.BatchNormalization: _norm,
+    layers.LayerNormalization: _layer_norm,
+    layers.GroupNormalization: _group_norm,
+    layers.InstanceNormalization: _instance_norm,
+    layers.RMSNormalization: _rms_norm,
+    layers.WeightStandardizedConv2D: _standardized(_conv),
+    layers.WeightStandardizedDense: _standardized(_dense),
     layers.MaxPooling2D: _max_pool,
     layers.AveragePooling2D: _average_pool,
     layers.GlobalAveragePooling2D: _global_average_pool,

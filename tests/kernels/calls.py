@@ -126,6 +126,7 @@ def _calls() -> list[Call]:
             Call(name, (dy, x, None, mean, s, None, None), (0, 1), note="plain"),
             Call(name, (dy, x, y, mean, s, gamma, beta), (0, 1, 2), note="residual"),
         ]
+    calls += _groups(r)
     x = r(2, 5, 6, 3)
     for note, window in {
         "padded": Window((3, 2), (2, 1), pads=((1, 1), (0, 1))),
@@ -214,6 +215,33 @@ def _fused(r: Callable[..., np.ndarray]) -> list[Call]:
                 (0, 5),
                 note=f"{note} added",
             ),
+        ]
+    return calls
+
+
+def _groups(r: Callable[..., np.ndarray]) -> list[Call]:
+    calls = []
+    for note, shape, groups in [
+        ("images", (2, 6, 4), 2),
+        ("rows", (3, 1, 5), 1),
+        ("rows in groups", (3, 1, 6), 2),
+        ("each channel", (2, 7, 3), 3),
+    ]:
+        x, dy, gamma, beta = r(*shape), r(*shape), r(shape[2]), r(shape[2])
+        if note == "images":
+            gamma, beta = None, None
+        _, mean, s = REFERENCE.group_norm(x, gamma, beta, groups, 0.1)
+        statistics = mean.view(Statistics), s.view(Statistics)
+        calls += [
+            Call("group_norm", (x, gamma, beta, groups, 0.1), note=note),
+            Call("group_norm_backward", (dy, x, *statistics, gamma), (0, 1, 2, 3), note=note),
+        ]
+    x, dy = r(4, 5), r(4, 5)
+    for note, gamma in {"": r(5), "plain": None}.items():
+        s = REFERENCE.rms_norm(x, gamma, 0.1)[1].view(Statistics)
+        calls += [
+            Call("rms_norm", (x, gamma, 0.1), note=note),
+            Call("rms_norm_backward", (dy, x, s, gamma), (0, 1, 2), note=note),
         ]
     return calls
 

@@ -66,6 +66,7 @@ TWO = {"conv2d_backward_weight", "dense_backward_weight", "add", "relu_backward"
 TWO |= {"elu_backward", "selu_backward", "softplus_backward", "sigmoid_backward", "tanh_backward"}
 TWO |= {"gelu_backward", "silu_backward", "softmax_backward", "batch_norm_backward"}
 TWO |= {"batch_norm_backward_constant", "batch_norm_relu_conv2d_backward_weight"}
+TWO |= {"group_norm_backward", "rms_norm_backward"}
 THREE = {"batch_norm_relu_backward", "batch_norm_relu_backward_constant", "simple_rnn_backward"}
 PARAMETERS = {"conv2d_backward_weight", "dense_backward_weight", "bias_backward"}
 PARAMETERS |= {"batch_norm_relu_conv2d_backward_weight"}
@@ -98,9 +99,9 @@ def results(kernel: str, number: int) -> tuple[Any, ...]:
         return np.float64, np.float64
     if kernel in LOSSES:
         return np.float64, BF16
-    if kernel in FUSED:
+    if kernel in FUSED | {"group_norm", "rms_norm"}:
         return (BF16, np.float64, np.float64)[:number]
-    second = np.float32 if "batch_norm" in kernel or "rnn" in kernel else None
+    second = np.float32 if "norm" in kernel or "rnn" in kernel else None
     last = BF16 if "batch_norm" in kernel else np.float32
     return (BF16, second, second, last)[:number]
 
@@ -208,7 +209,7 @@ def check(call: Call, table: Kernels, most: float = 16, *, stored: bool = False)
             allowed = most * eps * max(terms, 1)
         else:
             size = np.sqrt(np.mean(z * z)) if z.size else 0
-            cancels = "batch_norm" in call.kernel or call.kernel in LOSSES
+            cancels = "_norm" in call.kernel or call.kernel in LOSSES
             allowed = 32 * eps * ((max(size, 1) if cancels else size) + np.abs(z))
         if stored and call.kernel.startswith("batch_norm_relu_conv2d"):
             allowed = allowed + 12 * UNIT * np.sqrt(terms)

@@ -106,7 +106,7 @@ def check(call: Call, table: Kernels, most: float = 16) -> None:
             assert error < most, f"{call}: {error:.1f} times eps*T"
         else:
             size = np.sqrt(np.mean(z * z)) if z.size else 0
-            if call.kernel.startswith("batch_norm"):
+            if "_norm" in call.kernel:
                 size = max(size, 1)  # of what cancels: of few rows little is left
             np.testing.assert_allclose(y, z, rtol=8 * EPS, atol=8 * EPS * size)
 
@@ -343,6 +343,46 @@ def _norm() -> list[Call]:
     return calls
 
 
+def groups_of(c: int, kind: str) -> int:
+    return {"one": 1, "each": c, "some": next((g for g in (2, 3, 5, 17) if c % g == 0), 1)}[kind]
+
+
+def group_norm(x: np.ndarray, *others: np.ndarray | None, groups: int) -> list[Call]:
+    """Return calls of group_norm and its backward; `others` are dy, gamma and beta."""
+    dy, gamma, beta = others
+    _, mean, s = REFERENCE.group_norm(x, gamma, beta, groups, 0.1)
+    return [
+        Call("group_norm", (x, gamma, beta, groups, 0.1)),
+        Call("group_norm_backward", (dy, x, mean.view(Statistics), s.view(Statistics), gamma)),
+    ]
+
+
+def rms_norm(x: np.ndarray, dy: np.ndarray, gamma: np.ndarray | None) -> list[Call]:
+    s = REFERENCE.rms_norm(x, gamma, 0.1)[1].view(Statistics)
+    return [Call("rms_norm", (x, gamma, 0.1)), Call("rms_norm_backward", (dy, x, s, gamma))]
+
+
+GROUPS = {
+    "n": [1, 2, 5, 70],
+    "m": [1, 2, 7, 64, 65, 1000],
+    "c": CHANNELS,
+    "groups": ["one", "each", "some"],
+    "affine": [False, True],
+}
+
+
+def _groups() -> list[Call]:
+    calls = []
+    for case in pairwise(GROUPS):
+        n, m, c, kind, affine = case.values()
+        x, dy = rounded(3 * normal(0, n, m, c) + 5), normal(1, n, m, c)
+        gamma, beta = (normal(2, c), normal(3, c)) if affine else (None, None)
+        calls += group_norm(x, dy, gamma, beta, groups=groups_of(c, kind))
+        calls += rms_norm(x.reshape(n, m * c), dy.reshape(n, m * c), normal(4, m * c) if affine else None)
+        calls += rms_norm(x.reshape(n * m, c), dy.reshape(n * m, c), gamma)
+    return calls
+
+
 def _activation() -> list[Call]:
     calls = []
     for shape in [(1,), (3, 5), (2, 3, 3, 17), (64, 70), (0, 4)]:
@@ -387,7 +427,7 @@ def _loss() -> list[Call]:
     return calls
 
 
-CALLS = [*_dense(), *_pool(), *_resize(), *_norm(), *_activation(), *_loss()]
+CALLS = [*_dense(), *_pool(), *_resize(), *_norm(), *_groups(), *_activation(), *_loss()]
 
 
 def compiled_entries() -> list[Any]:
@@ -503,6 +543,12 @@ def _large() -> list[Call]:
         Call("batch_norm_backward_constant", (dy, x, *statistics, None)),
         Call("batch_norm_relu", (x, *statistics, None, normal(3, 17), dy)),
         Call("batch_norm_relu_backward", (dy, x, None, *statistics, normal(2, 17), None)),
+        *group_norm(x[:, None], dy[:, None], normal(2, 17), normal(3, 17), groups=1),
+        *group_norm(x.reshape(3, 10_000, 17), dy.reshape(3, 10_000, 17), None, None, groups=17),
+        *group_norm(x.reshape(300, 50, 34), dy.reshape(300, 50, 34), normal(2, 34), None, groups=2),
+        *group_norm(x.reshape(2, 1, -1), dy.reshape(2, 1, -1), normal(2, 255_000), None, groups=1),
+        *rms_norm(x, dy, normal(2, 17)),
+        *rms_norm(x.reshape(2, -1), dy.reshape(2, -1), None),
         Call("relu", (x,)),
         Call("gelu", (x,)),
         Call("softmax", (x,)),
@@ -555,6 +601,10 @@ def _streamed() -> list[Call]:
         Call("dense", (normal(0, 14_000, 20), normal(1, 20, 320), None)),
         Call("batch_norm", (x, *statistics, None, None)),
         Call("batch_norm_backward", (y, x, *statistics, None)),
+        *group_norm(x[:, None], y[:, None], normal(2, 64), None, groups=2),
+        *group_norm(x.reshape(7, 10_000, 64), y.reshape(7, 10_000, 64), normal(2, 64), None, groups=4),
+        *rms_norm(x, y, normal(2, 64)),
+        *rms_norm(*(a.reshape(-1)[: 37 * 90_000].reshape(-1, 37) for a in (x, y)), None),
         Call("relu", (x,)),
         Call("add", (x, y)),
     ]

@@ -21,6 +21,7 @@ each_call = pytest.mark.parametrize("call", CALLS, ids=str)
 WIDE = {"batch_norm_statistics": (0, 1), "softmax_cross_entropy": (0,), "binary_cross_entropy": (0,)}
 WIDE["mean_squared_error"] = (0,)
 STATISTICS = {"conv2d_statistics": (1, 2), "batch_norm_relu_conv2d_statistics": (1, 2)}
+STATISTICS |= {"group_norm": (1, 2), "rms_norm": (1,)}
 WIDE |= STATISTICS
 """Results that are float64 whatever the inputs."""
 

@@ -140,6 +140,47 @@ NORMALIZATION_MODES = _cases(
     ("one value by the running ones", layers.BatchNormalization(on_single="running"), (4,)),
 )
 
+SAMPLE_NORMALIZATIONS = _cases(
+    "norm of samples",
+    ("layer", layers.LayerNormalization(), (5,)),
+    ("layer, pixels", layers.LayerNormalization(), (3, 4, 2)),
+    ("layer, images", layers.LayerNormalization((1, 2, 3), 0.01), (3, 2, 2)),
+    ("layer, rows and channels", layers.LayerNormalization((-1, 1)), (3, 4, 2)),
+    ("layer, no center", layers.LayerNormalization(center=False), (2, 3)),
+    ("layer, no scale", layers.LayerNormalization(scale=False), (2, 3)),
+    ("layer, neither", layers.LayerNormalization(center=False, scale=False), (2, 3)),
+    ("layer, large epsilon", layers.LayerNormalization(epsilon=3.0), (2, 3)),
+    ("group", layers.GroupNormalization(2), (3, 5, 6)),
+    ("group, a vector", layers.GroupNormalization(2), (6,)),
+    ("group, only one", layers.GroupNormalization(1), (2, 3, 3)),
+    ("group, each channel", layers.GroupNormalization(-1), (2, 3, 2)),
+    ("group, channels first", layers.GroupNormalization(3, axis=1), (6, 2, 3)),
+    ("group, sequences", layers.GroupNormalization(2, epsilon=0.01), (3, 4)),
+    ("group, no center", layers.GroupNormalization(2, center=False), (2, 3, 4)),
+    ("group, no scale", layers.GroupNormalization(2, scale=False), (2, 3, 4)),
+    ("instance", layers.InstanceNormalization(), (3, 4, 2)),
+    ("instance, channels first", layers.InstanceNormalization(1, 0.01), (2, 3, 4)),
+    ("instance, neither", layers.InstanceNormalization(center=False, scale=False), (3, 2, 2)),
+    ("rms", layers.RMSNormalization(), (5,)),
+    ("rms, pixels", layers.RMSNormalization(), (3, 4, 2)),
+    ("rms, rows and channels", layers.RMSNormalization((1, 3), 0.01), (3, 4, 2)),
+    ("rms, no scale", layers.RMSNormalization(scale=False), (2, 3)),
+)
+
+STANDARDIZED = _cases(
+    "standardized",
+    (
+        "conv",
+        layers.WeightStandardizedConv2D(3, (3, 2), strides=2, padding=1, bias_initializer="random_normal"),
+        (5, 6, 2),
+    ),
+    ("conv, groups", layers.WeightStandardizedConv2D(4, 3, groups=2, use_bias=False, epsilon=0.1), (4, 3, 4)),
+    ("conv, depthwise", layers.WeightStandardizedConv2D(3, 2, dilation_rate=2, groups=3), (4, 5, 3)),
+    ("conv 1x1", layers.WeightStandardizedConv2D(2, 1), (3, 2, 4)),
+    ("dense", layers.WeightStandardizedDense(4, bias_initializer="random_normal"), (5,)),
+    ("dense, pixels", layers.WeightStandardizedDense(3, use_bias=False, epsilon=0.1), (2, 3, 4)),
+)
+
 ACTIVATIONS = _cases(
     "activation",
     ("relu", layers.ReLU(), (3, 4)),
@@ -215,6 +256,8 @@ CASES = [
     *DENSES,
     *NORMALIZATIONS,
     *NORMALIZATION_MODES,
+    *SAMPLE_NORMALIZATIONS,
+    *STANDARDIZED,
     *ACTIVATIONS,
     *POOLINGS,
     *RECURRENTS,

@@ -31,6 +31,7 @@ def test_multiply_adds_are_counted(case):
         (layers.Dense(7), (3, 5), 3 * 5 * 7),
         (layers.SimpleRNN(4), (5, 3), 5 * (3 + 4) * 4),
         (layers.BatchNormalization(), (5, 6, 2), 60),
+        (layers.GroupNormalization(2), (5, 6, 2), 60),
         (layers.MaxPooling2D(2), (5, 6, 2), 2 * 3 * 2 * 4),
         (layers.GlobalAveragePooling2D(), (5, 6, 2), 60),
         (layers.Add(), ((5, 2),) * 3, 20),

@@ -68,6 +68,32 @@ BUILDS = [
      '"same", an int, (rows, columns) or ((top, bottom), (left, right)), got -1'),
     (layers.UpSampling2D(0), (3, 5, 1), ArgumentError, "UpSampling2D size: expected an int or a pair of ints, at least "
      "1, got 0"),
+    (layers.LayerNormalization(0), (3, 5), ArgumentError, "LayerNormalization axis: expected an axis or several "
+     "different ones in 1..2, or negative, got 0; axis 0 is the batch"),
+    (layers.LayerNormalization(epsilon=0.0), (3, 5), ArgumentError, "LayerNormalization: expected epsilon greater than "
+     "0, got 0.0"),
+    (layers.LayerNormalization(), (3, 1), ShapeError, "LayerNormalization: expected at least 2 values to take mean and "
+     "variance of, got 1 (shape (3, 1)); its variance is 0 and the output would not depend on the input: normalize over "
+     "more axes"),
+    (layers.GroupNormalization(), (4, 4, 48), ShapeError, "GroupNormalization: expected channels that groups=32 "
+     "divides, got 48 (shape (4, 4, 48))"),
+    (layers.GroupNormalization(0), (4, 4, 6), ArgumentError, "GroupNormalization groups: expected an int, at least 1, "
+     "or -1 for as many as there are channels, got 0"),
+    (layers.GroupNormalization(2, (1, 2)), (4, 4, 6), ArgumentError, "GroupNormalization axis: expected one axis, the "
+     "channels, got (1, 2)"),
+    (layers.GroupNormalization(6), (6,), ShapeError, "GroupNormalization: expected at least 2 values to take mean and "
+     "variance of, got 1 (shape (6,)); its variance is 0 and the output would not depend on the input: use fewer groups"),
+    (layers.InstanceNormalization(name="in"), (1, 1, 6), ShapeError, "in (InstanceNormalization): expected at least 2 "
+     "values to take mean and variance of, got 1 (shape (1, 1, 6)); its variance is 0 and the output would not depend on "
+     "the input: it needs more places than one"),
+    (layers.RMSNormalization(epsilon="small"), (3, 5), ArgumentError, "RMSNormalization: expected epsilon greater than "
+     "0, got 'small'"),
+    (layers.WeightStandardizedConv2D(4, 1), (5, 5, 1), ShapeError, "WeightStandardizedConv2D: expected filters of at "
+     "least 2 weights, got 1; the variance of one is 0 and the output would not depend on the input: leave it as it is"),
+    (layers.WeightStandardizedConv2D(4, 1, epsilon=-1), (5, 5, 2), ArgumentError, "WeightStandardizedConv2D: expected "
+     "epsilon greater than 0, got -1"),
+    (layers.WeightStandardizedDense(4), (1,), ShapeError, "WeightStandardizedDense: expected filters of at least 2 "
+     "weights, got 1; the variance of one is 0 and the output would not depend on the input: leave it as it is"),
     (layers.Add(), ((2, 3), (3, 2)), ShapeError, "Add: expected inputs of one shape, (2, 3), got (3, 2) as input 1"),
     (layers.Concatenate(), ((2, 3), (4, 3)), ShapeError, "Concatenate: expected inputs that agree but for axis 2, as "
      "(2, 3), got (4, 3) as input 1"),
@@ -104,6 +130,11 @@ RUNS = [
      "(5, 5, 2))"),
     (layers.BatchNormalization((1, 2)), (5, 4, 3), (4, 5, 3), "BatchNormalization: expected 5 x 4 channels, got 4 x 5 "
      "(shape (4, 5, 3))"),
+    (layers.LayerNormalization((1, 2)), (5, 4, 3), (4, 5, 3), "LayerNormalization: expected 5 x 4 features, got 4 x 5 "
+     "(shape (4, 5, 3))"),
+    (layers.GroupNormalization(2), (5, 4, 6), (5, 4, 4), "GroupNormalization: expected 6 features, got 4 (shape "
+     "(5, 4, 4))"),
+    (layers.RMSNormalization(scale=False), (5,), (4,), "RMSNormalization: expected 5 features, got 4 (shape (4,))"),
 ]  # fmt: skip
 
 

@@ -32,6 +32,7 @@ class Mutant(NamedTuple):
 CONV = "kernels/reference/conv.py"
 WINDOWS = "kernels/reference/windows.py"
 NORM = "kernels/reference/norm.py"
+GROUP_NORM = "kernels/reference/group_norm.py"
 POOL = "kernels/reference/pool.py"
 ACTIVATION = "kernels/reference/activation.py"
 RECURRENT = "kernels/reference/recurrent.py"
@@ -60,6 +61,7 @@ SWITCHES = "layers/test_normalization_switches.py"
 MODES = "layers/test_normalization_modes.py"
 SHARES = "layers/test_normalization_shares.py"
 SAFETY = "layers/test_normalization_safety.py"
+SAMPLE_NORMS = "layers/test_group_normalization.py"
 RULES = "kernels/test_update.py optim/test_rules.py"
 FOLD_TESTS = "graph/test_fold.py"
 LOSSES = "kernels/test_loss.py losses/test_losses.py"
@@ -177,6 +179,39 @@ MUTANTS = [
            "model.with_nodes(model.nodes[:i]).forward(batch, Run(training=True), keep=False)", "train/test_statistics.py"),
     Mutant("PyTorch's momentum is taken for ours", "io/batch_normalization.py",
            "return round(1 - momentum, 15)", "return momentum", "io/test_batch_normalization.py"),
+    # normalization of each sample
+    Mutant("of a group dx without the term through the mean", GROUP_NORM,
+           "(h - (sum_h + xhat * sum_h_xhat) / count)", "(h - xhat * sum_h_xhat / count)", GRADIENTS),
+    Mutant("of a group dx without the term through the variance", GROUP_NORM,
+           "(h - (sum_h + xhat * sum_h_xhat) / count)", "(h - sum_h / count)", GRADIENTS),
+    Mutant("of a group the sums are of dy without gamma", GROUP_NORM,
+           "sum_h = xp.sum(h,", "sum_h = xp.sum(dy_g,", GRADIENTS),
+    Mutant("of a normalization channels are dealt out in turn", GROUP_NORM,
+           "return xp.reshape(xp.astype(x, accumulator(x)), (n, m, groups, c // groups))",
+           "return xp.matrix_transpose(xp.reshape(xp.astype(x, accumulator(x)), (n, m, c // groups, groups)))",
+           "layers/test_against_pytorch.py"),
+    Mutant("a group is normalized by the unbiased variance", GROUP_NORM,
+           "var = xp.sum(centred * centred, axis=(1, 3), keepdims=True) / count",
+           "var = xp.sum(centred * centred, axis=(1, 3), keepdims=True) / (count - 1)", "layers/test_against_pytorch.py"),
+    Mutant("the mean of a group is taken in float32", GROUP_NORM,
+           "mean = xp.sum(x_g, axis=(1, 3), keepdims=True) / count",
+           "mean = xp.astype(xp.astype(xp.sum(x_g, axis=(1, 3), keepdims=True) / count, x.dtype), x_g.dtype)", SAMPLE_NORMS),
+    Mutant("by the root mean square dx without the term through it", GROUP_NORM,
+           "(h - xhat * xp.sum(h * xhat, axis=1, keepdims=True) / x.shape[1])", "h", GRADIENTS),
+    Mutant("a sum of squares is not divided by their number", GROUP_NORM,
+           "xp.sum(wide * wide, axis=1) / x.shape[1] + epsilon", "xp.sum(wide * wide, axis=1) + epsilon", SAMPLE_NORMS),
+    Mutant("a group of one value is let through", "layers/group_norm.py",
+           "if size == 1:", "if size == 0:", "layers/test_messages.py"),
+    Mutant("frozen, gamma and beta of samples are trained", "layers/group_norm.py",
+           "if self.trainable:", "if True:", "layers/test_contract.py"),
+    Mutant("images are normalized over the batch, too", "layers/group_norm.py",
+           "reshape(n, math.prod(x.shape[1:]) // c, c)", "reshape(1, x.size // c, c)", SAMPLE_NORMS),
+    Mutant("axes are put back in the order they were taken in", "layers/axes.py",
+           "transpose(inverse)", "transpose(order)", GRADIENTS),
+    Mutant("the gradient is that of standardized filters", "layers/weight_standardization.py",
+           "self.accumulate(standardize_backward(dw_hat, w, filters, run), dy, run)", "self.accumulate(dw_hat, dy, run)", GRADIENTS),
+    Mutant("the input gradient of standardized filters is by the parameter", "layers/weight_standardization.py",
+           "conv2d_backward_input(dy, filters.w_hat,", "conv2d_backward_input(dy, w,", GRADIENTS),
     # fused with what follows it
     Mutant("the residual is forgotten", NORM,
            "return relu(z if residual is None else z + residual)", "return relu(z)", "kernels/test_norm.py"),

@@ -235,14 +235,14 @@ def _module(node: Node, shape: Shape, *, inplace: bool) -> Any:
 
     layer: Any = node.layer
     match layer:
-        case layers.Conv2D():
+        case layers.Conv2D() if type(layer) is layers.Conv2D:
             pads, sizes = _pads(layer, shape)
             c, k = shape[2], layer.filters
             options = {"padding": sizes, "dilation": layer.dilation_rate, "groups": layer.groups}
             module = nn.Conv2d(c, k, layer.kernel_size, layer.strides, bias=layer.use_bias, **options)
             _fill(module, weight=layer.weight.value.transpose(3, 2, 0, 1), bias=layer.bias)
             return nn.Sequential(nn.ZeroPad2d(pads), module) if pads else module
-        case layers.Dense():
+        case layers.Dense() if type(layer) is layers.Dense:
             module = nn.Linear(*layer.weight.shape, bias=layer.use_bias)
             return _fill(module, weight=layer.weight.value.T, bias=layer.bias)
         case layers.BatchNormalization():

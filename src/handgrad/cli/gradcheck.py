@@ -10,7 +10,13 @@ import click
 CASES: dict[str, tuple[dict[str, Any], Any]] = {
     "Conv2D": ({"filters": 4, "kernel_size": 3, "strides": 2, "padding": "same"}, (7, 6, 3)),
     "Dense": ({"units": 4}, (5,)),
+    "WeightStandardizedConv2D": ({"filters": 4, "kernel_size": 3, "padding": 1, "groups": 2}, (5, 4, 6)),
+    "WeightStandardizedDense": ({"units": 4}, (5,)),
     "BatchNormalization": ({}, (5, 4, 3)),
+    "LayerNormalization": ({}, (5, 3)),
+    "GroupNormalization": ({"groups": 2}, (5, 3, 6)),
+    "InstanceNormalization": ({}, (5, 4, 3)),
+    "RMSNormalization": ({}, (5, 3)),
     "ReLU": ({}, (5, 3)),
     "LeakyReLU": ({}, (5, 3)),
     "ELU": ({}, (5, 3)),

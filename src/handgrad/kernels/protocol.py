@@ -45,6 +45,11 @@ class Kernels:
     batch_norm_relu: Kernel
     batch_norm_relu_backward: Kernel
     batch_norm_relu_backward_constant: Kernel
+    # group_norm: samples (n, m, c), statistics per sample and group of channels; rms: rows (n, c)
+    group_norm: Kernel
+    group_norm_backward: Kernel
+    rms_norm: Kernel
+    rms_norm_backward: Kernel
     # pool
     max_pool2d: Kernel
     max_pool2d_backward: Kernel

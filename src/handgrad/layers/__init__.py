@@ -16,6 +16,7 @@ from handgrad.layers.activation import (
 from handgrad.layers.conv import Conv2D
 from handgrad.layers.dense import Dense
 from handgrad.layers.dropout import Dropout
+from handgrad.layers.group_norm import GroupNormalization, InstanceNormalization
 from handgrad.layers.initializers import (
     Constant,
     GlorotNormal,
@@ -27,12 +28,14 @@ from handgrad.layers.initializers import (
     RandomNormal,
 )
 from handgrad.layers.layer import Layer, Merge, NothingSaved, Run, owned
+from handgrad.layers.layer_norm import LayerNormalization, RMSNormalization
 from handgrad.layers.merge import Add, Concatenate
 from handgrad.layers.norm import BatchNormalization
 from handgrad.layers.parameter import Buffer, Init, Parameter
 from handgrad.layers.pool import AveragePooling2D, GlobalAveragePooling2D, MaxPooling2D
 from handgrad.layers.recurrent import SimpleRNN
 from handgrad.layers.reshape import ConstantPadding2D, Flatten, Reshape, UpSampling2D, ZeroPadding2D
+from handgrad.layers.weight_standardization import WeightStandardizedConv2D, WeightStandardizedDense
 
 __all__ = [
     "ELU",
@@ -53,17 +56,21 @@ __all__ = [
     "GlobalAveragePooling2D",
     "GlorotNormal",
     "GlorotUniform",
+    "GroupNormalization",
     "HeNormal",
     "HeUniform",
     "Init",
     "Initializer",
+    "InstanceNormalization",
     "Layer",
+    "LayerNormalization",
     "LeakyReLU",
     "MaxPooling2D",
     "Merge",
     "NothingSaved",
     "Orthogonal",
     "Parameter",
+    "RMSNormalization",
     "RandomNormal",
     "ReLU",
     "Reshape",
@@ -75,6 +82,8 @@ __all__ = [
     "Softplus",
     "Tanh",
     "UpSampling2D",
+    "WeightStandardizedConv2D",
+    "WeightStandardizedDense",
     "ZeroPadding2D",
     "owned",
 ]
