@@ -20,6 +20,7 @@ using namespace nb::literals;
 using handgrad::BlockShape;
 using handgrad::ConvShape;
 using handgrad::FrameShape;
+using handgrad::GroupShape;
 using handgrad::Kernels;
 using handgrad::ProductKernels;
 using handgrad::PoolShape;
@@ -622,6 +623,51 @@ void bind_norm(nb::class_<Kernels>& table) {
       "dgamma"_a.noconvert(), "dbeta"_a.noconvert(), "passed"_a.noconvert().none());
 }
 
+template <class T>
+void bind_group_norm(nb::class_<Kernels>& table) {
+  table.def(
+      "group_norm",
+      [](const Kernels& k, In<T> x, std::optional<Floats> gamma, std::optional<Floats> beta, double epsilon, Out<T> y,
+         Output<double> mean, Output<double> s) {
+        GroupShape shape = {(long)x.shape(0), (long)x.shape(1), (long)x.shape(2), (long)s.shape(1)};
+        nb::gil_scoped_release release;
+        Activations<T>::kernels(k).group_norm(shape, of<T>(x), data_or_null(gamma), data_or_null(beta), epsilon,
+                                              of<T>(y), mean.data(), s.data());
+      },
+      "x"_a.noconvert(), "gamma"_a.noconvert().none(), "beta"_a.noconvert().none(), "epsilon"_a, "y"_a.noconvert(),
+      "mean"_a.noconvert(), "s"_a.noconvert());
+  table.def(
+      "group_norm_backward",
+      [](const Kernels& k, In<T> dy, In<T> x, Input<double> mean, Input<double> s, std::optional<Floats> gamma,
+         Out<T> dx, FloatsOut dgamma, FloatsOut dbeta) {
+        GroupShape shape = {(long)x.shape(0), (long)x.shape(1), (long)x.shape(2), (long)s.shape(1)};
+        nb::gil_scoped_release release;
+        Activations<T>::kernels(k).group_norm_backward(shape, of<T>(dy), of<T>(x), mean.data(), s.data(),
+                                                       data_or_null(gamma), of<T>(dx), dgamma.data(), dbeta.data());
+      },
+      "dy"_a.noconvert(), "x"_a.noconvert(), "mean"_a.noconvert(), "s"_a.noconvert(), "gamma"_a.noconvert().none(),
+      "dx"_a.noconvert(), "dgamma"_a.noconvert(), "dbeta"_a.noconvert());
+  table.def(
+      "rms_norm",
+      [](const Kernels& k, In<T> x, std::optional<Floats> gamma, double epsilon, Out<T> y, Output<double> s) {
+        long n = x.shape(0), c = x.shape(1);
+        nb::gil_scoped_release release;
+        Activations<T>::kernels(k).rms_norm(n, c, of<T>(x), data_or_null(gamma), epsilon, of<T>(y), s.data());
+      },
+      "x"_a.noconvert(), "gamma"_a.noconvert().none(), "epsilon"_a, "y"_a.noconvert(), "s"_a.noconvert());
+  table.def(
+      "rms_norm_backward",
+      [](const Kernels& k, In<T> dy, In<T> x, Input<double> s, std::optional<Floats> gamma, Out<T> dx,
+         FloatsOut dgamma) {
+        long n = x.shape(0), c = x.shape(1);
+        nb::gil_scoped_release release;
+        Activations<T>::kernels(k).rms_norm_backward(n, c, of<T>(dy), of<T>(x), s.data(), data_or_null(gamma),
+                                                     of<T>(dx), dgamma.data());
+      },
+      "dy"_a.noconvert(), "x"_a.noconvert(), "s"_a.noconvert(), "gamma"_a.noconvert().none(), "dx"_a.noconvert(),
+      "dgamma"_a.noconvert());
+}
+
 // What takes activations of several types: of the functions of one name that which fits is called.
 template <class T>
 void bind_typed(nb::class_<Kernels>& table) {
@@ -631,6 +677,7 @@ void bind_typed(nb::class_<Kernels>& table) {
   bind_relu_and_add<T>(table);
   bind_typed_pool<T>(table);
   bind_norm<T>(table);
+  bind_group_norm<T>(table);
 }
 
 // The set of that name: another one, but for products of bf16.

@@ -11,6 +11,7 @@
 #include "dense.h"
 #include "dropout.h"
 #include "gradient.h"
+#include "group_norm.h"
 #include "loss.h"
 #include "merge.h"
 #include "norm.h"
@@ -22,6 +23,7 @@
 #define HG_TEMPLATE_KERNELS(K, T) \
   HG_WINOGRAD_KERNELS(K, T)       \
   HG_NORM_KERNELS(K, T)           \
+  HG_GROUP_NORM_KERNELS(K, T)     \
   HG_TYPED_POOL_KERNELS(K, T)     \
   HG_RELU_KERNELS(K, T)           \
   HG_MERGE_KERNELS(K, T)

@@ -13,7 +13,9 @@ MATRIX = "csrc/matrix.cc"
 WINOGRAD = "csrc/winograd.cc"
 TRANSFORM = "csrc/transform.h"
 MOMENTS = "csrc/moments.h"
+COLUMNS = "csrc/columns.h"
 NORM = "csrc/norm.cc"
+GROUP_NORM = "csrc/group_norm.cc"
 POOL = "csrc/pool.cc"
 LOSS = "csrc/loss.cc"
 MEMORY = "csrc/memory.cc"
@@ -37,6 +39,7 @@ ACTIVATIONS = "kernels/cpu/test_activation.py"
 LOSSES = "kernels/cpu/test_loss.py"
 UPDATES = "kernels/cpu/test_update.py"
 NORMS = "kernels/cpu/test_norm.py"
+GROUP_NORMS = "kernels/cpu/test_group_norm.py"
 DROPOUTS = "kernels/cpu/test_dropout.py"
 POOLS = "kernels/test_pool.py"
 PACKED = "kernels/test_packed.py"
@@ -211,14 +214,14 @@ COMPILED = [
            "delta * (n / (before + n))", "delta * (before ? 0.5 : 1)", ENTRIES),
     Mutant("norm: means that differ add nothing to the variance", MOMENTS,
            "M2 += M2_n + delta * delta * (before * n / (before + n));", "M2 += M2_n;", ENTRIES),
-    Mutant("norm: a block's mean is taken from the mean that was not rounded", NORM,
+    Mutant("norm: a block's mean is taken from the mean that was not rounded", COLUMNS,
            "join(begin, n, x0[i] + d,", "join(begin, n, (begin ? mean[i] : x0[i]) + d,", f"{ENTRIES} {NORMS}"),
-    Mutant("norm: squares are taken about 0", NORM,
+    Mutant("norm: squares are taken about 0", COLUMNS,
            "for (long i = 0; i < columns; ++i) x0[i] = (float)mean[i];",
            "for (long i = 0; i < columns; ++i) x0[i] = 0;", f"{ENTRIES} {NORMS}"),
-    Mutant("norm: the shorter row counts as a whole one", NORM,
-           "(rows > 0 ? r.width : r.rest)", "r.width", ENTRIES),
-    Mutant("norm: of an odd number of rows the last is lost", NORM,
+    Mutant("norm: the shorter row counts as a whole one", COLUMNS,
+           "r_.count ? r_.width : r_.rest", "r_.count ? r_.width : r_.width", ENTRIES),
+    Mutant("norm: of an odd number of rows the last is lost", COLUMNS,
            "if (n % 2) add<1>", "if (false) add<1>", ENTRIES),
     Mutant("norm: the shift lacks what the float of the mean lacks", "csrc/affine.h",
            "- a(j) * low(j)", "", f"{ENTRIES} {NORMS}"),
@@ -226,14 +229,46 @@ COMPILED = [
            "(dgammas[j] - columns.f.low(j) * dbetas[j])", "dgammas[j]", f"{ENTRIES} {NORMS}"),
     Mutant("norm: dx lacks what the float of the mean lacks", NORM,
            " - slope(j) * columns.f.low(j)", "", f"{ENTRIES} {NORMS}"),
-    Mutant("norm: frozen, the gradient passes where ReLU was 0", NORM,
+    Mutant("norm: frozen, the gradient passes where ReLU was 0", COLUMNS,
            "put(dx + p + i, load(a + i) * g, w, large)", "put(dx + p + i, load(a + i) * get(dy + p + i, w), w, large)", ENTRIES),
-    Mutant("norm: the gradient passes where ReLU was 0", NORM,
+    Mutant("norm: the gradient passes where ReLU was 0", COLUMNS,
            "PASS == Pass::all ? dy : y <= 0", "PASS == Pass::all ? dy : y < 0", ENTRIES),
     Mutant("norm: xhat's part of the gradient is not divided by the count", NORM,
            "f.s[j] * dgammas[j] / m;", "f.s[j] * dgammas[j];", ENTRIES),
-    Mutant("norm: vectors that are not aligned are streamed", NORM,
+    Mutant("norm: vectors that are not aligned are streamed", COLUMNS,
            "streamed<T>(m * r.c) && r.width % W == 0 &&", "streamed<T>(m * r.c) &&", f"{STREAMED} {NORMS}"),
+    Mutant("group norm: means that differ add nothing to a group's variance", GROUP_NORM,
+           "M2 += M2_j[j] + f.m * ((mean_j[j] - mean[q]) * (mean_j[j] - mean[q]));", "M2 += M2_j[j];", ENTRIES),
+    Mutant("group norm: every sample is shifted by the first one's mean", GROUP_NORM,
+           "sample.h[j] = (float)mean[q]; });", "sample.h[j] = (float)means[q]; });", f"{ENTRIES} {GROUP_NORMS}"),
+    Mutant("group norm: the shift lacks what the float of the mean lacks", GROUP_NORM,
+           "(beta ? beta[j] : 0) - a * (mean[q] - h)", "(beta ? beta[j] : 0)", GROUP_NORMS),
+    Mutant("group norm: dx lacks what the float of the mean lacks", GROUP_NORM,
+           "A[q] / N - k * (mean[q] - (float)mean[q])", "A[q] / N", GROUP_NORMS),
+    Mutant("group norm: a group's sums are of dy without gamma", GROUP_NORM,
+           "A[q] += gamma ? gamma[j] * S1[j] : S1[j];", "A[q] += S1[j];", ENTRIES),
+    Mutant("group norm: the gradients of all but the last part are lost", GROUP_NORM,
+           "sums[j] += gamma(part)[begin + j];", "sums[j] = gamma(part)[begin + j];", ENTRIES),
+    Mutant("group norm: what was summed in float is added again", GROUP_NORM,
+           "memset(sums.data(), 0, (CENTER ? 8 : 4) * c);", "if (block == 0) memset(sums.data(), 0, (CENTER ? 8 : 4) * c);", ENTRIES),
+    Mutant("group norm: samples of a shorter part are begun too late", GROUP_NORM,
+           "long begin(long part) const { return part * size; }", "long begin(long part) const { return part * size + (part == count - 1 && n % size); }", ENTRIES),
+    Mutant("group norm: a row's last numbers count as if there were a vector", GROUP_NORM,
+           "only(get(x + i + v, w) - x0, w)", "get(x + i + v, w) - x0", ENTRIES),
+    Mutant("group norm: a row's blocks are about the mean of the first", GROUP_NORM,
+           "    x0 = (float)mean;\n", "", GROUP_NORMS),
+    Mutant("group norm: of a block the mean that it is about is forgotten", GROUP_NORM,
+           "join(begin, k, x0 + d, of.s2 - of.s1 * d, mean, M2);", "join(begin, k, x0 + d, of.s2, mean, M2);", f"{ENTRIES} {GROUP_NORMS}"),
+    Mutant("group norm: a row is about a float of its mean", GROUP_NORM,
+           "t((float)((h - mean) * s))", "t(0)", GROUP_NORMS),
+    Mutant("group norm: the second group of a row has the first one's gamma", GROUP_NORM,
+           "x + at, gamma + column, rows + r", "x + at, gamma + 0, rows + r", ENTRIES),
+    Mutant("group norm: rows that are not aligned are streamed", GROUP_NORM,
+           "streamed<T>(n * c) && d % W == 0 &&", "streamed<T>(n * c) &&", f"{STREAMED} {GROUP_NORMS}"),
+    Mutant("group norm: samples that are not aligned are streamed", GROUP_NORM,
+           "large(r, f.n * f.m, y) && f.m * f.c % W == 0", "large(r, f.n * f.m, y)", f"{STREAMED} {GROUP_NORMS}"),
+    Mutant("rms norm: the mean takes part", GROUP_NORM,
+           "x + begin, 0).s2;", "x + begin, to_float(x[0])).s2;", ENTRIES),
     # activations and losses
     Mutant("exp: what is below the normal numbers is 0", EXP,
            "-104.f);", "-87.3f);", ACTIVATIONS),
