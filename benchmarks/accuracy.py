@@ -294,6 +294,64 @@ def normalization(shape: tuple[int, int, int, int], mean: float, *, relu: bool) 
     return Case(f"BN{' + sum + ReLU' * relu} {sizes} mean {mean:g}", ours, theirs)
 
 
+def row_normalization(m: int, c: int, mean: float) -> Case:
+    """Return layer normalization of rows whose means are so many times their deviation."""
+    x, dy = (mean + normal(m, c)).astype(np.float32), normal(m, c, seed=1)
+    gamma, beta = _scale(c)
+
+    def ours(kernels: Kernels, dtype: DTypeLike) -> Results:
+        rows = x.astype(dtype)[:, None]
+        y, *of_rows = kernels.group_norm(rows, gamma.astype(dtype), beta.astype(dtype), 1, EPSILON)
+        dx, dgamma, dbeta = kernels.group_norm_backward(
+            dy.astype(dtype)[:, None], rows, *of_rows, gamma.astype(dtype)
+        )
+        return {"forward": y[:, 0], "d input": dx[:, 0], "d gamma": dgamma, "d beta": dbeta}
+
+    def norm(x: Any, gamma: Any, beta: Any) -> Any:
+        return functional().layer_norm(x, (c,), gamma, beta, EPSILON)
+
+    inputs = {"d input": x, "d gamma": gamma, "d beta": beta}
+    return Case(f"layer normalization {m}x{c} mean {mean:g}", ours, partial(with_gradients, norm, dy, inputs))
+
+
+def mean_square_normalization(m: int, c: int) -> Case:
+    x, dy, (gamma, _) = normal(m, c), normal(m, c, seed=1), _scale(c)
+
+    def ours(kernels: Kernels, dtype: DTypeLike) -> Results:
+        y, s = kernels.rms_norm(x.astype(dtype), gamma.astype(dtype), EPSILON)
+        dx, dgamma = kernels.rms_norm_backward(dy.astype(dtype), x.astype(dtype), s, gamma.astype(dtype))
+        return {"forward": y, "d input": dx, "d gamma": dgamma}
+
+    def norm(x: Any, gamma: Any) -> Any:
+        return functional().rms_norm(x, (c,), gamma, EPSILON)
+
+    theirs = partial(with_gradients, norm, dy, {"d input": x, "d gamma": gamma})
+    return Case(f"RMS normalization {m}x{c}", ours, theirs)
+
+
+def group_normalization(n: int, h: int, c: int, groups: int, mean: float) -> Case:
+    """Return normalization of groups whose means are so many times their deviation."""
+    x, dy = (mean + normal(n, h, h, c)).astype(np.float32), normal(n, h, h, c, seed=1)
+    gamma, beta = _scale(c)
+
+    def ours(kernels: Kernels, dtype: DTypeLike) -> Results:
+        places, upstream = (a.reshape(n, h * h, c).astype(dtype) for a in (x, dy))
+        y, *of_groups = kernels.group_norm(places, gamma.astype(dtype), beta.astype(dtype), groups, EPSILON)
+        dx, dgamma, dbeta = kernels.group_norm_backward(upstream, places, *of_groups, gamma.astype(dtype))
+        return {
+            "forward": y.reshape(x.shape),
+            "d input": dx.reshape(x.shape),
+            "d gamma": dgamma,
+            "d beta": dbeta,
+        }
+
+    def norm(x: Any, gamma: Any, beta: Any) -> Any:
+        return functional().group_norm(x, groups, gamma, beta, EPSILON)
+
+    theirs = partial(with_gradients, norm, dy, {"d input": x, "d gamma": gamma, "d beta": beta})
+    return Case(f"{groups} groups normalized {n}x{h}x{h}x{c} mean {mean:g}", ours, theirs)
+
+
 def max_pooling(n: int, h: int, c: int, size: int, stride: int, p: int) -> Case:
     window = Window((size, size), (stride, stride), (1, 1), ((p, p), (p, p)))
     x, dy = normal(n, h, h, c), normal(n, *window.output_size((h, h)), c, seed=1)
@@ -456,6 +514,12 @@ def cases() -> Iterator[Case]:
 
 def small_cases() -> Iterator[Case]:
     """Yield those that take no time."""
+    for mean in (0.0, 1e2, 1e4, 1e6):
+        yield row_normalization(1000, 100, mean)
+        yield group_normalization(9, 12, 24, 4, mean)
+    yield group_normalization(16, 32, 64, 64, 0.0)
+    yield row_normalization(20, 20_000, 0.0)
+    yield mean_square_normalization(1000, 100)
     yield max_pooling(16, 32, 64, 2, 2, 0)
     yield max_pooling(16, 56, 64, 3, 2, 1)
     yield average_pooling(16, 32, 64, 2, 2, 0)

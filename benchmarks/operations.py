@@ -165,6 +165,80 @@ def normalization(n: int, h: int, c: int) -> Iterator[Operation]:
     yield Operation(f"{name} backward", 0, 5 * x.nbytes, ours, by_layout(backward), as_images)
 
 
+def row_normalization(kind: str, m: int, c: int) -> Iterator[Operation]:
+    """Layer normalization of rows, or by the root mean square."""
+    x, dy, gamma, beta = normal(m, c), normal(m, c, seed=1), normal(c, seed=2), normal(c, seed=3)
+    xt, dyt, gt, bt = map(torch.from_numpy, (x, dy, gamma, beta))
+    forward: Callable[[], Any]
+    if kind == "layer":
+        places, of_dy = x[:, None], dy[:, None]
+        _, mean, s = KERNELS.group_norm(places, gamma, beta, 1, 1e-5)
+        forward = lambda: KERNELS.group_norm(places, gamma, beta, 1, 1e-5)[0][:, 0]  # noqa: E731
+        backward = lambda: KERNELS.group_norm_backward(of_dy, places, mean, s, gamma)[0][:, 0]  # noqa: E731
+        _, *of_rows = ATEN.native_layer_norm(xt, [c], gt, bt, 1e-5)
+        theirs = lambda: ATEN.native_layer_norm(xt, [c], gt, bt, 1e-5)[0]  # noqa: E731
+        wanted = dyt, xt, [c], *of_rows, gt, bt, [True, True, True]
+        back = lambda: ATEN.native_layer_norm_backward(*wanted)[0]  # noqa: E731
+    else:
+        _, s = KERNELS.rms_norm(x, gamma, 1e-6)
+        forward = lambda: KERNELS.rms_norm(x, gamma, 1e-6)[0]  # noqa: E731
+        backward = lambda: KERNELS.rms_norm_backward(dy, x, s, gamma)[0]  # noqa: E731
+        leaves = xt.clone().requires_grad_(), gt.clone().requires_grad_()
+        y = torch.nn.functional.rms_norm(leaves[0], [c], leaves[1], 1e-6)
+        theirs = partial(torch.nn.functional.rms_norm, xt, [c], gt, 1e-6)
+        back = lambda: torch.autograd.grad(y, leaves, dyt, retain_graph=True)[0]  # noqa: E731
+    name = f"{kind} normalization {m}x{c}"
+    yield Operation(f"{name} forward", 0, 2 * x.nbytes, forward, {"torch": theirs})
+    yield Operation(f"{name} backward", 0, 3 * x.nbytes, backward, {"torch": back})
+
+
+def group_normalization(n: int, h: int, c: int, groups: int) -> Iterator[Operation]:
+    """Group normalization of images; of as many groups as channels PyTorch has instance normalization."""
+    x, dy, gamma, beta = normal(n, h, h, c), normal(n, h, h, c, seed=1), normal(c, seed=2), normal(c, seed=3)
+    gt, bt = torch.from_numpy(gamma), torch.from_numpy(beta)
+    places, of_dy = x.reshape(n, h * h, c), dy.reshape(n, h * h, c)
+    _, mean, s = KERNELS.group_norm(places, gamma, beta, groups, 1e-5)
+    sizes = n, c, h * h, groups
+
+    def forward(layout: str) -> Callable[[], Any]:
+        images = pytorch.images(x, layout)
+        return lambda: ATEN.native_group_norm(images, gt, bt, *sizes, 1e-5)[0]
+
+    def backward(layout: str) -> Callable[[], Any]:
+        images, upstream = pytorch.images(x, layout), pytorch.images(dy, layout)
+        _, *of_groups = ATEN.native_group_norm(images, gt, bt, *sizes, 1e-5)
+        wanted = upstream, images, *of_groups, gt, *sizes, [True, True, True]
+        return lambda: ATEN.native_group_norm_backward(*wanted)[0]
+
+    def instance(layout: str) -> Callable[[], Any]:
+        images = pytorch.images(x, layout)
+        return lambda: ATEN.instance_norm(images, gt, bt, None, None, True, 0.1, 1e-5, True)
+
+    def instance_backward(layout: str) -> Callable[[], Any]:
+        leaves = [t.clone().requires_grad_() for t in (pytorch.images(x, layout), gt, bt)]
+        y, upstream = (
+            ATEN.instance_norm(*leaves, None, None, True, 0.1, 1e-5, True),
+            pytorch.images(dy, layout),
+        )
+        return lambda: torch.autograd.grad(y, leaves, upstream, retain_graph=True)[0]
+
+    theirs, back = by_layout(forward), by_layout(backward)
+    if groups == c:
+        for layout in pytorch.LAYOUTS:
+            theirs[f"torch {layout} instance"] = instance(layout)
+            back[f"torch {layout} instance"] = instance_backward(layout)
+    name = f"{groups} groups normalized {n}x{h}x{h}x{c}"
+
+    def ours() -> Any:
+        return KERNELS.group_norm(places, gamma, beta, groups, 1e-5)[0].reshape(x.shape)
+
+    def ours_backward() -> Any:
+        return KERNELS.group_norm_backward(of_dy, places, mean, s, gamma)[0].reshape(x.shape)
+
+    yield Operation(f"{name} forward", 0, 2 * x.nbytes, ours, theirs, as_images)
+    yield Operation(f"{name} backward", 0, 3 * x.nbytes, ours_backward, back, as_images)
+
+
 def max_pooling(n: int, h: int, c: int, size: int, stride: int, p: int) -> Iterator[Operation]:
     window = Window((size, size), (stride, stride), (1, 1), ((p, p), (p, p)))
     oh, ow = window.output_size((h, h))
@@ -259,6 +333,12 @@ def operations() -> Iterator[Iterator[Operation]]:
         yield convolution(s)
     for shape in ((128, 32, 64), (128, 32, 16), (128, 8, 256), (128, 4, 512)):
         yield normalization(*shape)
+    for rows in ((16384, 256), (65536, 64), (4096, 768), (128, 4096)):
+        yield row_normalization("layer", *rows)
+        yield row_normalization("RMS", *rows)
+    for images in ((128, 32, 64), (128, 8, 256), (128, 4, 512), (32, 56, 64)):
+        yield group_normalization(*images, 32)
+        yield group_normalization(*images, images[2])
     yield max_pooling(128, 32, 64, 2, 2, 0)
     yield max_pooling(32, 56, 64, 3, 2, 1)
     yield mean_pooling(128, 4, 512)

@@ -3,6 +3,8 @@
 #include "group_norm.h"
 
 #include "columns.h"
+#include "row_norm.h"
+#include "samples.h"
 
 namespace handgrad::HG_ISA {
 
@@ -10,39 +12,7 @@ HG_GROUP_NORM_KERNELS(HG_DECLARE_TYPED, T)
 
 namespace {
 
-// The n samples in parts, each of which adds up its gradients of gamma and beta. The sums of all are added in order.
-struct Samples {
-  long n, size, count;
-  Samples(long n, long least) : n(n), size(larger(least, (n + PARTS - 1) / PARTS)), count((n + size - 1) / size) {}
-  long begin(long part) const { return part * size; }
-  long end(long part) const { return smaller(n, (part + 1) * size); }
-};
-
-// The sums of each part of the samples, in double; without beta where there is none.
-class Gradients {
- public:
-  Gradients(const Samples& samples, long c, bool with_beta = true)
-      : parts_(samples.count), c_(c), row_(with_beta ? 2 * c : c), scratch_(2 * parts_ * row_) {
-    if (parts_ > 0) memset(scratch_.data(), 0, 8 * parts_ * row_);
-  }
-  double* gamma(long part) const { return (double*)scratch_.data() + part * row_; }
-  double* beta(long part) const { return gamma(part) + c_; }
-  void total(float* dgamma, float* dbeta) const {
-    for (long begin = 0; begin < row_; begin += LINE) {
-      const long k = smaller(LINE, row_ - begin);
-      double sums[LINE] = {};
-      for (long part = 0; part < parts_; ++part)
-        for (long j = 0; j < k; ++j) sums[j] += gamma(part)[begin + j];
-      for (long j = begin; j < begin + k; ++j) (j < c_ ? dgamma[j] : dbeta[j - c_]) = (float)sums[j - begin];
-    }
-  }
-
- private:
-  long parts_, c_, row_;
-  Scratch scratch_;
-};
-
-// --- samples of several places: two sums for each column, of these for each channel, and of these for each group ---
+// Samples of several places: two sums for each column, of these for each channel, and of these for each group.
 
 // What is known of one sample, in memory of size(r) floats.
 struct Sample {
@@ -75,6 +45,17 @@ HG_INLINE void each_channel(const GroupShape& f, const Work& work) {
   else
     for (long q = 0; q < f.groups; ++q)
       for (long j = q * d; j < (q + 1) * d; ++j) work(j, q);
+}
+
+// The sum of term(j), begin <= j < end, in four parts that do not wait for each other.
+template <class Term>
+HG_INLINE double sum_of(long begin, long end, const Term& term) {
+  double sums[4] = {};
+  long j = begin;
+  for (; j + 4 <= end; j += 4)
+    for (long v = 0; v < 4; ++v) sums[v] += term(j + v);
+  for (; j < end; ++j) sums[0] += term(j);
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
 // prepare(i, sample), measure(i, part, sample), combine(i, sample) and apply(i, part, sample) for every sample i: by one
@@ -128,24 +109,25 @@ void of_places(const GroupShape& f, const T* x, const float* gamma, const float*
         moments(part, r.width, x + i * size, sample.partial.first(part), sample.partial.second(part));
       },
       [&](long i, const Sample& sample) {
-        const double *mean_j = sample.first, *M2_j = sample.second;
+        double *mean_j = sample.first, *M2_j = sample.second;
         double *mean = means + i * f.groups, *s = ss + i * f.groups;
-        sample.partial.join(sample.first, sample.second);
+        sample.partial.join(mean_j, M2_j);
         for (long q = 0; q < f.groups; ++q) {
-          double sum = 0, M2 = 0;
-          for (long j = q * d; j < (q + 1) * d; ++j) sum += mean_j[j];
-          mean[q] = sum / d;
-          for (long j = q * d; j < (q + 1) * d; ++j)
-            M2 += M2_j[j] + f.m * ((mean_j[j] - mean[q]) * (mean_j[j] - mean[q]));
-          s[q] = M2;
+          const long begin = q * d, end = begin + d;
+          const double mean_q = sum_of(begin, end, [=](long j) { return mean_j[j]; }) / d;
+          const double M2 = sum_of(begin, end, [=](long j) {
+            const double delta = mean_j[j] - mean_q;
+            return M2_j[j] + f.m * (delta * delta);
+          });
+          mean[q] = mean_q, s[q] = M2;
         }
         for (long q = 0; q < f.groups; ++q) s[q] = 1 / __builtin_sqrt(s[q] / (f.m * d) + epsilon);
         each_channel(f, [&](long j, long q) {
           const float h = (float)mean[q];
-          const double a = gamma ? gamma[j] * s[q] : s[q];
+          const double a = gamma[j] * s[q];
           sample.h[j] = h;
           sample.a[j] = (float)a;
-          sample.b[j] = (float)((beta ? beta[j] : 0) - a * (mean[q] - h));
+          sample.b[j] = (float)(beta[j] - a * (mean[q] - h));
         });
         repeat(r, sample.a), repeat(r, sample.h), repeat(r, sample.b);
       },
@@ -167,8 +149,8 @@ template <class T>
 void of_places_backward(const GroupShape& f, const T* dy, const T* x, const double* means, const double* ss,
                         const float* gamma, T* dx, float* dgamma, float* dbeta) {
   const Rows r = side_by_side(f.m, f.c);
-  const long size = f.m * f.c;
-  const double N = (double)f.m * (f.c / f.groups);
+  const long size = f.m * f.c, of_group = f.c / f.groups;
+  const double N = (double)f.m * of_group;
   const bool past = past_caches(r, f, dx);
   const Samples samples(f.n, 1);
   const Gradients gradients(samples, f.c);
@@ -192,12 +174,14 @@ void of_places_backward(const GroupShape& f, const T* dy, const T* x, const doub
         each_channel(f, [&](long j, long q) { S2[j] = s[q] * (S2[j] - (mean[q] - (float)mean[q]) * S1[j]); });
         for (long j = 0; j < f.c; ++j) dgammas[j] += S2[j];
         for (long j = 0; j < f.c; ++j) dbetas[j] += S1[j];
-        for (long q = 0; q < f.groups; ++q) A[q] = B[q] = 0;
-        each_channel(f, [&](long j, long q) { A[q] += gamma ? gamma[j] * S1[j] : S1[j]; });
-        each_channel(f, [&](long j, long q) { B[q] += gamma ? gamma[j] * S2[j] : S2[j]; });
+        for (long q = 0; q < f.groups; ++q) {
+          const long begin = q * of_group, end = begin + of_group;
+          A[q] = sum_of(begin, end, [&](long j) { return gamma[j] * S1[j]; });
+          B[q] = sum_of(begin, end, [&](long j) { return gamma[j] * S2[j]; });
+        }
         each_channel(f, [&](long j, long q) {
           const double k = -s[q] * s[q] * B[q] / N;
-          sample.a[j] = (float)(gamma ? gamma[j] * s[q] : s[q]);
+          sample.a[j] = (float)(gamma[j] * s[q]);
           sample.k[j] = (float)k;
           sample.d[j] = (float)(-s[q] * A[q] / N - k * (mean[q] - (float)mean[q]));
         });
@@ -211,285 +195,37 @@ void of_places_backward(const GroupShape& f, const T* dy, const T* x, const doub
   gradients.total(dgamma, dbeta);
 }
 
-// --- samples of one place, whose groups are rows --------------------------------------------------------------------
-
-constexpr long ROW_BLOCK = 1024;  // numbers of a row whose sums are taken in float
-constexpr int STRIP = 4;          // rows at a time: gamma, beta and their gradients are read once for all
-
-// Halves are added until one number is left.
-template <int N>
-HG_INLINE float total(const float* lanes) {
-  if constexpr (N == 1) return lanes[0];
-  else {
-    typedef float half __attribute__((vector_size(2 * N), aligned(4), may_alias));
-    float sums[N / 2];
-    *(half*)sums = *(const half*)lanes + *(const half*)(lanes + N / 2);
-    return total<N / 2>(sums);
-  }
-}
-HG_INLINE float total(vec v) {
-  float lanes[W];
-  store(lanes, v);
-  return total<W>(lanes);
-}
-
-// The first numbers of a vector, and zeros.
-HG_INLINE vec only(vec v, Whole) { return v; }
-HG_INLINE vec only(vec v, Left left) {
-  ivec lane;
-  for (int i = 0; i < W; ++i) lane[i] = i;
-  return lane < (int32_t)left.n ? v : vec{};
-}
-
-// sum(d) and sum(d^2) with d = x - x0
-struct RowSums {
-  float s1, s2;
-};
-template <class T>
-HG_INLINE RowSums sums_about(long n, const T* x, float about) {
-  const vec x0 = broadcast(about);
-  vec s1[2] = {}, s2[2] = {};
-  long i = 0;
-  for (; i + 2 * W <= n; i += 2 * W)
-    for (int v = 0; v < 2; ++v) {
-      const vec d = load(x + i + v * W) - x0;
-      s1[v] += d, s2[v] += d * d;
-    }
-  each_vector(n - i, [&](long v, auto w) {
-    const vec d = only(get(x + i + v, w) - x0, w);
-    s1[0] += d, s2[0] += d * d;
-  });
-  return {total(s1[0] + s1[1]), total(s2[0] + s2[1])};
-}
-
-// Mean and M2 of a row. In a block of its numbers d = x - x0 with x0 the mean of those before it, or of its own first.
-template <class T>
-HG_INLINE void row_moments(long n, const T* x, double& mean, double& M2) {
-  constexpr long FIRST = 128;
-  float x0 = to_float(x[0]);
-  x0 += sums_about(smaller(FIRST, n), x, x0).s1 / smaller(FIRST, n);
-  mean = M2 = 0;
-  for (long begin = 0; begin < n; begin += ROW_BLOCK) {
-    const long k = smaller(ROW_BLOCK, n - begin);
-    const RowSums of = sums_about(k, x + begin, x0);
-    const double d = of.s1 / (double)k;
-    join(begin, k, x0 + d, of.s2 - of.s1 * d, mean, M2);
-    x0 = (float)mean;
-  }
-}
-
-template <class T>
-HG_INLINE double row_squares(long n, const T* x) {
-  double sum = 0;
-  for (long begin = 0; begin < n; begin += ROW_BLOCK)
-    sum += sums_about(smaller(ROW_BLOCK, n - begin), x + begin, 0).s2;
-  return sum;
-}
-
-// xhat = (x - h)*s + t, with h the float of the mean and t what it lacks.
-struct Row {
-  float h, s, t;
-  Row() = default;
-  Row(double mean, double s) : h((float)mean), s((float)s), t((float)((h - mean) * s)) {}
-};
-template <bool CENTER>
-HG_INLINE vec xhat(vec x, const Row& row) {
-  return CENTER ? (x - row.h) * row.s + row.t : x * row.s;
-}
-
-// Rows of n numbers, `pitch` apart. y = gamma*xhat + beta, with CENTER false gamma*x*s.
-template <bool CENTER, int ROWS, class T>
-HG_INLINE void normalize(long n, long pitch, const T* x, const float* gamma, const float* beta, const Row* rows, T* y,
-                         bool past) {
-  Row of[ROWS];
-  memcpy(of, rows, sizeof of);
-  each_vector(n, [&](long i, auto w) {
-    const vec gamma_i = get(gamma + i, w), beta_i = CENTER ? get(beta + i, w) : vec{};
-    for (int r = 0; r < ROWS; ++r) {
-      const vec v = gamma_i * xhat<CENTER>(get(x + r * pitch + i, w), of[r]);
-      put(y + r * pitch + i, CENTER ? v + beta_i : v, w, past);
-    }
-  });
-}
-
-// sum(h) and sum(h*xhat) of a row, with h = gamma*dy.
-template <bool CENTER, class T>
-HG_INLINE void row_gradients(long n, const T* dy, const T* x, const float* gamma, const Row& row, double& A, double& B) {
-  A = B = 0;
-  for (long begin = 0; begin < n; begin += ROW_BLOCK) {
-    vec a[2] = {}, b[2] = {};
-    const long end = smaller(n, begin + ROW_BLOCK);
-    long i = begin;
-    for (; i + 2 * W <= end; i += 2 * W)
-      for (int v = 0; v < 2; ++v) {
-        const vec h = load(gamma + i + v * W) * load(dy + i + v * W);
-        if (CENTER) a[v] += h;
-        b[v] += h * xhat<CENTER>(load(x + i + v * W), row);
-      }
-    each_vector(end - i, [&](long v, auto w) {
-      const vec h = get(gamma + i + v, w) * get(dy + i + v, w);
-      if (CENTER) a[0] += h;
-      b[0] += only(h * xhat<CENTER>(get(x + i + v, w), row), w);
-    });
-    if (CENTER) A += total(a[0] + a[1]);
-    B += total(b[0] + b[1]);
-  }
-}
-
-// dx = s*h - (e + xhat*f) with e = s*A/n and f = s*B/n, and the rows' parts of dgamma and dbeta.
-template <bool CENTER, int ROWS, class T>
-void differentiate(long n, long pitch, const T* dy, const T* x, const float* gamma, const Row* rows, T* dx,
-                             float* dgamma, float* dbeta, bool past) {
-  Row of[ROWS];
-  float e[ROWS], f[ROWS];
-  memcpy(of, rows, sizeof of);
-  for (int r = 0; r < ROWS; ++r) {
-    double A, B;
-    row_gradients<CENTER>(n, dy + r * pitch, x + r * pitch, gamma, of[r], A, B);
-    e[r] = (float)(of[r].s * A / n), f[r] = (float)(of[r].s * B / n);
-  }
-  each_vector(n, [&](long i, auto w) {
-    const vec gamma_i = get(gamma + i, w);
-    vec dgamma_i = get(dgamma + i, w), dbeta_i = CENTER ? get(dbeta + i, w) : vec{};
-    for (int r = 0; r < ROWS; ++r) {
-      const vec dy_i = get(dy + r * pitch + i, w), xhat_i = xhat<CENTER>(get(x + r * pitch + i, w), of[r]);
-      dgamma_i += dy_i * xhat_i;
-      if (CENTER) dbeta_i += dy_i;
-      const vec h = gamma_i * dy_i * of[r].s;
-      put(dx + r * pitch + i, CENTER ? h - (xhat_i * f[r] + e[r]) : h - xhat_i * f[r], w, past);
-    }
-    put(dgamma + i, dgamma_i, w, false);
-    if (CENTER) put(dbeta + i, dbeta_i, w, false);
-  });
-}
-
-// So many rows at a time: as many as stay in the second cache.
-long at_once(long d) { return d > 16384 ? 1 : STRIP; }
-
-template <class T>
-bool past_caches(long n, long c, long d, const T* y) {
-  return streamed<T>(n * c) && d % W == 0 && aligned(y);
-}
-
-// gamma or beta, or what stands for it.
-class Given {
- public:
-  Given(const float* p, long c, float otherwise) : scratch_(p ? 0 : c), p_(p ? p : scratch_.data()) {
-    if (!p)
-      for (long j = 0; j < c; ++j) scratch_.data()[j] = otherwise;
-  }
-  const float* operator+(long j) const { return p_ + j; }
-
- private:
-  Scratch scratch_;
-  const float* p_;
-};
-
-template <bool CENTER, class T>
-void of_rows(long n, long c, long groups, const T* x, const float* gamma_or_null, const float* beta_or_null,
-             double epsilon, T* y, double* mean, double* s) {
-  const long d = c / groups, step = at_once(d);
-  const Given gamma(gamma_or_null, c, 1), beta(beta_or_null, CENTER ? c : 0, 0);
-  const bool past = past_caches(n, c, d, y);
-  parallel_for(n, larger(1, GRAIN / larger(1, c)), [&](long begin, long end, int) {
-    Row rows[STRIP];
-    for (long i = begin; i < end; i += step)
-      for (long q = 0; q < groups; ++q) {
-        const long count = smaller(step, end - i), column = q * d, at = i * c + column;
-        for (long r = 0; r < count; ++r) {
-          const T* x_r = x + at + r * c;
-          double mean_r = 0, M2;
-          if (CENTER)
-            row_moments(d, x_r, mean_r, M2);
-          else
-            M2 = row_squares(d, x_r);
-          const double s_r = 1 / __builtin_sqrt(M2 / d + epsilon);
-          rows[r] = Row(mean_r, s_r);
-          if (CENTER) mean[(i + r) * groups + q] = mean_r;
-          s[(i + r) * groups + q] = s_r;
-        }
-        if (count == STRIP)
-          normalize<CENTER, STRIP>(d, c, x + at, gamma + column, beta + column, rows, y + at, past);
-        else
-          for (long r = 0; r < count; ++r)
-            normalize<CENTER, 1>(d, c, x + at + r * c, gamma + column, beta + column, rows + r, y + at + r * c, past);
-      }
-    stream_end();
-  });
-}
-
-template <bool CENTER, class T>
-void of_rows_backward(long n, long c, long groups, const T* dy, const T* x, const double* mean, const double* s,
-                      const float* gamma_or_null, T* dx, float* dgamma, float* dbeta) {
-  const long d = c / groups, step = at_once(d);
-  const Given gamma(gamma_or_null, c, 1);
-  const bool past = past_caches(n, c, d, dx);
-  const Samples samples(n, n > 32 ? 16 : STRIP);
-  const Gradients gradients(samples, c, CENTER);
-  parallel_for(samples.count, larger(1, GRAIN / larger(1, c * samples.size)), [&](long begin, long end, int) {
-    const Scratch sums((CENTER ? 2 : 1) * c);
-    float *dgammas = sums.data(), *dbetas = dgammas + (CENTER ? c : 0);
-    Row rows[STRIP];
-    for (long part = begin; part < end; ++part)
-      for (long block = samples.begin(part); block < samples.end(part); block += BLOCK) {
-        const long block_end = smaller(samples.end(part), block + BLOCK);
-        memset(sums.data(), 0, (CENTER ? 8 : 4) * c);
-        for (long i = block; i < block_end; i += step)
-          for (long q = 0; q < groups; ++q) {
-            const long count = smaller(step, block_end - i), column = q * d;
-            for (long r = 0; r < count; ++r) {
-              const long row = (i + r) * groups + q;
-              rows[r] = Row(CENTER ? mean[row] : 0, s[row]);
-            }
-            const auto some = [&](auto differentiate_some, long r) {
-              const long at = (i + r) * c + column;
-              differentiate_some(d, c, dy + at, x + at, gamma + column, rows + r, dx + at, dgammas + column,
-                                 dbetas + column, past);
-            };
-            if (count == STRIP)
-              some(differentiate<CENTER, STRIP, T>, 0);
-            else
-              for (long r = 0; r < count; ++r) some(differentiate<CENTER, 1, T>, r);
-          }
-        double *of_gamma = gradients.gamma(part), *of_beta = gradients.beta(part);
-        for (long j = 0; j < c; ++j) of_gamma[j] += dgammas[j];
-        if (CENTER)
-          for (long j = 0; j < c; ++j) of_beta[j] += dbetas[j];
-      }
-    stream_end();
-  });
-  gradients.total(dgamma, dbeta);
-}
-
 }  // namespace
 
 template <class T>
-void group_norm(const GroupShape& f, const T* x, const float* gamma, const float* beta, double epsilon, T* y,
-                double* mean, double* s) {
+void group_norm(const GroupShape& f, const T* x, const float* gamma_or_null, const float* beta_or_null,
+                double epsilon, T* y, double* mean, double* s) {
+  const Given gamma(gamma_or_null, f.c, 1), beta(beta_or_null, f.c, 0);
   if (f.m == 1)
-    of_rows<true>(f.n, f.c, f.groups, x, gamma, beta, epsilon, y, mean, s);
+    of_rows<true, T>(f.n, f.c, f.groups, x, gamma, beta, epsilon, y, mean, s);
   else
-    of_places(f, x, gamma, beta, epsilon, y, mean, s);
+    of_places<T>(f, x, gamma, beta, epsilon, y, mean, s);
 }
 
 template <class T>
 void group_norm_backward(const GroupShape& f, const T* dy, const T* x, const double* mean, const double* s,
-                         const float* gamma, T* dx, float* dgamma, float* dbeta) {
+                         const float* gamma_or_null, T* dx, float* dgamma, float* dbeta) {
+  const Given gamma(gamma_or_null, f.c, 1);
   if (f.m == 1)
-    of_rows_backward<true>(f.n, f.c, f.groups, dy, x, mean, s, gamma, dx, dgamma, dbeta);
+    of_rows_backward<true, T>(f.n, f.c, f.groups, dy, x, mean, s, gamma, dx, dgamma, dbeta);
   else
-    of_places_backward(f, dy, x, mean, s, gamma, dx, dgamma, dbeta);
+    of_places_backward<T>(f, dy, x, mean, s, gamma, dx, dgamma, dbeta);
 }
 
 template <class T>
 void rms_norm(long n, long c, const T* x, const float* gamma, double epsilon, T* y, double* s) {
-  of_rows<false>(n, c, 1, x, gamma, nullptr, epsilon, y, nullptr, s);
+  of_rows<false, T>(n, c, 1, x, Given(gamma, c, 1), nullptr, epsilon, y, nullptr, s);
 }
 
 template <class T>
 void rms_norm_backward(long n, long c, const T* dy, const T* x, const double* s, const float* gamma, T* dx,
                        float* dgamma) {
-  of_rows_backward<false>(n, c, 1, dy, x, nullptr, s, gamma, dx, dgamma, nullptr);
+  of_rows_backward<false, T>(n, c, 1, dy, x, nullptr, s, Given(gamma, c, 1), dx, dgamma, nullptr);
 }
 
 HG_GROUP_NORM_KERNELS(HG_INSTANTIATE, float)

@@ -94,12 +94,12 @@ def test_statistics_are_as_exact_as_the_numbers(kernels, shape):
 
 @each_table
 @pytest.mark.parametrize("where", [slice(0, 1), slice(0, 100), slice(100, 300), slice(1500, 1501)], ids=str)
-@pytest.mark.parametrize("shape", [(2, 1, 2000, 1), (2, 2000, 4, 2)], ids=str)
+@pytest.mark.parametrize("shape", [(2, 1, 2000, 1), (2, 1, 400_000, 1), (2, 2000, 4, 2)], ids=str)
 def test_statistics_of_rows_that_jump(kernels, where, shape):
     """Whatever the numbers are shifted by is far off for some of them."""
     *sizes, groups = shape
     x, *_ = arguments(*sizes)
-    x.reshape(2, 2000, -1)[:, where] += 1e4
+    x.reshape(2, x.size // 2 if shape[1] == 1 else 2000, -1)[:, where] += 1e4
     _, mean, s = kernels.group_norm(x, None, None, groups, 1e-5)
     right = REFERENCE.group_norm(x.astype(np.float64), None, None, groups, 1e-5)
     assert np.all(np.abs(mean - right[1]) * right[2] < 1e-6)
