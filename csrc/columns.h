@@ -112,38 +112,42 @@ class Partial {
   // The sums of every channel: those of its columns and parts, in order.
   void add(double* sums) const {
     for (long j = 0; j < r_.c; ++j) sums[j] = 0;
-    for (long number = 0; number < r_.parts; ++number)
-      for (long at = 0; at < width(number); at += r_.c) {
-        const double* S1 = first(number) + at;
-        for (long j = 0; j < r_.c; ++j) sums[j] += S1[j];
-      }
+    each([&](const double* S1, const double*, double, double) {
+      for (long j = 0; j < r_.c; ++j) sums[j] += S1[j];
+    });
   }
   void add(double* sums1, double* sums2) const {
     for (long j = 0; j < r_.c; ++j) sums1[j] = sums2[j] = 0;
-    for (long number = 0; number < r_.parts; ++number)
-      for (long at = 0; at < width(number); at += r_.c) {
-        const double *S1 = first(number) + at, *S2 = second(number) + at;
-        for (long j = 0; j < r_.c; ++j) sums1[j] += S1[j];
-        for (long j = 0; j < r_.c; ++j) sums2[j] += S2[j];
-      }
+    each([&](const double* S1, const double* S2, double, double) {
+      for (long j = 0; j < r_.c; ++j) sums1[j] += S1[j];
+      for (long j = 0; j < r_.c; ++j) sums2[j] += S2[j];
+    });
   }
   // Of means and sums of squares about them those of every channel.
   void join(double* mean, double* M2) const {
     for (long j = 0; j < r_.c; ++j) mean[j] = M2[j] = 0;
+    each([&](const double* mean_n, const double* M2_n, double before, double n) {
+      for (long j = 0; j < r_.c; ++j) HG_ISA::join(before, n, mean_n[j], M2_n[j], mean[j], M2[j]);
+    });
+  }
+  // Whether there is one column for each channel, in one part: nothing is to be added up.
+  bool single() const { return r_.parts == 1 && r_.width == r_.c; }
+  double* first() const { return first(0L); }
+  double* second() const { return second(0L); }
+
+ private:
+  // work(first, second, before, n) for the columns of all channels: n rows, after `before` others
+  template <class Work>
+  HG_INLINE_MEMBER void each(const Work& work) const {
     double before = 0;
     for (long number = 0; number < r_.parts; ++number) {
       const long rows = smaller(r_.part, r_.count - number * r_.part), n = larger(rows, 1);
-      for (long at = 0; at < width(number); at += r_.c, before += n) {
-        const double *mean_n = first(number) + at, *M2_n = second(number) + at;
-        for (long j = 0; j < r_.c; ++j) HG_ISA::join(before, n, mean_n[j], M2_n[j], mean[j], M2[j]);
-      }
+      for (long at = 0; at < (rows > 0 ? r_.width : r_.rest); at += r_.c, before += n)
+        work(first(number) + at, second(number) + at, before, (double)n);
     }
   }
-
- private:
   double* first(long part) const { return memory_ + 2 * part * r_.width; }
   double* second(long part) const { return first(part) + r_.width; }
-  long width(long part) const { return part * r_.part < r_.count ? r_.width : r_.rest; }
   const Rows& r_;
   double* memory_;
 };

@@ -109,9 +109,11 @@ void of_places(const GroupShape& f, const T* x, const float* gamma, const float*
         moments(part, r.width, x + i * size, sample.partial.first(part), sample.partial.second(part));
       },
       [&](long i, const Sample& sample) {
-        double *mean_j = sample.first, *M2_j = sample.second;
+        const bool single = sample.partial.single();
         double *mean = means + i * f.groups, *s = ss + i * f.groups;
-        sample.partial.join(mean_j, M2_j);
+        double* mean_j = single ? sample.partial.first() : sample.first;
+        double* M2_j = single ? sample.partial.second() : sample.second;
+        if (!single) sample.partial.join(mean_j, M2_j);
         for (long q = 0; q < f.groups; ++q) {
           const long begin = q * d, end = begin + d;
           const double mean_q = sum_of(begin, end, [=](long j) { return mean_j[j]; }) / d;
@@ -167,10 +169,13 @@ void of_places_backward(const GroupShape& f, const T* dy, const T* x, const doub
                                   sample.partial.first(part), sample.partial.second(part));
       },
       [&](long i, const Sample& sample) {
-        double *S1 = sample.first, *S2 = sample.second, *A = sample.third, *B = sample.fourth;
+        const bool single = sample.partial.single();
+        double* S1 = single ? sample.partial.first() : sample.first;
+        double* S2 = single ? sample.partial.second() : sample.second;
+        double *A = sample.third, *B = sample.fourth;
         double *dgammas = gradients.gamma(i / samples.size), *dbetas = gradients.beta(i / samples.size);
         const double *mean = means + i * f.groups, *s = ss + i * f.groups;
-        sample.partial.add(S1, S2);
+        if (!single) sample.partial.add(S1, S2);
         each_channel(f, [&](long j, long q) { S2[j] = s[q] * (S2[j] - (mean[q] - (float)mean[q]) * S1[j]); });
         for (long j = 0; j < f.c; ++j) dgammas[j] += S2[j];
         for (long j = 0; j < f.c; ++j) dbetas[j] += S1[j];

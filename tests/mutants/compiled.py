@@ -222,7 +222,7 @@ COMPILED = [
            "for (long i = 0; i < columns; ++i) x0[i] = (float)mean[i];",
            "for (long i = 0; i < columns; ++i) x0[i] = 0;", f"{ENTRIES} {NORMS}"),
     Mutant("norm: the shorter row counts as a whole one", COLUMNS,
-           "r_.count ? r_.width : r_.rest", "r_.count ? r_.width : r_.width", ENTRIES),
+           "(rows > 0 ? r_.width : r_.rest)", "r_.width", ENTRIES),
     Mutant("norm: of an odd number of rows the last is lost", COLUMNS,
            "if (n % 2) add<1>", "if (false) add<1>", ENTRIES),
     Mutant("norm: the shift lacks what the float of the mean lacks", "csrc/affine.h",
