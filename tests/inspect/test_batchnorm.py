@@ -242,18 +242,32 @@ class TestProblems:
         assert found["unfitted"].text == (
             "the running statistics were never moved: inference takes a mean of 0 and a variance of 1"
         )
-        assert found["unfitted"].do == f"train it; or, to fit them alone, {AGAIN}"
+        assert found["unfitted"].do == f"train it; or fit them alone with {AGAIN}"
 
     def test_what_it_advises_helps(self):
-        model = model_of(momentum=0.5)
-        for _ in range(20):
-            _, trace = model.forward(numbers(), hg.Run(training=True))
-            model.commit(trace)
-        assert kinds(model) == {}
+        model = model_of(layers.BatchNormalization(name="b"))
+        hg.precise_statistics(model, numbers())
+        assert batchnorm(model, numbers()).ok  # momentum 0.99 and one update, but they are right
+
+    @pytest.mark.parametrize("updates", [1, 50])
+    def test_the_mean_of_all_batches_has_no_momentum(self, updates):
+        model = fitted(momentum=None, updates=updates)
+        assert str(batchnorm(model, numbers())["bn"]).startswith(
+            f"bn: 4 channels, {updates} updates, momentum average\n"
+        )
+        model["bn"].running_mean.assign(np.zeros(4))
+        assert list(kinds(model)) == ["gap"]
+
+    def test_a_layer_without_running_statistics_has_no_gap(self):
+        seen = batchnorm(model_of(running_statistics=False), numbers())["bn"]
+        assert (seen.updates, seen.problems, float(seen.gap.max())) == (None, (), 0.0)
+        assert str(seen).startswith("bn: 4 channels, no updates, ")
 
     def test_momentum_too_long(self):
-        found = kinds(fitted(updates=69))
-        assert list(found) == ["momentum"]  # the statistics happen to be right
+        model = fitted(updates=69)
+        model["bn"].running_mean.assign(np.zeros(4))
+        found = kinds(model)
+        assert list(found) == ["momentum", "gap"]
         assert found["momentum"].text == (
             "momentum 0.99 is too long for 69 updates: it averages over about 1/(1 - momentum) = 100, and "
             "50% of the running statistics are the mean 0 and variance 1 that they began with"
@@ -265,7 +279,9 @@ class TestProblems:
 
     @pytest.mark.parametrize(("updates", "long"), [(298, True), (299, False)])
     def test_five_percent_of_what_they_began_with(self, updates, long):
-        assert ("momentum" in kinds(fitted(updates=updates))) is long
+        model = fitted(updates=updates)
+        model["bn"].running_mean.assign(np.zeros(4))
+        assert ("momentum" in kinds(model)) is long
 
     def test_debiased_ones_hold_nothing_of_it(self):
         model = fitted(updates=69, debias=True)
@@ -307,8 +323,8 @@ class TestProblems:
         head = "inference normalizes otherwise than training does, in 1 of 4 channels; the worst is "
         assert found["gap"].text == head + text
         assert found["gap"].do == (
-            f"if it was trained on data like these, its weights have moved since: {AGAIN}, with the weights "
-            "as they are; if not, the data have changed"
+            f"if it was trained on data like these, its weights have moved since: {AGAIN} measures again; "
+            "if not, the data have changed"
         )
 
     def test_a_gap_after_too_few_updates_has_another_reason(self):
@@ -316,7 +332,9 @@ class TestProblems:
         model["bn"].running_mean.assign(np.zeros(4))
         found = kinds(model)
         assert list(found) == ["momentum", "gap"]
-        assert found["gap"].do == "the running statistics have not had the time that their momentum needs"
+        assert found["gap"].do == (
+            f"they have not had the time that this momentum needs: {AGAIN} measures again"
+        )
 
     def test_a_gap_that_is_no_larger_than_between_batches(self):
         model = fitted()
@@ -447,9 +465,8 @@ class TestResult:
             "bn\n"
             "  - inference normalizes otherwise than training does, in 1 of 4 channels; the worst is c2, by 1:\n"
             "    its running standard deviation is 0.5 times the data's\n"
-            "    → if it was trained on data like these, its weights have moved since: run batches through\n"
-            "      model.forward(x, hg.Run(training=True)) and model.commit(trace), with the weights as they are;\n"
-            "      if not, the data have changed\n"
+            "    → if it was trained on data like these, its weights have moved since:\n"
+            "      hg.precise_statistics(model, x) measures again; if not, the data have changed\n"
             "  - the ReLU after it is 0 for all 12 values: c1; of c1 only values 6.0 standard deviations above\n"
             "    the mean would pass\n"
             "    → no gradient reaches them any more: begin again with a lower learning rate or a warm-up\n"

@@ -119,14 +119,16 @@ class _Look:
         with np.errstate(all="ignore"):
             mean = (weights * means).sum(axis=0)
             var = (weights * (variances + (means - mean) ** 2)).sum(axis=0)
-            running_mean, running_var = layer.inference_statistics()
+            running = layer.running_statistics
+            running_mean, running_var = layer.inference_statistics() if running else (mean, var)
             gaps = _gap(mean, var, means, variances, layer.epsilon)
             noise = np.sqrt((weights * gaps**2).sum(axis=0)) if len(counts) > 1 else None
             s = 1 / np.sqrt(var + layer.epsilon)
             gamma, beta = layer.scale_and_shift()
             seen = LayerHealth(
-                self.name, int(counts.sum()), layer.momentum, layer.epsilon, int(layer.updates.value),
-                not layer.trainable, mean, var, running_mean, running_var,
+                self.name, int(counts.sum()), layer.momentum, layer.epsilon,
+                int(layer.updates.value) if running else None, not layer.trainable,
+                mean, var, running_mean, running_var,
                 shift=(running_mean - mean) * s,
                 ratio=np.sqrt(running_var + layer.epsilon) * s,
                 gap=_gap(mean, var, running_mean, running_var, layer.epsilon),

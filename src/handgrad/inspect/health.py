@@ -65,8 +65,9 @@ class LayerHealth:
         Of the layer; None where it averages all batches.
     epsilon : float
         Of the layer.
-    updates : int
-        How often the running statistics have been moved.
+    updates : int or None
+        How often the running statistics have been moved; None where the layer has none, and normalizes by the
+        batch in inference, too.
     frozen : bool
         Whether the layer is frozen.
     mean, var : (c,) array
@@ -94,7 +95,7 @@ class LayerHealth:
     count: int
     momentum: float | None
     epsilon: float
-    updates: int
+    updates: int | None
     frozen: bool
     mean: Array
     var: Array
@@ -185,7 +186,7 @@ class LayerHealth:
     def __str__(self) -> str:
         frozen = ", frozen" if self.frozen else ""
         head = (
-            f"{self.name}: {len(self)} channels, {self.updates:,} updates, momentum {self.momentum:g}{frozen}"
+            f"{self.name}: {len(self)} channels, {_updates(self)} updates, momentum {momentum(self)}{frozen}"
         )
         return "\n".join([head, self.table(), *(["", *self.explanation()] if self.problems else [])])
 
@@ -300,7 +301,7 @@ def _row(layer: LayerHealth) -> list[str]:
     return [
         layer.name,
         str(len(layer)),
-        f"{layer.updates:,}",
+        _updates(layer),
         momentum(layer),
         f"{np.median(layer.gap):.3f}",
         f"{layer.gap[at]:.3f} c{at}",
@@ -308,6 +309,10 @@ def _row(layer: LayerHealth) -> list[str]:
         str(len(layer.dead)),
         ", ".join(kinds) or "ok",
     ]
+
+
+def _updates(layer: LayerHealth) -> str:
+    return "no" if layer.updates is None else f"{layer.updates:,}"
 
 
 def momentum(layer: LayerHealth) -> str:

@@ -20,7 +20,7 @@ RARE = 1e-3
 SMALL = 1e-2
 """Of the median |gamma| of the layer."""
 
-AGAIN = "run batches through model.forward(x, hg.Run(training=True)) and model.commit(trace)"
+AGAIN = "hg.precise_statistics(model, x)"
 
 
 def diagnosed(layer: LayerHealth, *, began_at_zero: bool) -> LayerHealth:
@@ -60,37 +60,39 @@ def _not_finite(layer: LayerHealth) -> list[Problem]:
 
 def _running(layer: LayerHealth, *, began_at_zero: bool) -> list[Problem]:
     every = tuple(range(len(layer)))
+    if layer.updates is None:
+        return []
     if layer.updates == 0:
         text = "the running statistics were never moved: inference takes a mean of 0 and a variance of 1"
-        return [Problem("unfitted", every, text, f"train it; or, to fit them alone, {AGAIN}")]
-    slow = _slow(layer) if began_at_zero and layer.momentum is not None else []
+        return [Problem("unfitted", every, text, f"train it; or fit them alone with {AGAIN}")]
     limit = np.full(len(layer), GAP) if layer.noise is None else np.maximum(GAP, NOISE * layer.noise)
     at = np.flatnonzero((layer.gap > limit) & ~_constant(layer))
     if not len(at):
-        return slow
+        return []
     worst = int(at[np.argmax(layer.gap[at])])
     text = (
         f"inference normalizes otherwise than training does, in {len(at)} of {len(layer)} channels; the "
         f"worst is c{worst}, by {layer.gap[worst]:.2g}: {_difference(layer, worst)}"
     )
+    slow = _slow(layer) if began_at_zero and layer.momentum is not None else []
     do = (
-        f"if it was trained on data like these, its weights have moved since: {AGAIN}, with the weights as "
-        "they are; if not, the data have changed"
+        f"if it was trained on data like these, its weights have moved since: {AGAIN} measures again; "
+        "if not, the data have changed"
     )
-    do = "the running statistics have not had the time that their momentum needs" if slow else do
+    do = f"they have not had the time that this momentum needs: {AGAIN} measures again" if slow else do
     return [*slow, _problem("gap", at, text, do)]
 
 
 def _slow(layer: LayerHealth) -> list[Problem]:
     """Return whether momentum is too long for the run."""
-    momentum = layer.momentum or 0.0
-    left = momentum**layer.updates
+    momentum, updates = layer.momentum or 0.0, layer.updates or 0
+    left = momentum**updates
     if left <= LEFT:
         return []
     window = f"{1 / (1 - momentum):.0f}" if momentum < 1 else "all"
-    fitting = math.floor(100 * 0.01 ** (1 / layer.updates)) / 100
+    fitting = math.floor(100 * 0.01 ** (1 / updates)) / 100
     text = (
-        f"momentum {momentum:g} is too long for {layer.updates:,} update{'s' * (layer.updates > 1)}: it "
+        f"momentum {momentum:g} is too long for {updates:,} update{'s' * (updates > 1)}: it "
         f"averages over about 1/(1 - momentum) = {window}, and {left:.0%} of the running statistics are the "
         "mean 0 and variance 1 that they began with"
     )
