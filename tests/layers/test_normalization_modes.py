@@ -465,6 +465,7 @@ def test_folded_it_is_what_inference_computes_or_is_left_alone(mode):
     folded = hg.fold(model)
     x = normal(4, 5, 4, 2, seed=7)
     np.testing.assert_allclose(folded.predict(x), model.predict(x), rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(hg.Predictor(model, 4).predict(x), model.predict(x), rtol=1e-11, atol=1e-12)
     left = [n.name for n in folded.nodes if isinstance(n.layer, BatchNormalization)]
     assert (left == []) == (mode != "no running statistics")
     before = folded if left else folded.unfold()

@@ -60,7 +60,8 @@ class BatchNormalization(RunningStatistics, Layer):
         Whether gamma and beta are trained; nothing else. `freeze` turns all three off, so that training
         computes what inference does, and changes nothing; `unfreeze` turns all three on.
     running_statistics : bool, default True
-        Whether there are any. Without, inference normalizes by the batch it is given, too.
+        Whether there are any. Without, inference normalizes by the batch it is given, too: what
+        ``model.predict`` returns then depends on its `batch_size`, and on what else is in a batch.
     renorm : (float, float), optional
         Batch renormalization: how large r (or 1/r) and how far from 0 d may be, such as (3.0, 5.0); with
         (1.0, 0.0) it is batch normalization. May be changed while training.
