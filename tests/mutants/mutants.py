@@ -66,6 +66,8 @@ RULES = "kernels/test_update.py optim/test_rules.py"
 FOLD_TESTS = "graph/test_fold.py"
 LOSSES = "kernels/test_loss.py losses/test_losses.py"
 PREDICTORS = "graph/test_predictor.py"
+PARTS = "train/micro_batches.py"
+PARTS_TESTS = "train/test_micro_batches.py"
 
 MUTANTS = [
     # convolution
@@ -438,4 +440,15 @@ MUTANTS = [
            "self.images(x[1])[0]", "self.images(x[0])[0]", PREDICTORS),
     Mutant("a predictor gives only its first batch", PREDICTOR,
            "return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)", "return outputs[0]", PREDICTORS),
+    # parts of a batch
+    Mutant("every part moves the running statistics", PARTS,
+           "saved.parts[:1] if saved.asked else saved.parts", "saved.parts", PARTS_TESTS),
+    Mutant("only the first part moves what knows nothing of the others", PARTS,
+           "for trace in traces:", "for trace in traces[:1]:", PARTS_TESTS),
+    Mutant("every part counts alike, whatever its size", PARTS,
+           "weight = len(z) / n", "weight = 1 / -(-n // len(z))", PARTS_TESTS),
+    Mutant("all parts draw the same random numbers", PARTS,
+           'run.rng.child("part", i)', "run.rng", PARTS_TESTS),
+    Mutant("what is saved of a part stays to the end of the step", PARTS,
+           "executor.backward(graph, dz, trace, own, release=True)", "executor.backward(graph, dz, trace, own)", PARTS_TESTS),
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from handgrad import losses, optim
+from handgrad.arguments import check_count
 from handgrad.data import Dataset, Loader, Transform, as_dataset
 from handgrad.errors import ArgumentError, CheckpointError, NonFiniteError
 from handgrad.graph import Graph
@@ -24,6 +25,7 @@ from handgrad.train.diagnose import diagnose, finite_gradients
 from handgrad.train.evaluate import evaluate
 from handgrad.train.history import History
 from handgrad.train.metrics import get_metrics
+from handgrad.train.micro_batches import Step, forward_backward
 from handgrad.train.standing import Standing, Told, Where
 from handgrad.train.totals import Totals
 from handgrad.typing import Array, is_integer
@@ -59,6 +61,12 @@ class Trainer:
         addition and ReLU do, and convolutions with the normalizations before and after them: with the same
         results, but for rounding. Without, each runs by itself, as in ``model.forward``, by its own entries
         of `kernels`.
+    micro_batch_size : int, optional
+        How many samples of a batch are computed at a time, for batches that do not fit into memory. A step is
+        that of the whole batch, up to rounding: batch normalization takes the statistics of all its samples,
+        and its gradients go through them. Where a layer does so, what layers save of all samples is in
+        memory, as for the whole batch; else of one part at a time. Random layers draw other numbers than for
+        a batch at once. The loss has to be a mean over samples, as handgrad's are.
 
     Raises
     ------
@@ -103,6 +111,7 @@ class Trainer:
         kernels: Kernels | None = None,
         precision: str = "float32",
         fuse: bool = True,
+        micro_batch_size: int | None = None,
     ) -> None:
         if not isinstance(model, Graph):
             raise ArgumentError("Trainer model", expected="a Graph or Sequential", got=type(model).__name__)
@@ -120,6 +129,9 @@ class Trainer:
                 got=f"one of {model.dtype}",
                 do="build the model with dtype float32, which its parameters keep in training",
             )
+        if micro_batch_size is not None:
+            check_count("Trainer", "micro_batch_size", micro_batch_size)
+        self.micro_batch_size = micro_batch_size
         self.kernels = kernels or default_kernels(precision)
         self.history = History()
         self.progress = Where()
@@ -273,23 +285,30 @@ class Trainer:
 
     def _step(self, x: Array, y: Array) -> tuple[float, Array]:
         """Do the step; return the loss and the outputs."""
-        model, graph, at = self.model, self._graph, self.progress
+        model, at = self.model, self.progress
         run = Run(training=True, kernels=self.kernels, rng=self.rng.child("step", at.step))
         # what is not finite is found below
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            z, trace = graph.forward(x, run)
-            loss, dz = self.loss(z, y, self.kernels)
-            finite = bool(np.isfinite(loss))
-            if finite:
-                model.zero_grad()
-                graph.backward(dz, trace, run, release=True)
-                finite = finite_gradients(model, self.kernels)
-            if not finite:
+            loss, z, commit = self._gradients(x, y, run)
+            if not (np.isfinite(loss) and finite_gradients(model, self.kernels)):
                 where = f"epoch {at.epoch + 1}, step {at.step + 1}"
                 raise diagnose(model, x, run, where, lambda z: self.loss(z, y, self.kernels))
-            graph.commit(trace)
+            commit()
             self.optimizer.step(model.trainable_parameters(), self.kernels)
         return loss, z
+
+    def _gradients(self, x: Array, y: Array, run: Run) -> Step:
+        """Set the gradients to those of the batch, unless the loss is not finite."""
+        graph, size = self._graph, self.micro_batch_size
+        if size is not None and len(x) > size:
+            self.model.zero_grad()
+            return forward_backward(graph, self.loss, x, y, run, size)
+        z, trace = graph.forward(x, run)
+        loss, dz = self.loss(z, y, self.kernels)
+        if np.isfinite(loss):
+            self.model.zero_grad()
+            graph.backward(dz, trace, run, release=True)
+        return Step(loss, z, lambda: graph.commit(trace))
 
     def evaluate(self, x: Any, y: Any = None, batch_size: int = 256) -> dict[str, float]:
         """Return the mean loss and metrics over all samples, in inference mode.
