@@ -21,61 +21,25 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from benchmarks.normalizations import group_normalization, modes, normalization, row_normalization
+from benchmarks.operation import ATEN, KERNELS, Operation, as_filters, as_images, by_layout, filters
 from benchmarks.shapes import Conv, normal
 from benchmarks.worker import environment
-from handgrad import layers, models, optim
+from handgrad import models, optim
 from handgrad.bench import machine, pytorch
 from handgrad.bench.clock import Quiet, Step, Times
 from handgrad.bench.compare import Comparison, compare
 from handgrad.geometry import Window
-from handgrad.graph import Sequential
-from handgrad.kernels import default_kernels, reuse_memory
-from handgrad.layers import Run
+from handgrad.kernels import reuse_memory
 from handgrad.rng import Stream
 
 TOLERANCE = 1e-3
-KERNELS = default_kernels()
-ATEN = torch.ops.aten
-
-
-@dataclass(frozen=True)
-class Operation:
-    """What is measured: its work, and who does it.
-
-    `show` brings what PyTorch returns into the order of handgrad's result.
-    """
-
-    name: str
-    flops: float
-    bytes: float
-    ours: Callable[[], Any]
-    theirs: dict[str, Callable[[], Any]]
-    show: Callable[[Any], Any] = np.asarray
-
-
-def filters(w: np.ndarray, layout: str) -> Any:
-    """Return (kh, kw, c, k) as a tensor (k, c, kh, kw)."""
-    return pytorch.images(w.transpose(3, 0, 1, 2), layout)
-
-
-def as_images(y: Any) -> Any:
-    return y.permute(0, 2, 3, 1)
-
-
-def as_filters(dw: Any) -> Any:
-    return dw.permute(2, 3, 1, 0)
-
-
-def by_layout(make: Callable[[str], Callable[[], Any]]) -> dict[str, Callable[[], Any]]:
-    return {f"torch {layout}": make(layout) for layout in pytorch.LAYOUTS}
 
 
 CONVOLUTIONS = (
@@ -133,110 +97,6 @@ def convolution(s: Conv) -> Iterator[Operation]:
         yield Operation(f"{s} d input", *work, ours, by_layout(partial(backward, 0)), as_images)
     ours = partial(KERNELS.conv2d_backward_weight, dy, x, w.shape, window, s.groups)
     yield Operation(f"{s} d weight", *work, ours, by_layout(partial(backward, 1)), as_filters)
-
-
-def normalization(n: int, h: int, c: int) -> Iterator[Operation]:
-    """Batch normalization and ReLU, through a model, which may fuse them."""
-    model = Sequential([layers.BatchNormalization(), layers.ReLU()], input_shape=(h, h, c))
-    run = Run(training=True)
-    x, dy = normal(n, h, h, c), normal(n, h, h, c, seed=1)
-    _, trace = model.forward(x, run)
-    name = f"BN + ReLU {n}x{h}x{h}x{c}"
-
-    def forward(layout: str) -> Callable[[], Any]:
-        images, gamma, beta = pytorch.images(x, layout), torch.ones(c), torch.zeros(c)
-        return lambda: ATEN.native_batch_norm(images, gamma, beta, None, None, True, 0.1, 1e-5)[0].relu_()
-
-    def backward(layout: str) -> Callable[[], Any]:
-        images, upstream, gamma = pytorch.images(x, layout), pytorch.images(dy, layout), torch.ones(c)
-        y, mean, s = ATEN.native_batch_norm(images, gamma, torch.zeros(c), None, None, True, 0.1, 1e-5)
-        y = y.relu_()
-
-        def step() -> Any:
-            dz = ATEN.threshold_backward(upstream, y, 0)
-            rest = gamma, None, None, mean, s, True, 1e-5, [True, True, True]
-            return ATEN.native_batch_norm_backward(dz, images, *rest)[0]
-
-        return step
-
-    ours: Callable[[], Any] = lambda: model.forward(x, run)[0]  # noqa: E731
-    yield Operation(f"{name} forward", 0, 3 * x.nbytes, ours, by_layout(forward), as_images)
-    ours = partial(model.backward, dy, trace, run, need_dx=True)
-    yield Operation(f"{name} backward", 0, 5 * x.nbytes, ours, by_layout(backward), as_images)
-
-
-def row_normalization(kind: str, m: int, c: int) -> Iterator[Operation]:
-    """Layer normalization of rows, or by the root mean square."""
-    x, dy, gamma, beta = normal(m, c), normal(m, c, seed=1), normal(c, seed=2), normal(c, seed=3)
-    xt, dyt, gt, bt = map(torch.from_numpy, (x, dy, gamma, beta))
-    forward: Callable[[], Any]
-    if kind == "layer":
-        places, of_dy = x[:, None], dy[:, None]
-        _, mean, s = KERNELS.group_norm(places, gamma, beta, 1, 1e-5)
-        forward = lambda: KERNELS.group_norm(places, gamma, beta, 1, 1e-5)[0][:, 0]  # noqa: E731
-        backward = lambda: KERNELS.group_norm_backward(of_dy, places, mean, s, gamma)[0][:, 0]  # noqa: E731
-        _, *of_rows = ATEN.native_layer_norm(xt, [c], gt, bt, 1e-5)
-        theirs = lambda: ATEN.native_layer_norm(xt, [c], gt, bt, 1e-5)[0]  # noqa: E731
-        wanted = dyt, xt, [c], *of_rows, gt, bt, [True, True, True]
-        back = lambda: ATEN.native_layer_norm_backward(*wanted)[0]  # noqa: E731
-    else:
-        _, s = KERNELS.rms_norm(x, gamma, 1e-6)
-        forward = lambda: KERNELS.rms_norm(x, gamma, 1e-6)[0]  # noqa: E731
-        backward = lambda: KERNELS.rms_norm_backward(dy, x, s, gamma)[0]  # noqa: E731
-        leaves = xt.clone().requires_grad_(), gt.clone().requires_grad_()
-        y = torch.nn.functional.rms_norm(leaves[0], [c], leaves[1], 1e-6)
-        theirs = partial(torch.nn.functional.rms_norm, xt, [c], gt, 1e-6)
-        back = lambda: torch.autograd.grad(y, leaves, dyt, retain_graph=True)[0]  # noqa: E731
-    name = f"{kind} normalization {m}x{c}"
-    yield Operation(f"{name} forward", 0, 2 * x.nbytes, forward, {"torch": theirs})
-    yield Operation(f"{name} backward", 0, 3 * x.nbytes, backward, {"torch": back})
-
-
-def group_normalization(n: int, h: int, c: int, groups: int) -> Iterator[Operation]:
-    """Group normalization of images; of as many groups as channels PyTorch has instance normalization."""
-    x, dy, gamma, beta = normal(n, h, h, c), normal(n, h, h, c, seed=1), normal(c, seed=2), normal(c, seed=3)
-    gt, bt = torch.from_numpy(gamma), torch.from_numpy(beta)
-    places, of_dy = x.reshape(n, h * h, c), dy.reshape(n, h * h, c)
-    _, mean, s = KERNELS.group_norm(places, gamma, beta, groups, 1e-5)
-    sizes = n, c, h * h, groups
-
-    def forward(layout: str) -> Callable[[], Any]:
-        images = pytorch.images(x, layout)
-        return lambda: ATEN.native_group_norm(images, gt, bt, *sizes, 1e-5)[0]
-
-    def backward(layout: str) -> Callable[[], Any]:
-        images, upstream = pytorch.images(x, layout), pytorch.images(dy, layout)
-        _, *of_groups = ATEN.native_group_norm(images, gt, bt, *sizes, 1e-5)
-        wanted = upstream, images, *of_groups, gt, *sizes, [True, True, True]
-        return lambda: ATEN.native_group_norm_backward(*wanted)[0]
-
-    def instance(layout: str) -> Callable[[], Any]:
-        images = pytorch.images(x, layout)
-        return lambda: ATEN.instance_norm(images, gt, bt, None, None, True, 0.1, 1e-5, True)
-
-    def instance_backward(layout: str) -> Callable[[], Any]:
-        leaves = [t.clone().requires_grad_() for t in (pytorch.images(x, layout), gt, bt)]
-        y, upstream = (
-            ATEN.instance_norm(*leaves, None, None, True, 0.1, 1e-5, True),
-            pytorch.images(dy, layout),
-        )
-        return lambda: torch.autograd.grad(y, leaves, upstream, retain_graph=True)[0]
-
-    theirs, back = by_layout(forward), by_layout(backward)
-    if groups == c:
-        for layout in pytorch.LAYOUTS:
-            theirs[f"torch {layout} instance"] = instance(layout)
-            back[f"torch {layout} instance"] = instance_backward(layout)
-    name = f"{groups} groups normalized {n}x{h}x{h}x{c}"
-
-    def ours() -> Any:
-        return KERNELS.group_norm(places, gamma, beta, groups, 1e-5)[0].reshape(x.shape)
-
-    def ours_backward() -> Any:
-        return KERNELS.group_norm_backward(of_dy, places, mean, s, gamma)[0].reshape(x.shape)
-
-    yield Operation(f"{name} forward", 0, 2 * x.nbytes, ours, theirs, as_images)
-    yield Operation(f"{name} backward", 0, 3 * x.nbytes, ours_backward, back, as_images)
 
 
 def max_pooling(n: int, h: int, c: int, size: int, stride: int, p: int) -> Iterator[Operation]:
@@ -333,6 +193,8 @@ def operations() -> Iterator[Iterator[Operation]]:
         yield convolution(s)
     for shape in ((128, 32, 64), (128, 32, 16), (128, 8, 256), (128, 4, 512)):
         yield normalization(*shape)
+    yield modes(128, 32, 64)
+    yield modes(128, 8, 256)
     for rows in ((16384, 256), (65536, 64), (4096, 768), (128, 4096)):
         yield row_normalization("layer", *rows)
         yield row_normalization("RMS", *rows)
@@ -395,7 +257,6 @@ def restart(wanted: dict[str, str]) -> None:
 
 def row(o: Operation, result: Comparison, peak: float, bandwidth: float) -> dict[str, Any]:
     roof = max(o.flops / peak, o.bytes / bandwidth)
-    best = result.theirs[result.best("torch")]
 
     def of(times: Times) -> dict[str, float]:
         t = times.median
@@ -403,6 +264,9 @@ def row(o: Operation, result: Comparison, peak: float, bandwidth: float) -> dict
         rates |= {"bytes": o.bytes / t, "of_bandwidth": o.bytes / t / bandwidth, "of_roof": roof / t}
         return {"minimum": times.minimum, "median": t, **rates}
 
+    if not result.theirs:  # PyTorch has none
+        return {"name": o.name, "handgrad": of(result.ours), "quiet": result.ours.quiet}
+    best = result.theirs[result.best("torch")]
     return {
         "name": o.name,
         "handgrad": of(result.ours),
@@ -427,7 +291,8 @@ def line(row: dict[str, Any]) -> str:
         return f"{times['median'] * 1e3:8.3f} {flops} {rate} {times['of_roof']:5.0%}"
 
     mark = "" if row["quiet"] else " ~"
-    return f"{row['name']:45} {of(row['handgrad'])}  {of(row['torch'])}  {row['ratio_of_medians']:5.2f}{mark}"
+    beside = f"  {of(row['torch'])}  {row['ratio_of_medians']:5.2f}" if "torch" in row else ""
+    return f"{row['name']:45} {of(row['handgrad'])}{beside}{mark}"
 
 
 if __name__ == "__main__":
