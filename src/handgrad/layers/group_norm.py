@@ -170,7 +170,9 @@ class GroupNormalization(_OfChannels):
     .. math::
         \mu = \frac1N \sum_i x_i, \qquad
         \sigma^2 = \frac1N \sum_i (x_i - \mu)^2, \qquad
-        s = \frac{1}{\sqrt{\sigma^2 + \epsilon}}, \qquad
+        s = \frac{1}{\sqrt{\sigma^2 + \epsilon}}
+
+    .. math::
         \hat x_i = (x_i - \mu)\,s, \qquad
         y_i = \gamma_{c(i)}\, \hat x_i + \beta_{c(i)}
 
@@ -276,7 +278,9 @@ class InstanceNormalization(_OfChannels):
     .. math::
         \mu = \frac1m \sum_i x_i, \qquad
         \sigma^2 = \frac1m \sum_i (x_i - \mu)^2, \qquad
-        s = \frac{1}{\sqrt{\sigma^2 + \epsilon}}, \qquad
+        s = \frac{1}{\sqrt{\sigma^2 + \epsilon}}
+
+    .. math::
         \hat x_i = (x_i - \mu)\,s, \qquad
         y_i = \gamma \hat x_i + \beta
 

@@ -53,7 +53,9 @@ class LayerNormalization(GroupStatistics):
     .. math::
         \mu = \frac1c \sum_j x_j, \qquad
         \sigma^2 = \frac1c \sum_j (x_j - \mu)^2, \qquad
-        s = \frac{1}{\sqrt{\sigma^2 + \epsilon}}, \qquad
+        s = \frac{1}{\sqrt{\sigma^2 + \epsilon}}
+
+    .. math::
         \hat x_j = (x_j - \mu)\,s, \qquad
         y_j = \gamma_j \hat x_j + \beta_j
 

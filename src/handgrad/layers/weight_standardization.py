@@ -92,12 +92,14 @@ class WeightStandardizedConv2D(Conv2D):
     .. math::
         \mu = \frac1m \sum_i w_i, \qquad
         \sigma^2 = \frac1m \sum_i (w_i - \mu)^2, \qquad
-        s = \frac{1}{\sqrt{\sigma^2 + \epsilon}}, \qquad
+        s = \frac{1}{\sqrt{\sigma^2 + \epsilon}}
+
+    .. math::
         \hat w_i = (w_i - \mu)\,s, \qquad
         y = \mathrm{conv}(x, \hat w) + b
 
     A sum of m products with weights of variance 1 has m times the variance of one: let a normalization
-    follow, `GroupNormalization` above all, with which this trains like batch normalization at any batch size.
+    follow. The paper's is `GroupNormalization`, in place of batch normalization where batches are small.
 
     **Backward.** That of `Conv2D` gives :math:`\dot x` and :math:`\dot{\hat w}`, from :math:`\hat w` in place
     of :math:`w`. What is left is the gradient of a normalization without scale and shift: w reaches
@@ -115,7 +117,7 @@ class WeightStandardizedConv2D(Conv2D):
             - \hat w_i\,\frac1m \sum_k \dot{\hat w}_k \hat w_k\Bigr)}
 
     It has no part along the mean of a filter nor (but for :math:`\epsilon`) along the filter itself: neither
-    changes the output. So the size of w grows with every step, which weight decay holds back. The code is
+    changes the output. So every step along the gradient lengthens w, which weight decay holds back. The code is
     that of `BatchNormalization` for the columns of (m, filters): `handgrad.kernels.reference.norm`.
 
     References
@@ -199,7 +201,9 @@ class WeightStandardizedDense(Dense):
     .. math::
         \mu = \frac1c \sum_i w_i, \qquad
         \sigma^2 = \frac1c \sum_i (w_i - \mu)^2, \qquad
-        s = \frac{1}{\sqrt{\sigma^2 + \epsilon}}, \qquad
+        s = \frac{1}{\sqrt{\sigma^2 + \epsilon}}
+
+    .. math::
         \hat w_i = (w_i - \mu)\,s, \qquad
         Y = X \hat W + b
 
