@@ -32,11 +32,12 @@ def run(main: Callable[[argparse.Namespace], Any], amount: str, default: int, qu
         "--quick", action="store_true", help="seconds: embedded digits, and less of everything"
     )
     options = parser.parse_args()
-    hg.kernels.set_threads(
-        1
-    )  # for networks as small as these, threads wait for one another longer than they work
-    amounts = {amount: getattr(options, amount) or (quick if options.quick else default)}
-    options = argparse.Namespace(**vars(options) | amounts)
+    given = getattr(options, amount)
+    if given is not None and given < 1:
+        parser.error(f"--{amount}: expected 1 at least, got {given}")
+    options = argparse.Namespace(**vars(options) | {amount: given or (quick if options.quick else default)})
+    # in networks as small as these, threads wait for one another longer than they compute
+    hg.kernels.set_threads(1)
     begin = time.perf_counter()
     try:
         options.out.mkdir(parents=True, exist_ok=True)

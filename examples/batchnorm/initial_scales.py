@@ -63,7 +63,7 @@ def main(options):
     for panel in axes[:2]:
         panel.set_ylim(0, 1)
     axes[2].set_yscale("log")
-    axes[0].legend(frameon=False, fontsize=8, loc="upper left")
+    axes[2].legend(frameon=False, fontsize=8, loc="upper left")
     save_figure(figure, options.out / "initial_scales.png")
 
     rows = []

@@ -1,4 +1,4 @@
-"""A network of 30 hidden layers that does not train without batch normalization, at any learning rate.
+"""Learning rates that 30 hidden layers train at, with batch normalization and without.
 
     python examples/batchnorm/learning_rates.py
 

@@ -29,7 +29,7 @@ class Watch(Callback):
 
     def __init__(self, x, y, layer, steps):
         self.x, self.y, self.layer, self.last = x, y, layer, steps
-        even = range(0, steps + 1, max(steps // 60, 1))
+        even = range(0, steps + 1, max(steps // 40, 1))
         self.at = sorted({round(s) for s in np.geomspace(1, steps, 30)} | {*even} - {0})
         self.accuracy, self.percentiles = [], []
 
@@ -73,6 +73,7 @@ def main(options):
         "Input of a sigmoid, without",
         "Input of a sigmoid, with batch normalization",
     )
+    at = [np.searchsorted(results[True][0], options.steps * share) for share in (0.05, 0.25, 1)]
     rows = []
     for normalize, panel in zip((False, True), right, strict=True):
         steps, accuracy, percentiles = results[normalize]
@@ -83,7 +84,6 @@ def main(options):
             steps, low, high, color=colour, alpha=0.25, linewidth=0, label="percentiles 15 to 85"
         )
         panel.plot(steps, median, color=colour, label="median")
-        at = [np.searchsorted(steps, options.steps * share) for share in (0.05, 0.25, 1)]
         wander = np.median(np.ptp(percentiles[:, 1], axis=0))
         rows.append(
             [
@@ -96,14 +96,14 @@ def main(options):
     left.set_ylim(min(0.7, *(accuracy[-1] - 0.1 for _, accuracy, _ in results.values())), 1)
     span = [limit for panel in right for limit in panel.get_ylim()]
     for panel in right:
-        panel.set_ylim(min(span), max(span))
+        panel.set_ylim(min(span) - 0.2 * (max(span) - min(span)), max(span))  # room for the legend
         panel.set_ylabel("input of the sigmoid")
     left.set_ylabel("share of test images that is right")
     for panel in (left, *right):
         panel.set_xlabel(f"steps of {BATCH} images")
         panel.legend(frameon=False, fontsize=8, loc="lower right")
     save_figure(figure, options.out / "mnist_sigmoid.png")
-    shares = [f"after {options.steps * share:,.0f} steps" for share in (0.05, 0.25, 1)]
+    shares = [f"after {steps[i]:,} steps" for i in at]
     header = ["batch normalization", *shares, "median of the typical one", "its span, median of all"]
     show_table(options.out / "mnist_sigmoid.md", header, rows)
 
