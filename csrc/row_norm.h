@@ -132,7 +132,8 @@ HG_INLINE void row_gradients(long n, long pitch, const T* dy, const T* x, const 
   }
 }
 
-// dx = s*h - (e + xhat*f) with e = s*A/n and f = s*B/n, and the rows' parts of dgamma and dbeta.
+// dx = s*h - (e + xhat*f) with e = s*A/n and f = s*B/n, and the rows' parts of dgamma and dbeta. Asks for the rows after
+// these, which the processor does not foresee.
 template <bool CENTER, int ROWS, class T>
 void differentiate(long n, long pitch, const T* dy, const T* x, const double* mean, const double* s, long apart,
                    const float* gamma, T* dx, float* dgamma, float* dbeta, bool past) {
@@ -148,6 +149,8 @@ void differentiate(long n, long pitch, const T* dy, const T* x, const double* me
     const vec gamma_i = get(gamma + i, w);
     vec dgamma_i = get(dgamma + i, w), dbeta_i = CENTER ? get(dbeta + i, w) : vec{};
     for (int r = 0; r < ROWS; ++r) {
+      prefetch(dy + (r + ROWS) * pitch + i);
+      prefetch(x + (r + ROWS) * pitch + i);
       const vec dy_i = get(dy + r * pitch + i, w), xhat_i = xhat<CENTER>(get(x + r * pitch + i, w), rows[r]);
       dgamma_i += dy_i * xhat_i;
       if (CENTER) dbeta_i += dy_i;

@@ -117,8 +117,8 @@ class WeightStandardizedConv2D(Conv2D):
             - \hat w_i\,\frac1m \sum_k \dot{\hat w}_k \hat w_k\Bigr)}
 
     It has no part along the mean of a filter nor (but for :math:`\epsilon`) along the filter itself: neither
-    changes the output. So every step along the gradient lengthens w, which weight decay holds back. The code is
-    that of `BatchNormalization` for the columns of (m, filters): `handgrad.kernels.reference.norm`.
+    changes the output. So every step along the gradient lengthens w, which weight decay holds back. The code
+    is that of `BatchNormalization` for the columns of (m, filters): `handgrad.kernels.reference.norm`.
 
     References
     ----------
