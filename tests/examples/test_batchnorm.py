@@ -57,11 +57,11 @@ def test_the_deep_network_trains_with_batch_normalization_alone(tmp_path: Path) 
 
 def test_every_normalization_learns_at_every_batch_size(tmp_path: Path) -> None:
     rows, _ = table("batch_sizes", tmp_path)
-    assert [row["batch size"] for row in rows] == ["4", "32"]
+    assert [row["batch size"] for row in rows] == ["4", "64"]
     for row in rows:
         assert all(share(row[name]) < 0.3 for name in ("batch", "ghost, 16", "group, 4", "layer"))
     assert rows[0]["batch"] == rows[0]["ghost, 16"]  # four samples are one part
-    assert rows[1]["batch"] != rows[1]["ghost, 16"]  # 32 are two
+    assert rows[1]["batch"] != rows[1]["ghost, 16"]  # 64 are four
 
 
 def test_small_initial_weights_need_batch_normalization(tmp_path: Path) -> None:
