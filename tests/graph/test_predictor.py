@@ -117,6 +117,13 @@ def test_a_layer_that_is_used_twice_is_packed_twice():
     assert kinds(agree(model)) == ["PackedConv2D", "Tanh", "PackedConv2D"]
 
 
+def test_a_layer_that_takes_images_of_two_sizes_pads_each_as_it_must():
+    """Of 7 pixels one is added on both sides, of 4 pixels one behind them."""
+    conv, i = layers.Conv2D(2, 3, strides=2, padding="same"), hg.Input((7, 7, 2))
+    model = hg.Graph(i, layers.Flatten()(layers.ReLU()(conv(layers.Tanh()(conv(i))))))
+    assert kinds(agree(model)) == ["PackedConv2D", "Tanh", "PackedConv2D", "Flatten"]
+
+
 def test_training_on_does_not_change_it():
     model = fitted(layers.Conv2D(3, 3), layers.BatchNormalization(), layers.Flatten(), layers.Dense(2))
     predictor, x = hg.Predictor(model), data(model)

@@ -44,10 +44,11 @@ class Match(NamedTuple):
 
 
 class Uses:
-    """The nodes of a model, how often each value is used, and where last."""
+    """The nodes of a model, the shape of each value, how often it is used, and where last."""
 
     def __init__(self, graph: Graph) -> None:
         self.nodes = graph.nodes
+        self.shapes = graph.input_shape, *(node.shape for node in graph.nodes)
         self.count = Counter(i for node in graph.nodes for i in node.inputs)
         self.last = {i: k for k, node in enumerate(graph.nodes) for i in node.inputs}
 

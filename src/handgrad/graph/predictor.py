@@ -160,6 +160,7 @@ def _packed(uses: Uses, k: int, *, relu: bool, add: bool, n: int, run: Run) -> M
     for value, others in options:
         if (position := computes(value, *_PACKED)) is not None:
             node = uses.nodes[position]
-            layer = _PACKED[type(node.layer)](node.layer, relu, n, run)
+            shape = uses.shapes[node.inputs[0]]
+            layer = _PACKED[type(node.layer)](node.layer, shape, relu, n, run)
             return Match((position, *group), node.name, layer, (*node.inputs, *others))
     return None

@@ -25,6 +25,8 @@ class Packed(Merge):
     ----------
     layer : Layer
         Built. Its parameters are copied.
+    shape : tuple of int
+        Of an input: that of the layer where it stands, which may stand elsewhere, too.
     relu : bool
         Whether negative results become 0.
     n : int
@@ -33,13 +35,13 @@ class Packed(Merge):
         By whose kernels they are packed, and which alone may run this.
     """
 
-    def __init__(self, layer: Any, relu: bool, n: int, run: Run) -> None:
-        self.path, self.trainable, self.input_shape = layer.path, False, layer.input_shape
+    def __init__(self, layer: Any, shape: Shape, relu: bool, n: int, run: Run) -> None:
+        self.path, self.trainable, self.input_shape = layer.path, False, shape
         self.relu = relu
         # a copy: a view would keep all the model's parameters in memory
         self.bias = None if layer.bias is None else layer.bias.value.copy()
-        w, window, shape, self.groups = self.packing(layer)
-        self.filters = run.kernels.pack_filters(w, (n, *shape), window, self.groups)
+        w, window, image, self.groups = self.packing(layer)
+        self.filters = run.kernels.pack_filters(w, (n, *image), window, self.groups)
 
     def packing(self, layer: Any) -> tuple[Array, Window, Shape, int]:
         """Return the weights as filters, their window, the shape of an image, and groups."""
@@ -65,12 +67,13 @@ class PackedConv2D(Packed):
     """Convolution with filters packed."""
 
     def packing(self, layer: Conv2D) -> tuple[Array, Window, Shape, int]:
-        """Return those of the convolution, for images of the size it was built for."""
-        self.window = layer.window(layer.input_shape[:2])
-        return layer.weight.value, self.window, layer.input_shape, layer.groups
+        """Return those of the convolution, for its images."""
+        h, w, _ = self.input_shape
+        self.window = layer.window((h, w))
+        return layer.weight.value, self.window, self.input_shape, layer.groups
 
     def images(self, x: Array) -> tuple[Array, Window]:
-        """Return them, and the window for the size the convolution was built for."""
+        """Return them, and the window for their size."""
         return x, self.window
 
 
