@@ -153,6 +153,13 @@ def test_an_input_has_the_same_bits_among_others(batch_size):
         np.testing.assert_array_equal(predictor.predict(x[:n]), y[:n])
 
 
+def test_an_output_can_be_written_without_changing_the_input():
+    model = hg.Sequential([layers.Dropout(0.5), layers.Flatten()], input_shape=(2, 2))
+    x = np.ones((3, 2, 2), np.float32)
+    hg.Predictor(model, 4).predict(x)[...] = 5
+    np.testing.assert_array_equal(x, 1)
+
+
 def test_no_inputs_give_no_outputs():
     y = hg.Predictor(ready("chain"), 4).predict(np.zeros((0, 5, 4, 2)))
     assert (y.shape, y.dtype) == ((0, 4), np.float32)

@@ -439,7 +439,7 @@ MUTANTS = [
     Mutant("what is added is the first input", PACKED,
            "self.images(x[1])[0]", "self.images(x[0])[0]", PREDICTORS),
     Mutant("a predictor gives only its first batch", PREDICTOR,
-           "return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)", "return outputs[0]", PREDICTORS),
+           "return np.concatenate([self._outputs(x[i : i + self.batch_size]) for i in starts])", "return self._outputs(x[: self.batch_size])", PREDICTORS),
     # parts of a batch
     Mutant("every part moves the running statistics", PARTS,
            "saved.parts[:1] if saved.asked else saved.parts", "saved.parts", PARTS_TESTS),

@@ -111,8 +111,7 @@ class Predictor:
         """
         self._graph.check_shape(np.shape(x))
         starts = range(0, max(len(x), 1), self.batch_size)
-        outputs = [self._outputs(x[i : i + self.batch_size]) for i in starts]
-        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+        return np.concatenate([self._outputs(x[i : i + self.batch_size]) for i in starts])
 
     def _outputs(self, x: Any) -> Array:
         values: list[Any] = [self._graph.check_input(x)]
