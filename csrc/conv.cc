@@ -152,7 +152,8 @@ void pack_taps(const float* w, const long* list, const Packed& f, Factor* to) {
   });
 }
 
-// A sum of a few places, all of them: as rows of one product, which fill its blocks where a row of places does not.
+// So many places at most, in rows shorter than a block, are gathered: together they are rows of one product, and fill
+// its blocks.
 constexpr long FEW = 32;
 
 // y[place] = bias + add[place] + sum over taps of x[...] @ filter[tap]; with `relu` 0 where that is negative.
