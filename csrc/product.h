@@ -62,6 +62,10 @@ HG_INLINE void block(const Walk& walk, const Factor* a, const Factor* b, float* 
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) sum[r][v] = vec{};
+  if (begin.previously)  // near by the time that the products are there
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r)
+      for (int v = 0; v < V * W; v += LINE) prefetch(c + r * c_row + v);
   const long a_row = walk.a_row, a_step = walk.a_step, b_step = walk.b_step, ahead = walk.ahead;
   for (long run = 0; run < walk.runs; ++run) {
     const Factor* pa = a + (walk.a_runs ? walk.a_runs[run] : run * walk.a_run);

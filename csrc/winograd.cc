@@ -125,10 +125,11 @@ void transform_input(const ConvShape& s, const Place<F::M>& at, const Source& x,
 #pragma GCC unroll 1
       for (long i = 0; i < P; ++i) {
         vec d[P];
-        for (int j = 0; j < P; ++j) d[j] = vec{};
-        if (i >= rows.begin && i < rows.end)
-          for (long j = columns.begin; j < columns.end; ++j)
-            d[j] = read(load_some(corner + i * line + j * channels + c, left));
+        const auto* row = corner + i * line + c;
+        const bool on_image = i >= rows.begin && i < rows.end;
+#pragma GCC unroll 6
+        for (int j = 0; j < P; ++j)
+          d[j] = on_image && j >= columns.begin && j < columns.end ? read(load_some(row + j * channels, left)) : vec{};
         F::input(d, 1, v[i], 1);
       }
     }
@@ -157,10 +158,11 @@ void transform_gradient(const ConvShape& s, const Place<F::M>& at, const T* dy, 
       for (int i = 0; i < M; ++i)
         for (int j = 0; j < M; ++j) d[i][j] = load(corner + i * line + j * filters + k);
     } else {
+#pragma GCC unroll 4
       for (int i = 0; i < M; ++i)
-        for (int j = 0; j < M; ++j) d[i][j] = vec{};
-      for (long i = 0; i < rows.end; ++i)
-        for (long j = 0; j < columns.end; ++j) d[i][j] = load_some(corner + i * line + j * filters + k, left);
+#pragma GCC unroll 4
+        for (int j = 0; j < M; ++j)
+          d[i][j] = i < rows.end && j < columns.end ? load_some(corner + i * line + j * filters + k, left) : vec{};
     }
     for (int i = 0; i < M; ++i) F::output_transposed(d[i], 1, v[i], 1);
     for (int j = 0; j < P; ++j) {
@@ -218,16 +220,21 @@ void transform_output(const ConvShape& s, const Place<F::M>& at, const Planes& p
   const auto added = [=](long place, vec v) { return rectify(add ? v + load(add + place) : v); };
   long k = k_begin;
   constexpr int line_of_T = LINE * (int)(sizeof(float) / sizeof(T));
-  if (inside && streams)  // a line of the cache at a time, as stores past it must
+  if (streams)  // a line of the cache at a time, as stores past it must
     for (; k + line_of_T <= k_end; k += line_of_T) {
       vec o[line_of_T / W][M][M];
       for (int v = 0; v < line_of_T / W; ++v) outputs(k + v * W, o[v]);
+      const auto write = [&](int i, int j) {
+        for (int v = 0; v < line_of_T / W; ++v) {
+          const long place = corner + i * line + j * filters + k + v * W;
+          stream(y + place, added(place, o[v][i][j]));
+        }
+      };
+#pragma GCC unroll 4
       for (int i = 0; i < M; ++i)
+#pragma GCC unroll 4
         for (int j = 0; j < M; ++j)
-          for (int v = 0; v < line_of_T / W; ++v) {
-            const long place = corner + i * line + j * filters + k + v * W;
-            stream(y + place, added(place, o[v][i][j]));
-          }
+          if (inside || (i < rows.end && j < columns.end)) write(i, j);
     }
   for (; k < k_end; k += W) {
     const long left = filters - k;
@@ -484,11 +491,10 @@ void backward_weight_shared(const ConvShape& s, const T* dy, const Source& x, fl
   const long tiles_bytes = 4 * POINTS * (cs + ks) * tiles.count, most = larger(8L << 20, 4 * POINTS * s.c * ks);
   const long phases = (tiles_bytes + most - 1) / most;
   const long chunk = (tiles.count + phases - 1) / phases;
-  const long rows = smaller(PANEL, cs), blocks = (s.c + rows - 1) / rows;
-  const long sums = POINTS * rows * ks;
-  Scratch v(POINTS * Planes::size(cs, chunk)), y(POINTS * Planes::size(ks, chunk));
+  // of one point, rows of sums that stay in the L2 cache with the tiles that they are sums over
+  const long rows = smaller(cs, larger(PANEL, (128L << 10) / (4 * ks) / PANEL * PANEL)), blocks = (s.c + rows - 1) / rows;
+  Scratch v(POINTS * Planes::size(cs, chunk)), y(POINTS * Planes::size(ks, chunk)), sums(POINTS * s.c * ks);
   const int all = threads();
-  Scratch accumulators(sums * (phases > 1 ? blocks : all));
   const Panels V(v.data(), cs, chunk), Y(y.data(), ks, chunk);
   for (long phase = 0; phase < phases; ++phase) {
     const long begin = phase * chunk, count = smaller(chunk, tiles.count - begin);
@@ -499,14 +505,15 @@ void backward_weight_shared(const ConvShape& s, const T* dy, const Source& x, fl
         transform_gradient<F>(s, at, dy, Y, t);
       }
     });
-    parallel_items(blocks, all, [&](long block, int thread) {
-      const long c = block * rows, height = smaller(rows, s.c - c);
-      float* u = accumulators.data() + (phases > 1 ? block : thread) * sums;
-      for (int p = 0; p < POINTS; ++p)
-        outer_product(V, Y, p, c, height, count, ks, u + p * rows * ks, phase ? Begin::previous : Begin::zero);
-      if (phase == phases - 1) transform_filter_gradient<F>(s, c, c + height, u, rows, ks, dw);
+    parallel_items(POINTS * blocks, all, [&](long item, int) {
+      const long point = item / blocks, c = item % blocks * rows;
+      outer_product(V, Y, (int)point, c, smaller(rows, s.c - c), count, ks, sums.data() + (point * s.c + c) * ks,
+                    phase ? Begin::previous : Begin::zero);
     });
   }
+  parallel_for(s.c, larger(1, 8192 / s.k), [&](long begin, long end, int) {
+    transform_filter_gradient<F>(s, begin, end, sums.data() + begin * ks, s.c, ks, dw);
+  });
 }
 
 template <class F, class Source, class T>
