@@ -8,6 +8,7 @@ configuration.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar, Protocol
@@ -19,6 +20,9 @@ from handgrad.data.dataset import Dataset
 from handgrad.errors import ArgumentError, DataError, ShapeError
 from handgrad.rng import Stream
 from handgrad.typing import Array, is_integer
+
+CACHED = 1 << 20
+"""Bytes of a batch that a transform of several passes works on at a time."""
 
 
 class Transform(Protocol):
@@ -117,8 +121,12 @@ class Normalize:
             raise ShapeError(
                 "Normalize", expected=f"images of {len(self.mean)} channels", got=f"{x.shape[-1]} channels"
             )
-        y: Array = (x - np.asarray(self.mean, x.dtype)) / np.asarray(self.std, x.dtype)
-        return y
+        n, h, w, c = x.shape
+        # repeated for all pixels of an image: NumPy's inner loops are as long as the last axis
+        mean, std = (np.tile(np.asarray(values, x.dtype), h * w) for values in (self.mean, self.std))
+        y: Array = x.reshape(n, h * w * c) - mean  # (n, h, w, c) -> (n, h*w*c)
+        y /= std
+        return y.reshape(x.shape)
 
 
 @dataclass(frozen=True)
@@ -135,8 +143,7 @@ class RandomFlip:
 
     def __call__(self, x: Array, rng: Stream) -> Array:
         """Return the images, some of them mirrored."""
-        mirrored = rng.keep((len(_images(x, "RandomFlip")),), self.probability)
-        return np.where(mirrored[:, None, None, None], x[:, :, ::-1], x)
+        return _mirror(x, rng.keep((len(_images(x, "RandomFlip")),), self.probability))
 
 
 @dataclass(frozen=True)
@@ -169,12 +176,13 @@ class RandomCrop:
         p = self.padding
         if self.mode == "reflect" and p >= min(h, w):
             raise ShapeError("RandomCrop", expected=f"images larger than the padding {p}", got=f"{h}x{w}")
-        padded = np.pad(x, ((0, 0), (p, p), (p, p), (0, 0)), self.mode)  # type: ignore[call-overload]
-        top = rng.child("rows").integers(0, 2 * p + 1, (n, 1))
-        left = rng.child("columns").integers(0, 2 * p + 1, (n, 1))
-        rows, columns = top + np.arange(h), left + np.arange(w)  # (n, h), (n, w)
-        cropped: Array = padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
-        return cropped
+        top, left = (rng.child(of).integers(0, 2 * p + 1, (n,)).tolist() for of in ("rows", "columns"))
+        y = np.empty(x.shape, x.dtype)
+        for part in _parts(x):
+            padded = np.pad(x[part], ((0, 0), (p, p), (p, p), (0, 0)), self.mode)  # type: ignore[call-overload]
+            for y_i, padded_i, i, j in zip(y[part], padded, top[part], left[part], strict=True):
+                y_i[...] = padded_i[i : i + h, j : j + w]
+        return y
 
 
 @dataclass(frozen=True)
@@ -207,12 +215,12 @@ class Cutout:
     def __call__(self, x: Array, rng: Stream) -> Array:
         """Return the images, each with a square covered."""
         n, h, w, _ = _images(x, "Cutout").shape
-        top = rng.child("rows").integers(0, h, (n, 1)) - self.size // 2
-        left = rng.child("columns").integers(0, w, (n, 1)) - self.size // 2
-        rows = (top <= np.arange(h)) & (np.arange(h) < top + self.size)  # (n, h)
-        columns = (left <= np.arange(w)) & (np.arange(w) < left + self.size)  # (n, w)
-        covered = rows[:, :, None, None] & columns[:, None, :, None]
-        return np.where(covered, x.dtype.type(self.fill), x)
+        top = rng.child("rows").integers(0, h, (n,)) - self.size // 2
+        left = rng.child("columns").integers(0, w, (n,)) - self.size // 2
+        y, fill = x.copy(), x.dtype.type(self.fill)
+        for y_i, i, j in zip(y, top.tolist(), left.tolist(), strict=True):
+            y_i[max(i, 0) : i + self.size, max(j, 0) : j + self.size] = fill
+        return y
 
 
 @dataclass(frozen=True)
@@ -232,6 +240,26 @@ class Compose:
         for i, transform in enumerate(self.transforms):
             x = transform(x, rng.child(i))
         return x
+
+
+def _mirror(x: Array, which: Array) -> Array:
+    """Return the images, those of `which` mirrored, left to right."""
+    y = np.empty(x.shape, x.dtype)
+    for part in _parts(x):
+        y[part] = x[part]
+        i = part.start + np.flatnonzero(which[part])
+        images = x[i]
+        mirrored = np.empty_like(images)
+        for channel in range(x.shape[-1]):  # one at a time: NumPy's inner loops are as long as a row then
+            mirrored[..., channel] = images[:, :, ::-1, channel]
+        y[i] = mirrored
+    return y
+
+
+def _parts(x: Array) -> Iterator[slice]:
+    """Yield parts of a batch that are small enough for what is made of them in between to stay in a cache."""
+    images = max(1, CACHED // max(1, x[:1].nbytes))
+    return (slice(start, start + images) for start in range(0, len(x), images))
 
 
 def _images(x: Array, where: str) -> Array:
