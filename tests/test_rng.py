@@ -17,6 +17,7 @@ DRAWS = {
     "keep": lambda s: s.keep((40,), 0.5),
     "integers": lambda s: s.integers(0, 1000, (7,)),
     "permutation": lambda s: s.permutation(20),
+    "hashed": lambda s: s.hashed(np.arange(7)),
 }
 each_draw = pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
 
@@ -142,3 +143,31 @@ def test_the_numbers_that_keep_draws_may_never_change():
         37,
         38,
     ]
+
+
+def splitmix64(state):
+    """Yield the outputs of SplitMix64, as its paper gives it."""
+    while True:
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+        z = state
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        yield z ^ (z >> 31)
+
+
+def test_hashes_are_the_outputs_of_splitmix64(monkeypatch):
+    stream = Stream((4, "sample"))
+    wanted = list(itertools.islice(splitmix64(stream.philox_key()[0]), 1000))
+    assert stream.hashed(np.arange(1000)).tolist() == wanted
+    monkeypatch.setattr(Stream, "philox_key", lambda self: (1234567, 0))
+    published = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431]
+    assert stream.hashed(np.arange(4)).tolist() == published
+
+
+def test_a_hash_is_the_number_s_own():
+    stream = Stream((4,))
+    whole = stream.hashed(np.arange(50))
+    assert whole.dtype == np.uint64
+    some = np.array([49, 0, 7, 7], np.int32)
+    np.testing.assert_array_equal(stream.hashed(some), whole[some])
+    assert stream.hashed(np.arange(0)).tolist() == []

@@ -27,11 +27,14 @@ class Stream:
     Notes
     -----
     The key is hashed (BLAKE2b) to the 128-bit key of a Philox 4x64 generator [1]_, so that different
-    keys give independent streams.
+    keys give independent streams. `hashed` takes outputs of SplitMix64 [2]_ instead, which can be had one by
+    one.
 
     References
     ----------
     .. [1] J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+    .. [2] G. L. Steele, D. Lea and C. H. Flood, "Fast splittable pseudorandom number generators",
+       OOPSLA 2014.
 
     Examples
     --------
@@ -76,6 +79,25 @@ class Stream:
     def integers(self, low: int, high: int, shape: tuple[int, ...]) -> Array:
         """Return integers uniform on low, ..., high - 1."""
         return self.generator().integers(low, high, shape)
+
+    def hashed(self, numbers: Array) -> Array:
+        """Return 64 random bits for each of some numbers, the same whatever others are asked with it.
+
+        Parameters
+        ----------
+        numbers : (n,) int array
+            Each at least 0.
+
+        Returns
+        -------
+        (n,) uint64 array
+            For number i, output i, from 0, of SplitMix64 begun with the first word of the generator's key.
+        """
+        key = np.uint64(self.philox_key()[0])
+        z = key + (np.asarray(numbers).astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
 
     def permutation(self, n: int) -> Array:
         """Return 0, ..., n - 1 in random order."""

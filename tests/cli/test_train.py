@@ -272,7 +272,8 @@ class TestRefuses:
             ),
             (
                 '{"dataset": "digits", "augment": {"class": "x"}}',
-                "transform: expected a class of Normalize, RandomFlip, RandomCrop, Cutout, Compose, got 'x'",
+                "transform: expected a class of Normalize, RandomFlip, AlternatingFlip, RandomCrop, Cutout, "
+                "Compose, got 'x'",
             ),
         ],
     )

@@ -92,6 +92,27 @@ def test_a_transform_gets_the_stream_of_its_batch(data):
     assert x[0, 0, 0, 0] == 6
 
 
+def test_a_transform_of_samples_is_told_them(data):
+    seen = []
+
+    class Spy:
+        def __call__(self, x, rng):
+            raise AssertionError
+
+        def apply_to_samples(self, x, rng, samples):
+            seen.append((rng.key, samples.indices.tolist(), samples.epoch, samples.rng.key))
+            return x + samples.indices[:, None, None, None].astype(np.float32)
+
+    loader = Loader(data, 4, transform=Spy(), rng=Stream((3,)))
+    whole = list(loader.epoch(2))
+    order = Stream((3,)).child("shuffle", 2).permutation(10).tolist()
+    assert seen == [((3, "augment", 2, i), order[4 * i : 4 * i + 4], 2, (3, "sample")) for i in range(3)]
+    x, y = loader.batch(2, 1)
+    assert seen[3] == seen[1]
+    np.testing.assert_array_equal(x, whole[1][0])
+    np.testing.assert_array_equal(x[:, 0, 0, 0], 2 * y)
+
+
 def test_numpy_integers_name_the_same_batches(data):
     loader = Loader(data, 3, transform=RandomCrop(2))
     x, y = loader.batch(2, 1)

@@ -5,7 +5,18 @@ import json
 import numpy as np
 import pytest
 
-from handgrad.data import Compose, Cutout, Normalize, RandomCrop, RandomFlip, from_config, to_config
+from handgrad.data import (
+    AlternatingFlip,
+    ArrayDataset,
+    Compose,
+    Cutout,
+    Loader,
+    Normalize,
+    RandomCrop,
+    RandomFlip,
+    from_config,
+    to_config,
+)
 from handgrad.errors import ArgumentError
 from handgrad.rng import Stream
 
@@ -14,7 +25,8 @@ ALL = [
     RandomFlip(),
     RandomCrop(2, mode="edge"),
     Cutout(3, 0.5),
-    Compose([RandomFlip(), RandomCrop(1), Cutout(2)]),
+    AlternatingFlip(),
+    Compose([RandomFlip(), RandomCrop(1), AlternatingFlip(), Cutout(2)]),
 ]
 
 
@@ -24,8 +36,9 @@ def test_a_transform_comes_back_from_json(transform):
     assert json.loads(json.dumps(config)) == config
     again = from_config(json.loads(json.dumps(config)))
     assert again == transform
-    x, rng = Stream(("images",)).uniform((40, 6, 7, 3), 0.1, 1), Stream(("transforms", 0))
-    np.testing.assert_array_equal(again(x, rng), transform(x, rng))
+    data = ArrayDataset(Stream(("images",)).uniform((40, 6, 7, 3), 0.1, 1), np.arange(40))
+    (x, _), (x_again, _) = (Loader(data, 40, transform=t).batch(1, 0) for t in (transform, again))
+    np.testing.assert_array_equal(x_again, x)
 
 
 def test_numbers_of_numpy_are_written_too():
@@ -48,15 +61,21 @@ def test_configurations_are_readable():
     [
         (
             {"class": "Blur"},
-            "transform: expected a class of Normalize, RandomFlip, RandomCrop, Cutout, Compose, got 'Blur'",
+            "transform: expected a class of Normalize, RandomFlip, AlternatingFlip, RandomCrop, Cutout, "
+            "Compose, got 'Blur'",
         ),
-        ({}, "transform: expected a class of Normalize, RandomFlip, RandomCrop, Cutout, Compose, got None"),
+        (
+            {},
+            "transform: expected a class of Normalize, RandomFlip, AlternatingFlip, RandomCrop, Cutout, "
+            "Compose, got None",
+        ),
         ({"class": "RandomCrop", "pad": 4}, "RandomCrop: expected fields of padding, mode, got pad"),
         ({"class": "Normalize", "mean": [0.5]}, "Normalize: expected a value for std, got none"),
         ({"class": "Cutout", "size": -2}, "Cutout: expected a size of at least 1, got -2"),
         (
             {"class": ["x"]},
-            "transform: expected a class of Normalize, RandomFlip, RandomCrop, Cutout, Compose, got ['x']",
+            "transform: expected a class of Normalize, RandomFlip, AlternatingFlip, RandomCrop, Cutout, "
+            "Compose, got ['x']",
         ),
         ("RandomFlip", "transform: expected a dict with a \"class\", got 'RandomFlip'"),
         ({"class": "RandomCrop", 1: 2, None: 3}, "RandomCrop: expected fields of padding, mode, got 1, None"),
@@ -90,6 +109,6 @@ def test_a_transform_that_no_configuration_can_name_is_refused():
     with pytest.raises(ArgumentError) as error:
         to_config(Compose([own]))
     assert str(error.value) == (
-        "transform: expected one of Normalize, RandomFlip, RandomCrop, Cutout, Compose, "
+        "transform: expected one of Normalize, RandomFlip, AlternatingFlip, RandomCrop, Cutout, Compose, "
         "which a configuration can name, got function"
     )

@@ -6,12 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handgrad.data import (
+    AlternatingFlip,
     ArrayDataset,
     Compose,
     Cutout,
+    Loader,
+    MappedDataset,
     Normalize,
     RandomCrop,
     RandomFlip,
+    Samples,
+    SampleTransform,
 )
 from handgrad.errors import ArgumentError, DataError, ShapeError
 from handgrad.rng import Stream
@@ -168,6 +173,30 @@ def test_crops_are_shifted_images(size, padding, mode, key):
         assert any(np.array_equal(yi, window) for window in windows)
 
 
+def test_images_of_many_parts_are_changed_as_in_one(x, monkeypatch):
+    changed = [transform(x, RNG) for transform in ALL]
+    for size in (1, 3 * x[0].nbytes, x.nbytes - 1):
+        monkeypatch.setattr("handgrad.data.transforms.CACHED", size)
+        for transform, y in zip(ALL, changed, strict=True):
+            np.testing.assert_array_equal(transform(x, RNG), y, err_msg=repr(transform))
+
+
+@pytest.mark.parametrize("of", [np.asfortranarray, lambda x: x[:, ::-1], lambda x: x[::2]])
+def test_the_order_of_the_memory_does_not_matter(x, of):
+    for transform in ALL:
+        np.testing.assert_array_equal(transform(of(x), RNG), transform(of(x).copy(), RNG), repr(transform))
+
+
+def test_a_shift_is_drawn_from_a_stream_of_its_axis(x):
+    """By which runs from before come out the same."""
+    y = RandomCrop(2, "reflect")(x, RNG)
+    padded = np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)), "reflect")
+    top, left = (RNG.child(axis).integers(0, 5, (40, 1)) for axis in ("rows", "columns"))
+    for i in range(40):
+        (t,), (s,) = top[i], left[i]
+        np.testing.assert_array_equal(y[i], padded[i, t : t + 6, s : s + 7])
+
+
 def test_every_shift_is_equally_likely_and_images_shift_on_their_own():
     x = np.zeros((9000, 5, 5, 1), np.float32)
     x[:, 2, 2] = 1
@@ -220,6 +249,82 @@ def test_transforms_follow_each_other_with_streams_of_their_own(x):
     np.testing.assert_array_equal(both(x, RNG), RandomCrop(2)(RandomFlip()(x, RNG.child(0)), RNG.child(1)))
     twice = Compose([RandomFlip(), RandomFlip()])(x, RNG)
     assert not np.array_equal(twice, x)
+
+
+@pytest.fixture
+def numbered():
+    """Return 64 images with their number in the left pixel and 1000 more in the right one."""
+    images = np.arange(64.0)[:, None, None, None] + np.array([0.0, 1000]).reshape(2, 1)
+    return ArrayDataset(images.astype(np.float32), np.arange(64))
+
+
+def mirrored(dataset, transform, epoch, batch_size=64, seed=0):
+    """Return by sample whether it is mirrored in an epoch."""
+    found = np.full(64, -1)
+    for x, y in Loader(dataset, batch_size, transform=transform, rng=Stream((seed,))).epoch(epoch):
+        found[y] = x[:, 0, 0, 0] >= 1000
+        np.testing.assert_array_equal(x.sum(axis=(1, 2, 3)), 2 * y + 1000)
+    return found
+
+
+@pytest.mark.parametrize("transform", [AlternatingFlip(), Compose([AlternatingFlip()])], ids=repr)
+def test_alternating_flips_mirror_every_image_once_in_two_epochs(numbered, transform):
+    first = mirrored(numbered, transform, 0)
+    assert 20 < first.sum() < 44
+    for epoch in range(1, 6):
+        np.testing.assert_array_equal(mirrored(numbered, transform, epoch), (first + epoch) % 2)
+
+
+def test_alternating_flips_are_those_of_the_hash(numbered):
+    bits = Stream((3, "sample")).hashed(np.arange(64)) >> np.uint64(63)
+    np.testing.assert_array_equal(mirrored(numbered, AlternatingFlip(), 0, seed=3), bits)
+
+
+def test_alternating_flips_follow_the_image_whatever_batch_it_is_in(numbered):
+    first = mirrored(numbered, AlternatingFlip(), 0)
+    for size in (1, 7, 33):
+        np.testing.assert_array_equal(mirrored(numbered, AlternatingFlip(), 2, size), first)
+    assert np.any(mirrored(numbered, AlternatingFlip(), 0, seed=1) != first)
+
+
+def test_alternating_flips_have_to_know_the_images(x):
+    message = (
+        "AlternatingFlip: expected to be told which images these are, got a batch alone; "
+        "give it to Trainer.fit or to a Loader as transform="
+    )
+    for call in (
+        lambda: AlternatingFlip()(x, RNG),
+        lambda: Compose([RandomFlip(), AlternatingFlip()])(x, RNG),
+        lambda: MappedDataset(ArrayDataset(x, np.arange(40)), AlternatingFlip()),
+    ):
+        with pytest.raises(ArgumentError) as error:
+            call()
+        assert str(error.value) == message
+
+
+def test_compose_hands_the_samples_on_with_streams_of_their_own(x):
+    seen = []
+
+    class Own:
+        def __call__(self, x, rng):
+            raise AssertionError
+
+        def apply_to_samples(self, x, rng, samples):
+            seen.append((rng.key, samples))
+            return x + 1
+
+    def plain(x, rng):
+        seen.append((rng.key,))
+        return 2 * x
+
+    assert isinstance(Own(), SampleTransform)
+    assert not isinstance(plain, SampleTransform)
+    assert not isinstance(RandomFlip(), SampleTransform)
+    samples = Samples(np.arange(40), 3, Stream((9,)))
+    y = Compose([plain, Compose([Own()]), plain]).apply_to_samples(x, RNG, samples)
+    np.testing.assert_array_equal(y, 2 * (2 * x + 1))
+    key = RNG.key
+    assert seen == [((*key, 0),), ((*key, 1, 0), samples), ((*key, 2),)]
 
 
 @pytest.mark.parametrize(

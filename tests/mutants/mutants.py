@@ -68,6 +68,8 @@ LOSSES = "kernels/test_loss.py losses/test_losses.py"
 PREDICTORS = "graph/test_predictor.py"
 PARTS = "train/micro_batches.py"
 PARTS_TESTS = "train/test_micro_batches.py"
+TRANSFORMS = "data/transforms.py"
+TRANSFORM_TESTS = "data/test_transforms.py"
 
 MUTANTS = [
     # convolution
@@ -451,4 +453,21 @@ MUTANTS = [
            'run.rng.child("part", i)', "run.rng", PARTS_TESTS),
     Mutant("what is saved of a part stays to the end of the step", PARTS,
            "executor.backward(graph, dz, trace, own, release=True)", "executor.backward(graph, dz, trace, own)", PARTS_TESTS),
+    # data
+    Mutant("rows and columns are shifted alike", TRANSFORMS,
+           'for of in ("rows", "columns"))', 'for of in ("rows", "rows"))', TRANSFORM_TESTS),
+    Mutant("channels come mirrored from the first", TRANSFORMS,
+           "images[:, :, ::-1, channel]", "images[:, :, ::-1, 0]", TRANSFORM_TESTS),
+    Mutant("of each part the first images are mirrored", TRANSFORMS,
+           "i = part.start + np.flatnonzero", "i = np.flatnonzero", TRANSFORM_TESTS),
+    Mutant("flips do not alternate", TRANSFORMS,
+           "(bit + np.uint64(samples.epoch)) % np.uint64(2) == 1", "bit == 1", TRANSFORM_TESTS),
+    Mutant("flips alternate by the place in the batch", TRANSFORMS,
+           "samples.rng.hashed(samples.indices)", "samples.rng.hashed(np.arange(len(x)))", TRANSFORM_TESTS),
+    Mutant("a transform among others is not told the samples", TRANSFORMS,
+           "x = apply(transform, x, rng.child(i), samples)", "x = transform(x, rng.child(i))", TRANSFORM_TESTS),
+    Mutant("what stays with a sample is drawn anew in every epoch", "data/loader.py",
+           'self.rng.child("sample")', 'self.rng.child("sample", int(epoch))', "data/test_transforms.py data/test_loader.py"),
+    Mutant("a hash begins one number late", "rng.py",
+           "astype(np.uint64) + np.uint64(1))", "astype(np.uint64) + np.uint64(2))", "test_rng.py"),
 ]  # fmt: skip

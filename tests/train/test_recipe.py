@@ -140,7 +140,8 @@ def test_an_unknown_augmentation_is_refused_at_once():
     with pytest.raises(ArgumentError) as error:
         Recipe("digits", augment={"class": "Rotate"})
     assert str(error.value) == (
-        "transform: expected a class of Normalize, RandomFlip, RandomCrop, Cutout, Compose, got 'Rotate'"
+        "transform: expected a class of Normalize, RandomFlip, AlternatingFlip, RandomCrop, Cutout, "
+        "Compose, got 'Rotate'"
     )
     assert Recipe("digits").transform() is None
     assert Recipe("digits", augment={"class": "RandomCrop", "padding": 2}).transform() == RandomCrop(2)

@@ -13,17 +13,19 @@ from handgrad.data.images import read_image
 from handgrad.data.loader import Loader
 from handgrad.data.mapped import MappedDataset
 from handgrad.data.npy import NpyDataset
+from handgrad.data.transform import Samples, SampleTransform, Transform
 from handgrad.data.transform_config import from_config, to_config
 from handgrad.data.transforms import (
+    AlternatingFlip,
     Compose,
     Cutout,
     Normalize,
     RandomCrop,
     RandomFlip,
-    Transform,
 )
 
 __all__ = [
+    "AlternatingFlip",
     "ArrayDataset",
     "Compose",
     "Cutout",
@@ -37,6 +39,8 @@ __all__ = [
     "NpyDataset",
     "RandomCrop",
     "RandomFlip",
+    "SampleTransform",
+    "Samples",
     "Transform",
     "as_dataset",
     "available",

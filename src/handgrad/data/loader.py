@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 
 from handgrad.data.dataset import Dataset
 from handgrad.data.sampler import Sampler
-from handgrad.data.transforms import Transform
+from handgrad.data.transform import Samples, Transform, apply
 from handgrad.errors import ArgumentError
 from handgrad.rng import Stream
 from handgrad.typing import Array, is_integer
@@ -31,7 +31,8 @@ class Loader:
     drop_last : bool, default False
         Leave out a last batch that is not full.
     transform : Transform, optional
-        Called as ``transform(x, rng.child("augment", epoch, batch))``.
+        Called as ``transform(x, rng.child("augment", epoch, batch))``; a `SampleTransform` is told the
+        samples as well, with ``rng.child("sample")`` as their stream.
     rng : Stream, optional
         Root of all randomness; seed 0 by default.
 
@@ -104,5 +105,6 @@ class Loader:
     def _make(self, indices: Array, epoch: int, index: int) -> tuple[Array, Array]:
         x, y = self.dataset.batch(indices)
         if self.transform is not None:
-            x = self.transform(x, self.rng.child("augment", int(epoch), int(index)))
+            samples = Samples(indices, int(epoch), self.rng.child("sample"))
+            x = apply(self.transform, x, self.rng.child("augment", int(epoch), int(index)), samples)
         return x, y

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from handgrad.data.dataset import Dataset
-from handgrad.data.transforms import Transform
+from handgrad.data.transform import Transform
 from handgrad.errors import ArgumentError, DataError
 from handgrad.rng import Stream
 from handgrad.typing import Array, Shape

@@ -6,11 +6,13 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from handgrad.arguments import plain
-from handgrad.data.transforms import Compose, Cutout, Normalize, RandomCrop, RandomFlip, Transform
+from handgrad.data.transform import Transform
+from handgrad.data.transforms import AlternatingFlip, Compose, Cutout, Normalize, RandomCrop, RandomFlip
 from handgrad.errors import ArgumentError
 from handgrad.typing import Config
 
-BY_NAME = {kind.__name__: kind for kind in (Normalize, RandomFlip, RandomCrop, Cutout, Compose)}
+PLAIN = (Normalize, RandomFlip, AlternatingFlip, RandomCrop, Cutout)
+BY_NAME = {kind.__name__: kind for kind in (*PLAIN, Compose)}
 
 
 def to_config(transform: Transform) -> Config:
@@ -28,7 +30,7 @@ def to_config(transform: Transform) -> Config:
     """
     if isinstance(transform, Compose):
         return {"class": "Compose", "transforms": [to_config(t) for t in transform.transforms]}
-    if isinstance(transform, Normalize | RandomFlip | RandomCrop | Cutout):
+    if isinstance(transform, PLAIN):
         values = {f.name: getattr(transform, f.name) for f in fields(transform)}
         return {"class": type(transform).__name__, **{name: plain(v) for name, v in values.items()}}
     raise ArgumentError(

@@ -2,7 +2,7 @@
 
 A transform is a frozen dataclass, called with a batch (n, h, w, c) and a random stream; it returns a batch of
 the same dtype and never writes the one it was given. The same stream gives the same batch. Its fields are its
-configuration.
+configuration. One that goes by which samples the batch holds is told them too: see `SampleTransform`.
 """
 
 from __future__ import annotations
@@ -11,25 +11,19 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 
 from handgrad.data.arrays import ArrayDataset
 from handgrad.data.dataset import Dataset
+from handgrad.data.transform import Samples, Transform, apply
 from handgrad.errors import ArgumentError, DataError, ShapeError
 from handgrad.rng import Stream
 from handgrad.typing import Array, is_integer
 
 CACHED = 1 << 20
 """Bytes of a batch that a transform of several passes works on at a time."""
-
-
-class Transform(Protocol):
-    """Anything that makes a batch of images from a batch and a random stream."""
-
-    def __call__(self, x: Array, rng: Stream) -> Array:
-        """Return a new batch of the same dtype."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +141,52 @@ class RandomFlip:
 
 
 @dataclass(frozen=True)
+class AlternatingFlip:
+    """Mirror each image, left to right, in every other epoch: of two epochs that follow one another, in one.
+
+    In the first epoch half of the images are mirrored, chosen by a hash of their numbers in the data set; in
+    the second epoch the others are; and so on. `RandomFlip` shows an image the same way twice in half of such
+    pairs of epochs, and so leaves out some of what there is to see.
+
+    Notes
+    -----
+    Image i is mirrored in epoch e, counted from 0, where ``(bit_i + e) mod 2 = 1`` with a random bit for each
+    image, ``bit_i = samples.rng.hashed(i) >> 63``. It has to be told the images' numbers, which `Trainer.fit`
+    and `Loader` do.
+
+    References
+    ----------
+    K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024, arXiv:2404.00498, on alternating flip.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from handgrad.data import ArrayDataset, Loader
+    >>> images = np.broadcast_to(np.float32([[0], [1]]), (6, 1, 2, 1))  # left 0, right 1
+    >>> loader = Loader(ArrayDataset(images, np.arange(6)), 6, shuffle=False, transform=AlternatingFlip())
+    >>> for epoch in range(3):  # the left pixel of each: 1 where it is mirrored
+    ...     print(loader.batch(epoch, 0)[0][:, 0, 0, 0].astype(int).tolist())
+    [1, 0, 1, 1, 0, 0]
+    [0, 1, 0, 0, 1, 1]
+    [1, 0, 1, 1, 0, 0]
+    """
+
+    def __call__(self, x: Array, rng: Stream) -> Array:
+        """Raise ArgumentError: a batch alone does not say which images it holds."""
+        raise ArgumentError(
+            "AlternatingFlip",
+            expected="to be told which images these are",
+            got="a batch alone",
+            do="give it to Trainer.fit or to a Loader as transform=",
+        )
+
+    def apply_to_samples(self, x: Array, rng: Stream, samples: Samples) -> Array:
+        """Return the images, those whose turn it is mirrored."""
+        bit = samples.rng.hashed(samples.indices) >> np.uint64(63)
+        return _mirror(_images(x, "AlternatingFlip"), (bit + np.uint64(samples.epoch)) % np.uint64(2) == 1)
+
+
+@dataclass(frozen=True)
 class RandomCrop:
     """Shift each image by up to `padding` pixels: pad all sides, then cut out the old size anywhere.
 
@@ -239,6 +279,12 @@ class Compose:
         """Return the batch after all of them."""
         for i, transform in enumerate(self.transforms):
             x = transform(x, rng.child(i))
+        return x
+
+    def apply_to_samples(self, x: Array, rng: Stream, samples: Samples) -> Array:
+        """Return the batch after all of them, each told the samples if it goes by them."""
+        for i, transform in enumerate(self.transforms):
+            x = apply(transform, x, rng.child(i), samples)
         return x
 
 
