@@ -70,6 +70,8 @@ PARTS = "train/micro_batches.py"
 PARTS_TESTS = "train/test_micro_batches.py"
 TRANSFORMS = "data/transforms.py"
 TRANSFORM_TESTS = "data/test_transforms.py"
+AHEAD = "data/ahead.py"
+AHEAD_TESTS = "data/test_ahead.py"
 
 MUTANTS = [
     # convolution
@@ -470,4 +472,12 @@ MUTANTS = [
            'self.rng.child("sample")', 'self.rng.child("sample", int(epoch))', "data/test_transforms.py data/test_loader.py"),
     Mutant("a hash begins one number late", "rng.py",
            "astype(np.uint64) + np.uint64(1))", "astype(np.uint64) + np.uint64(2))", "test_rng.py"),
+    Mutant("results come in the wrong order", AHEAD,
+           "yield begun.popleft()()\n        while", "yield begun.pop()()\n        while", AHEAD_TESTS),
+    Mutant("one more is made ahead than was asked for", AHEAD,
+           "if len(begun) > n:", "if len(begun) > n + 1:", AHEAD_TESTS),
+    Mutant("what is waiting to be made is made when nobody wants it any more", AHEAD,
+           "thread.shutdown(cancel_futures=True)", "thread.shutdown()", AHEAD_TESTS),
+    Mutant("the thread has a context of its own", AHEAD,
+           "thread.submit(context.run, call)", "thread.submit(call)", AHEAD_TESTS),
 ]  # fmt: skip

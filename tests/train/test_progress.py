@@ -93,7 +93,8 @@ def test_the_bar_has_no_thread(monkeypatch):
     """One more thread makes a fork while training unsafe, of which Python warns."""
     threads = []
     before = threading.active_count()
-    shown(monkeypatch, True, callbacks=[At(2, lambda trainer: threads.append(threading.active_count()))])
+    count = At(2, lambda trainer: threads.append(threading.active_count()))
+    shown(monkeypatch, True, callbacks=[count], prefetch=0)
     assert threads == [before]
 
 

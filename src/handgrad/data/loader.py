@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 
+from handgrad.data.ahead import ahead
 from handgrad.data.dataset import Dataset
 from handgrad.data.sampler import Sampler
 from handgrad.data.transform import Samples, Transform, apply
@@ -35,11 +37,16 @@ class Loader:
         samples as well, with ``rng.child("sample")`` as their stream.
     rng : Stream, optional
         Root of all randomness; seed 0 by default.
+    prefetch : int, default 0
+        How many batches of an epoch are made ahead, in a thread of their own that ends with the epoch. Data
+        set and transform are called there, one batch after the other and never two at once, but perhaps while
+        whoever trains on the batch before uses them too. 0 makes each batch when it is asked for, where it is
+        asked for. Batches are the same, and so are errors, which are raised where the batch would have come.
 
     Raises
     ------
     ArgumentError
-        If `batch_size` is below 1, or `drop_last` leaves no batch.
+        If `batch_size` is below 1 or `prefetch` below 0, or `drop_last` leaves no batch.
     DataError
         If `dataset` is empty.
 
@@ -62,9 +69,12 @@ class Loader:
     drop_last: bool = False
     transform: Transform | None = None
     rng: Stream = Stream((0,))
+    prefetch: int = 0
 
     def __post_init__(self) -> None:
         len(self.sampler)  # a sampler checks its arguments
+        if not is_integer(self.prefetch) or self.prefetch < 0:
+            raise ArgumentError("prefetch", expected="an int of at least 0", got=repr(self.prefetch))
 
     @property
     def sampler(self) -> Sampler:
@@ -77,16 +87,19 @@ class Loader:
         """Return the number of batches in an epoch."""
         return len(self.sampler)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Array, Array]]:
+    def epoch(self, epoch: int, start: int = 0) -> Generator[tuple[Array, Array], None, None]:
         """Yield the batches ``(x, y)`` of `epoch`, from batch number `start` on.
+
+        The thread that makes batches ahead ends when there are no more, and when the generator is closed or
+        forgotten, as by a ``break`` out of a loop over it.
 
         Raises
         ------
         ArgumentError
             If `epoch` is below 0 or `start` not in 0, ..., len(self).
         """
-        batches = self.sampler.batches(epoch, start)
-        return (self._make(indices, epoch, i) for i, indices in enumerate(batches, start))
+        batches = enumerate(self.sampler.batches(epoch, start), start)
+        return ahead((partial(self._make, indices, epoch, i) for i, indices in batches), self.prefetch)
 
     def batch(self, epoch: int, index: int) -> tuple[Array, Array]:
         """Return batch number `index` of `epoch`, as `epoch` yields it.
@@ -100,7 +113,7 @@ class Loader:
             raise ArgumentError(
                 "index", expected=f"a batch number from 0 to {len(self) - 1}", got=repr(index)
             )
-        return next(self.epoch(epoch, index))
+        return self._make(next(self.sampler.batches(epoch, index)), epoch, index)
 
     def _make(self, indices: Array, epoch: int, index: int) -> tuple[Array, Array]:
         x, y = self.dataset.batch(indices)

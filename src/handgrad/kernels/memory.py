@@ -31,7 +31,8 @@ def reuse_memory() -> Iterator[None]:
     """Take the memory of large arrays made in this context from the pool, which keeps it when they are freed.
 
     `Trainer`, `evaluate` and `predict` do so themselves. Like a context variable it concerns no other thread,
-    and one context may stand in another. Arrays may outlive it. Without compiled kernels it does nothing.
+    but those that run in a copy of the context, as the one does that makes batches ahead in `Trainer.fit`.
+    One context may stand in another. Arrays may outlive it. Without compiled kernels it does nothing.
 
     Notes
     -----

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from contextlib import ExitStack
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,8 @@ class Trainer:
         Set it from a callback to end the fit after this step.
     failed : bool
         Whether the fit was ended by an error, perhaps in the middle of a step.
+    waited : float
+        How many seconds this fit has waited for batches.
 
     Examples
     --------
@@ -136,6 +139,7 @@ class Trainer:
         self.history = History()
         self.progress = Where()
         self.stop_training = self.failed = False
+        self.waited = 0.0
         self.quantities: tuple[str, ...] = ()
         self._totals = Totals(self.metrics)
         self._callbacks: tuple[Callback, ...] = ()
@@ -153,6 +157,7 @@ class Trainer:
         shuffle: bool = True,
         drop_last: bool = False,
         transform: Transform | None = None,
+        prefetch: int = 1,
         initial_epoch: int | None = None,
     ) -> History:
         """Train for some epochs.
@@ -175,6 +180,11 @@ class Trainer:
             Whether a last batch that is not full is left out.
         transform : callable, optional
             Changes training batches, as the augmentations of `handgrad.data` do.
+        prefetch : int, default 1
+            How many batches are made ahead while the trainer trains, by one thread that lives as long as the
+            epoch: it reads the data set and calls the transform, and nobody else does meanwhile but callbacks
+            within an epoch. 0 makes each batch in between, in the thread that calls `fit`: for data or
+            transforms that only work there, or for callbacks that use them or fork. Results are the same.
         initial_epoch : int, optional
             The epoch that `epochs` count from: by default the one the trainer is at, so that a second fit
             goes on where the first ended. 0 after `load` ends where the broken run would have. An epoch that
@@ -199,6 +209,7 @@ class Trainer:
             drop_last=drop_last,
             transform=transform,
             rng=self.rng,
+            prefetch=prefetch,
         )
         validation = None if validation is None else as_dataset(validation, dtype=self.model.dtype)
         self._check(loader.dataset)
@@ -236,24 +247,25 @@ class Trainer:
         at = self.progress
         for callback in self._callbacks:
             callback.on_epoch_begin(at.epoch)
-        for xb, yb in loader.epoch(at.epoch, at.batch):
-            for callback in self._callbacks:
-                callback.on_train_batch_begin(at.batch)
-            try:
-                loss, z = self._step(xb, yb)
-            except NonFiniteError as error:
-                handled = [callback.on_nonfinite(error) for callback in self._callbacks]
-                if not any(handled):
-                    raise
-                at.batch, at.step = at.batch + 1, at.step + 1
-            else:
-                self._totals.add(loss, z, yb)
-                at.batch, at.step = at.batch + 1, at.step + 1
-                logs = self._totals.means()
+        with closing(loader.epoch(at.epoch, at.batch)) as batches:
+            for xb, yb in self._waited_for(batches):
                 for callback in self._callbacks:
-                    callback.on_train_batch_end(at.batch - 1, logs)
-            if self.stop_training:
-                return
+                    callback.on_train_batch_begin(at.batch)
+                try:
+                    loss, z = self._step(xb, yb)
+                except NonFiniteError as error:
+                    handled = [callback.on_nonfinite(error) for callback in self._callbacks]
+                    if not any(handled):
+                        raise
+                    at.batch, at.step = at.batch + 1, at.step + 1
+                else:
+                    self._totals.add(loss, z, yb)
+                    at.batch, at.step = at.batch + 1, at.step + 1
+                    logs = self._totals.means()
+                    for callback in self._callbacks:
+                        callback.on_train_batch_end(at.batch - 1, logs)
+                if self.stop_training:
+                    return
         logs = self._totals.means()
         if validation is not None:
             logs |= {f"val_{name}": value for name, value in self.evaluate(validation).items()}
@@ -262,6 +274,16 @@ class Trainer:
         self._totals = Totals(self.metrics)
         for callback in self._callbacks:
             callback.on_epoch_end(at.epoch - 1, logs)
+
+    def _waited_for(self, batches: Iterator[tuple[Array, Array]]) -> Iterator[tuple[Array, Array]]:
+        """Yield the batches, and measure how long each kept the trainer waiting."""
+        while True:
+            begun = time.perf_counter()
+            batch = next(batches, None)
+            self.waited += time.perf_counter() - begun
+            if batch is None:
+                return
+            yield batch
 
     @reuse_memory()
     def train_step(self, x: Array, y: Array) -> float:
@@ -369,6 +391,7 @@ class Trainer:
     def _begin(self, callbacks: tuple[Callback, ...]) -> None:
         self._callbacks = callbacks
         self.stop_training = self.failed = False
+        self.waited = 0.0
         for key, callback in keyed(callbacks).items():
             callback.set_trainer(self)
             if key in self._waiting:
