@@ -97,8 +97,8 @@ HG_INLINE void each_vector(long n, const F& f) {
 
 // Whether a result is written past the caches, for which its vectors must be aligned.
 template <class T>
-bool large(const Rows& r, long m, const T* y) {
-  return streamed<T>(m * r.c) && r.width % W == 0 && aligned(y);
+bool large(const Rows& r, long m, const T* y, long most = RESULT) {
+  return streamed<T>(m * r.c, most) && r.width % W == 0 && aligned(y);
 }
 
 // Two numbers in double for each column of each part, in memory of size(r) floats.

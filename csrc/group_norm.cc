@@ -92,8 +92,8 @@ void each_sample(const Rows& r, const Samples& samples, const Prepare& prepare, 
 
 // Whether results are written past the caches, for which the vectors of every sample must be aligned.
 template <class T>
-bool past_caches(const Rows& r, const GroupShape& f, const T* y) {
-  return large(r, f.n * f.m, y) && f.m * f.c % W == 0;
+bool past_caches(const Rows& r, const GroupShape& f, const T* y, long most) {
+  return large(r, f.n * f.m, y, most) && f.m * f.c % W == 0;
 }
 
 // Every group's mean and s of those of its channels, which are all of m numbers.
@@ -102,7 +102,7 @@ void of_places(const GroupShape& f, const T* x, const float* gamma, const float*
                double* means, double* ss) {
   const Rows r = side_by_side(f.m, f.c);
   const long size = f.m * f.c, d = f.c / f.groups;
-  const bool past = past_caches(r, f, y);
+  const bool past = past_caches(r, f, y, NORMALIZED);
   each_sample(
       r, Samples(f.n, 1), [](long, const Sample&) {},
       [&](long i, const Part& part, const Sample& sample) {
@@ -153,7 +153,7 @@ void of_places_backward(const GroupShape& f, const T* dy, const T* x, const doub
   const Rows r = side_by_side(f.m, f.c);
   const long size = f.m * f.c, of_group = f.c / f.groups;
   const double N = (double)f.m * of_group;
-  const bool past = past_caches(r, f, dx);
+  const bool past = past_caches(r, f, dx, RESULT);
   const Samples samples(f.n, 1);
   const Gradients gradients(samples, f.c);
   each_sample(

@@ -77,7 +77,7 @@ template <class T>
 void batch_norm(long m, long c, const T* x, const Normalization& f, const T* residual, bool relu, T* y) {
   const Rows r = side_by_side(m, c);
   const Columns columns(r, f);
-  const bool past = large(r, m, y);
+  const bool past = large(r, m, y, NORMALIZED);
   const auto kernel = residual ? (relu ? apply<true, true, T> : apply<true, false, T>)
                                : (relu ? apply<false, true, T> : apply<false, false, T>);
   each_part(r, [&](const Part& part) {

@@ -11,6 +11,7 @@ namespace handgrad::HG_ISA {
 constexpr int STRIP = 4;
 constexpr long ROW_BLOCK = 1024;    // numbers of a row whose sums are taken in float
 constexpr long LONG_ROW = 1 << 14;  // of so many numbers a row is a strip of its own, which stays in the second cache
+constexpr long SHORT_ROW = 128;     // of fewer numbers rows are strips wherever they come from
 
 // The sum of the lanes.
 HG_INLINE float total(vec v) {
@@ -164,14 +165,20 @@ void differentiate(long n, long pitch, const T* dy, const T* x, const double* me
 
 // Whether results are written past the caches, for which the vectors of every row must be aligned.
 template <class T>
-bool past_caches(long n, long c, long d, const T* y) {
-  return streamed<T>(n * c) && d % W == 0 && aligned(y);
+bool past_caches(long n, long c, long d, const T* y, long most) {
+  return streamed<T>(n * c, most) && d % W == 0 && aligned(y);
 }
 
-// work(i, q, rows) for groups q of rows that begin with row i, for all in begin..end: a strip, or one row.
+// How many of n rows (n, c), in groups of d numbers, are normalized at a time. What comes from memory comes in order:
+// of several rows at once the processor does not foresee what is next.
+template <class T>
+long strip_of(long n, long c, long d) {
+  return d > LONG_ROW || (d >= SHORT_ROW && streamed<T>(n * c, NORMALIZED)) ? 1 : STRIP;
+}
+
+// strip(i, q) or one(i, q) for groups q of rows that begin with row i, for all in begin..end, `step` rows at a time.
 template <class Strip, class One>
-HG_INLINE void each_strip(long begin, long end, long groups, long d, const Strip& strip, const One& one) {
-  const long step = d > LONG_ROW ? 1 : STRIP;
+HG_INLINE void each_strip(long begin, long end, long groups, long step, const Strip& strip, const One& one) {
   for (long i = begin; i < end; i += step)
     for (long q = 0; q < groups; ++q)
       if (step == STRIP && i + STRIP <= end)
@@ -185,7 +192,8 @@ template <bool CENTER, class T>
 void of_rows(long n, long c, long groups, const T* x, const float* gamma, const float* beta, double epsilon, T* y,
              double* mean, double* s) {
   const long d = c / groups;
-  const bool past = past_caches(n, c, d, y);
+  const long step = strip_of<T>(n, c, d);
+  const bool past = past_caches(n, c, d, y, NORMALIZED);
   const auto run = [=](auto kernel, long i, long q) {
     const long row = i * groups + q, at = i * c + q * d;
     kernel(d, c, x + at, gamma + q * d, CENTER ? beta + q * d : nullptr, epsilon, y + at, CENTER ? mean + row : nullptr,
@@ -193,7 +201,7 @@ void of_rows(long n, long c, long groups, const T* x, const float* gamma, const 
   };
   parallel_for(n, larger(1, GRAIN / larger(1, c)), [&](long begin, long end, int) {
     each_strip(
-        begin, end, groups, d, [&](long i, long q) { run(normalize<CENTER, STRIP, T>, i, q); },
+        begin, end, groups, step, [&](long i, long q) { run(normalize<CENTER, STRIP, T>, i, q); },
         [&](long i, long q) { run(normalize<CENTER, 1, T>, i, q); });
     stream_end();
   });
@@ -203,7 +211,8 @@ template <bool CENTER, class T>
 void of_rows_backward(long n, long c, long groups, const T* dy, const T* x, const double* mean, const double* s,
                       const float* gamma, T* dx, float* dgamma, float* dbeta) {
   const long d = c / groups;
-  const bool past = past_caches(n, c, d, dx);
+  const long step = strip_of<T>(n, c, d);
+  const bool past = past_caches(n, c, d, dx, RESULT);
   const Samples samples(n, n > 32 ? 16 : STRIP);
   const Gradients gradients(samples, c, CENTER);
   parallel_for(samples.count, larger(1, GRAIN / larger(1, c * samples.size)), [&](long begin, long end, int) {
@@ -218,7 +227,7 @@ void of_rows_backward(long n, long c, long groups, const T* dy, const T* x, cons
       for (long block = samples.begin(part); block < samples.end(part); block += BLOCK) {
         memset(sums.data(), 0, (CENTER ? 8 : 4) * c);
         each_strip(
-            block, smaller(samples.end(part), block + BLOCK), groups, d,
+            block, smaller(samples.end(part), block + BLOCK), groups, step,
             [&](long i, long q) { run(differentiate<CENTER, STRIP, T>, i, q); },
             [&](long i, long q) { run(differentiate<CENTER, 1, T>, i, q); });
         double *of_gamma = gradients.gamma(part), *of_beta = gradients.beta(part);
