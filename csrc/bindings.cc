@@ -610,16 +610,16 @@ void bind_norm(nb::class_<Kernels>& table) {
   table.def(
       "batch_norm_backward",
       [](const Kernels& k, In<T> dy, In<T> x, std::optional<In<T>> y, Input<double> mean, Input<double> s,
-         std::optional<Floats> gamma, std::optional<Floats> beta, bool relu, bool constant, Out<T> dx,
+         std::optional<Floats> gamma, std::optional<Floats> beta, bool relu, long count, Out<T> dx,
          FloatsOut dgamma, FloatsOut dbeta, std::optional<Out<T>> passed) {
         long m = x.shape(0), c = x.shape(1);
         Normalization f = {mean.data(), s.data(), data_or_null(gamma), data_or_null(beta)};
         nb::gil_scoped_release release;
-        Activations<T>::kernels(k).batch_norm_backward(m, c, of<T>(dy), of<T>(x), of_or_null<T>(y), f, relu, constant,
+        Activations<T>::kernels(k).batch_norm_backward(m, c, of<T>(dy), of<T>(x), of_or_null<T>(y), f, relu, count,
                                                        of<T>(dx), dgamma.data(), dbeta.data(), of_or_null<T>(passed));
       },
       "dy"_a.noconvert(), "x"_a.noconvert(), "y"_a.noconvert().none(), "mean"_a.noconvert(), "s"_a.noconvert(),
-      "gamma"_a.noconvert().none(), "beta"_a.noconvert().none(), "relu"_a, "constant"_a, "dx"_a.noconvert(),
+      "gamma"_a.noconvert().none(), "beta"_a.noconvert().none(), "relu"_a, "count"_a, "dx"_a.noconvert(),
       "dgamma"_a.noconvert(), "dbeta"_a.noconvert(), "passed"_a.noconvert().none());
 }
 

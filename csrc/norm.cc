@@ -89,17 +89,17 @@ void batch_norm(long m, long c, const T* x, const Normalization& f, const T* res
 // With xhat = (x - mean)*s and the g that passes:
 //
 //     dbeta = sum(g)    dgamma = sum(g*xhat) = s*(sum(g*(x - h)) - (mean - h)*sum(g))
-//     dx = gamma*s*(g - (dbeta + xhat*dgamma)/m) = a*g + k*(x - h) + d
+//     dx = gamma*s*(g - (dbeta + xhat*dgamma)/count) = a*g + k*(x - h) + d
 //
-// where a = gamma*s, k = -a*s*dgamma/m and d = -a*dbeta/m - k*(mean - h).
+// where a = gamma*s, k = -a*s*dgamma/count and d = -a*dbeta/count - k*(mean - h).
 template <class T>
 void batch_norm_backward(long m, long c, const T* dy, const T* x, const T* y, const Normalization& f, bool relu,
-                         bool constant, T* dx, float* dgamma, float* dbeta, T* passed) {
+                         long count, T* dx, float* dgamma, float* dbeta, T* passed) {
   const Rows r = side_by_side(m, c);
   const Columns columns(r, f);
   const Scratch memory(Partial::size(r));
   const Partial partial(r, memory.data());
-  const bool past = large(r, m, dx) && (!y || large(r, m, passed));
+  const bool constant = count == 0, past = large(r, m, dx) && (!y || large(r, m, passed));
   const auto first = !relu ? (constant ? sums<Pass::all, true, T> : sums<Pass::all, false, T>)
                      : !y  ? (constant ? sums<Pass::by_x, true, T> : sums<Pass::by_x, false, T>)
                            : (constant ? sums<Pass::by_y, true, T> : sums<Pass::by_y, false, T>);
@@ -117,8 +117,8 @@ void batch_norm_backward(long m, long c, const T* dy, const T* x, const T* y, co
   for (long j = 0; j < c; ++j) dbeta[j] = (float)dbetas[j];
   if (constant) return;
 
-  const auto slope = [&](long j) { return -columns.f.a(j) * f.s[j] * dgammas[j] / m; };
-  const auto shift = [&](long j) { return -columns.f.a(j) * dbetas[j] / m - slope(j) * columns.f.low(j); };
+  const auto slope = [&](long j) { return -columns.f.a(j) * f.s[j] * dgammas[j] / count; };
+  const auto shift = [&](long j) { return -columns.f.a(j) * dbetas[j] / count - slope(j) * columns.f.low(j); };
   const Constants k(r, slope), d(r, shift);
   const auto second = relu && !y ? gradient<Pass::by_x, T> : gradient<Pass::all, T>;
   const T* g = relu && y ? passed : dy;

@@ -109,6 +109,7 @@ def _calls() -> list[Call]:
         Call("batch_norm", (x, mean, s, None, None), note="plain"),
         Call("batch_norm_backward", (dy, x, mean, s, gamma), (0, 1)),
         Call("batch_norm_backward", (dy, x, mean, s, None), (0, 1), note="plain"),
+        Call("batch_norm_backward", (dy, x, mean, s, gamma, 4), (0, 1), note="of some rows"),
         Call("batch_norm_backward_constant", (dy, x, mean, s, gamma), (0, 1)),
         Call("batch_norm_backward_constant", (dy, x, mean, s, None), (0, 1), note="plain"),
     ]
@@ -119,6 +120,9 @@ def _calls() -> list[Call]:
         Call("batch_norm_relu", (x, mean, s, gamma, beta)),
         Call("batch_norm_relu", (x, mean, s, None, None), note="plain"),
         Call("batch_norm_relu", (x, mean, s, gamma, beta, residual), (0, 5), note="residual"),
+    ]
+    calls += [
+        Call("batch_norm_relu_backward", (dy, x, None, mean, s, gamma, beta, 4), (0, 1), note="of some rows"),
     ]
     for name in ("batch_norm_relu_backward", "batch_norm_relu_backward_constant"):
         calls += [

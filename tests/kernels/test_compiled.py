@@ -332,6 +332,7 @@ def _norm() -> list[Call]:
             Call("batch_norm_statistics", (x,)),
             Call("batch_norm", (x, *statistics, gamma, beta)),
             Call("batch_norm_backward", (dy, x, *statistics, gamma)),
+            Call("batch_norm_backward", (dy, x, *statistics, gamma, (m + 1) // 2)),
             Call("batch_norm_backward_constant", (dy, x, *statistics, gamma)),
             Call("batch_norm_relu", (x, *statistics, gamma, beta)),
             Call("batch_norm_relu", (x, *statistics, gamma, beta, residual)),
@@ -340,6 +341,7 @@ def _norm() -> list[Call]:
         for name in ("batch_norm_relu_backward", "batch_norm_relu_backward_constant"):
             calls.append(Call(name, (dy, x, None, *statistics, gamma, beta)))
             calls.append(Call(name, (dy, x, y, *statistics, gamma, beta)))
+        calls.append(Call("batch_norm_relu_backward", (dy, x, y, *statistics, gamma, beta, (m + 1) // 2)))
     return calls
 
 

@@ -237,7 +237,7 @@ COMPILED = [
     Mutant("norm: the gradient passes where ReLU was 0", COLUMNS,
            "PASS == Pass::all ? dy : y <= 0", "PASS == Pass::all ? dy : y < 0", ENTRIES),
     Mutant("norm: xhat's part of the gradient is not divided by the count", NORM,
-           "f.s[j] * dgammas[j] / m;", "f.s[j] * dgammas[j];", ENTRIES),
+           "f.s[j] * dgammas[j] / count;", "f.s[j] * dgammas[j];", ENTRIES),
     Mutant("norm: vectors that are not aligned are streamed", COLUMNS,
            "streamed<T>(m * r.c, most) && r.width % W == 0 &&", "streamed<T>(m * r.c, most) &&", f"{STREAMED} {NORMS}"),
     Mutant("group norm: means that differ add nothing to a group's variance", GROUP_NORM,

@@ -28,12 +28,16 @@ def kept_axes(axis: Any, rank: int, where: str) -> tuple[int, ...]:
 
 def to_rows(x: Array, kept: tuple[int, ...]) -> Array:
     """Return x as (m, c), the kept axes flattened into columns."""
+    if kept == (x.ndim - 1,):  # no row is empty: layers are built for at least one channel
+        return x.reshape(x.size // x.shape[-1], x.shape[-1])
     c = math.prod(x.shape[a] for a in kept)
     return x.transpose(*others(x.ndim, kept), *kept).reshape(x.size // c, c)
 
 
 def from_rows(rows: Array, shape: Shape, kept: tuple[int, ...]) -> Array:
     """Return (m, c) in `shape` again, which undoes `to_rows`."""
+    if kept == (len(shape) - 1,):
+        return rows.reshape(shape)
     order = *others(len(shape), kept), *kept
     inverse = sorted(range(len(order)), key=order.__getitem__)
     return rows.reshape([shape[a] for a in order]).transpose(inverse)
@@ -45,7 +49,7 @@ def others(rank: int, kept: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def rows_that_count(mask: Array, shape: Shape, kept: tuple[int, ...], where: str) -> Array | None:
-    """Return which of the rows of an array of `shape` count, (m,); None if all do.
+    """Return which blocks of rows of an array of `shape` count; None if all do.
 
     Parameters
     ----------
@@ -58,12 +62,16 @@ def rows_that_count(mask: Array, shape: Shape, kept: tuple[int, ...], where: str
     where : str
         How an error message begins.
 
+    Returns
+    -------
+    (k,) bool array or None
+        The rows, in their order, are k blocks of equal size, one for each element of the mask.
+
     Raises
     ------
     ShapeError
         If the mask is not of the first axes, or one of them is kept.
     """
-    over = others(len(shape), kept)
     before = kept[0]  # axes 0, 1, ..., before - 1 are those that a mask can have
     rank = np.ndim(mask)
     if np.asarray(mask).dtype != np.bool_ or not 0 < rank <= before or np.shape(mask) != shape[:rank]:
@@ -74,7 +82,25 @@ def rows_that_count(mask: Array, shape: Shape, kept: tuple[int, ...], where: str
             got=f"{np.asarray(mask).dtype} of shape {np.shape(mask)}",
             do="one for each sample fits every layer",
         )
-    if np.all(mask):
-        return None
-    of_rows = np.reshape(mask, np.shape(mask) + (1,) * (len(over) - rank))
-    return np.broadcast_to(of_rows, [shape[a] for a in over]).reshape(-1)
+    return None if np.all(mask) else np.ravel(mask)
+
+
+def chosen(rows: Array, blocks: Array) -> Array:
+    """Return of rows (m, c) those of the blocks that are chosen: a view if they stand side by side."""
+    return _blocks(rows, blocks)[_index(blocks)].reshape(-1, rows.shape[1])
+
+
+def put_chosen(rows: Array, blocks: Array, value: Any) -> None:
+    """Write `value`, a number or other rows, where `chosen` reads."""
+    of_blocks = _blocks(rows, blocks)
+    of_blocks[_index(blocks)] = np.reshape(value, (-1, of_blocks.shape[1])) if np.ndim(value) else value
+
+
+def _blocks(rows: Array, blocks: Array) -> Array:
+    return rows.reshape(len(blocks), rows.size // len(blocks))
+
+
+def _index(blocks: Array) -> slice | Array:
+    at = np.flatnonzero(blocks)
+    alone = at.size > 0 and at[-1] - at[0] + 1 == at.size
+    return slice(at[0], at[-1] + 1) if alone else at

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from handgrad.kernels.protocol import Kernels
+from handgrad.kernels.protocol import Kernel, Kernels
+from handgrad.layers.axes import chosen, put_chosen
 from handgrad.typing import Array, Communicator
 
 
@@ -53,14 +54,9 @@ class BatchNormSaved(NamedTuple):
     renorm: tuple[Array, Array] | None = None
     """r and d of batch renormalization."""
     mask: Array | None = None
-    """(rows,): which count in mean and variance, where not all do."""
+    """(k,): which of k equal blocks of rows count in mean and variance, where not all do."""
     shared: bool = False
     """Whether other shares count in mean and variance."""
-
-    @property
-    def apart(self) -> bool:
-        """Whether mean and variance are of other rows than those of x: more, or fewer."""
-        return not self.constant and (self.shared or self.mask is not None)
 
     def retained(self) -> BatchNormSaved:
         """Return this without arrays of the batch's size."""
@@ -75,12 +71,41 @@ class GhostSaved(NamedTuple):
 
 
 def moments(rows: Array, mask: Array | None, kernels: Kernels) -> Moments:
-    """Return the moments of the columns of (m, c), over the rows where `mask`, (m,), is true, or over all."""
-    counting = rows if mask is None else rows[mask]
+    """Return the moments of the columns of (m, c), over all rows, or the blocks where `mask` is true."""
+    counting = rows if mask is None else chosen(rows, mask)
     m, c = counting.shape
     if m == 0:
         return Moments(0, np.zeros(c), np.zeros(c))
     return Moments(m, *kernels.batch_norm_statistics(counting))
+
+
+def gradients(
+    kernel: Kernel,
+    directly: Kernel,
+    arrays: tuple[Array | None, ...],
+    by: tuple[Array | None, ...],
+    saved: BatchNormSaved,
+) -> tuple[Array, ...]:
+    """Return dx, dgamma, dbeta and what more a kernel returns.
+
+    Parameters
+    ----------
+    kernel, directly : callable
+        For mean and variance that are those of x, and for constant ones.
+    arrays : tuple of (m, c) array or None
+        The kernel's first arguments.
+    by : tuple of (c,) array or None
+        Its other arguments.
+    saved : BatchNormSaved
+        Whose x is among `arrays`. Where shares have a part in mean and variance, dx is that for constants.
+    """
+    if saved.constant or saved.shared:
+        return tuple(directly(*arrays, *by))
+    dx, *others = kernel(*arrays, *by, saved.m)
+    if saved.mask is not None:
+        out = ~saved.mask
+        put_chosen(dx, out, directly(*(None if a is None else chosen(a, out) for a in arrays), *by)[0])
+    return dx, *others
 
 
 def pooled(parts: Iterable[Moments]) -> Moments:

@@ -6,7 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 from handgrad.errors import BuildError, ShapeError
-from handgrad.layers.batch_statistics import BatchNormSaved, Moments
+from handgrad.layers.batch_statistics import BatchNormSaved, Moments, gradients
 from handgrad.layers.fused import Fused, Measured, Normalized
 from handgrad.layers.layer import Merge, Run
 from handgrad.layers.norm import BatchNormalization
@@ -75,9 +75,7 @@ class BatchNormalizationReLU(FusedNormalization):
     def backward(self, dy: Array, saved: BatchNormSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Accumulate dgamma and dbeta; return dx. Where y was positive is computed from x."""
         bn = self.normalization
-        dx, dgamma, dbeta = _backward(saved, run)(
-            bn.rows(dy), bn.rows(saved.x), None, saved.mean, saved.s, *bn.scale_and_shift()
-        )
+        dx, dgamma, dbeta = _backward(bn, dy, None, saved, run)
         dx = bn.through_statistics(dx, dgamma, dbeta, saved, run)
         bn.accumulate(dgamma, dbeta)
         return bn.unrows(dx, dy.shape) if need_dx else None
@@ -141,9 +139,7 @@ class BatchNormalizationAddReLU(FusedNormalization, Merge):
     ) -> tuple[Array, ...] | None:
         """Accumulate dgamma and dbeta; return dx and ``dr = dy*[y > 0]``."""
         bn, (of_bn, y) = self.normalization, saved
-        dx, dgamma, dbeta, dr = _backward(of_bn, run)(
-            bn.rows(dy), bn.rows(of_bn.x), bn.rows(y), of_bn.mean, of_bn.s, *bn.scale_and_shift()
-        )
+        dx, dgamma, dbeta, dr = _backward(bn, dy, y, of_bn, run)
         dx = bn.through_statistics(dx, dgamma, dbeta, of_bn, run)
         bn.accumulate(dgamma, dbeta)
         return (bn.unrows(dx, dy.shape), bn.unrows(dr, dy.shape)) if need_dx else None
@@ -161,7 +157,14 @@ class BatchNormalizationAddReLU(FusedNormalization, Merge):
         return self.normalization.multiply_adds(shape[0]) + math.prod(shape[0])
 
 
-def _backward(saved: BatchNormSaved, run: Run) -> Any:
-    """Return the kernel, by whether dx is to have terms through mean and variance of these rows."""
-    kernels, directly = run.kernels, saved.constant or saved.apart
-    return kernels.batch_norm_relu_backward_constant if directly else kernels.batch_norm_relu_backward
+def _backward(
+    bn: BatchNormalization, dy: Array, y: Array | None, saved: BatchNormSaved, run: Run
+) -> tuple[Array, ...]:
+    """Return dx, dgamma and dbeta; with y also the gradient that passed."""
+    return gradients(
+        run.kernels.batch_norm_relu_backward,
+        run.kernels.batch_norm_relu_backward_constant,
+        (bn.rows(dy), bn.rows(saved.x), None if y is None else bn.rows(y)),
+        (saved.mean, saved.s, *bn.scale_and_shift()),
+        saved,
+    )

@@ -10,13 +10,14 @@ import numpy as np
 
 from handgrad.arguments import check_count, check_number
 from handgrad.errors import ArgumentError, ShapeError
-from handgrad.layers.axes import from_rows, kept_axes, rows_that_count, to_rows
+from handgrad.layers.axes import from_rows, kept_axes, put_chosen, rows_that_count, to_rows
 from handgrad.layers.batch_statistics import (
     BatchNormSaved,
     GhostSaved,
     Moments,
     gathered,
     ghosts,
+    gradients,
     moments,
     pooled,
     renormalization,
@@ -297,11 +298,14 @@ class BatchNormalization(RunningStatistics, Layer):
 
     def _gradients(self, dy: Array, saved: BatchNormSaved, run: Run) -> tuple[Array, Array, Array]:
         """Return dx, dgamma and dbeta."""
-        kernels, x = run.kernels, self.rows(saved.x)
-        directly = saved.constant or saved.apart
-        backward = kernels.batch_norm_backward_constant if directly else kernels.batch_norm_backward
-        gamma, _ = self.affine(saved)
-        dx, dgamma, dbeta = backward(self.rows(dy), x, saved.mean, saved.s, gamma)
+        kernels, (gamma, _) = run.kernels, self.affine(saved)
+        dx, dgamma, dbeta = gradients(
+            kernels.batch_norm_backward,
+            kernels.batch_norm_backward_constant,
+            (self.rows(dy), self.rows(saved.x)),
+            (saved.mean, saved.s, gamma),
+            saved,
+        )
         dx = self.through_statistics(dx, dgamma, dbeta, saved, run)
         if saved.renorm is not None:
             r, d = saved.renorm
@@ -313,21 +317,20 @@ class BatchNormalization(RunningStatistics, Layer):
     ) -> Array:
         """Return ``dx - w*gamma*s*(dbeta + xhat*dgamma)/m``, with the sums of all shares, and w the mask.
 
-        Only where mean and variance are of other rows than those of x, for which `dx` is that for constants.
+        Only where there are other shares, for which `dx` is that for constants.
         """
-        if not saved.apart:
+        if not saved.shared:
             return dx
+        assert run.comm is not None
         dtype = dgamma.dtype
-        if saved.shared:
-            assert run.comm is not None
-            both = np.concatenate([dgamma, dbeta]).astype(np.float64)
-            dgamma, dbeta = np.split(sum(run.comm.all_gather(both)), 2)
+        both = np.concatenate([dgamma, dbeta]).astype(np.float64)
+        dgamma, dbeta = np.split(sum(run.comm.all_gather(both)), 2)
         gamma, _ = self.affine(saved)
         k = (-saved.s if gamma is None else -saved.s * gamma) / saved.m
         scale, shift = ((k * a).astype(dtype) for a in (dgamma, dbeta))
         term = run.kernels.batch_norm(self.rows(saved.x), saved.mean, saved.s, scale, shift)
         if saved.mask is not None:
-            term = np.where(saved.mask[:, None], term, np.zeros((), term.dtype))
+            put_chosen(term, ~saved.mask, 0)
         total: Array = run.kernels.add(dx, term)
         return total
 
@@ -402,7 +405,8 @@ class BatchNormalization(RunningStatistics, Layer):
         return rows_that_count(mask, x.shape, self._kept(x.ndim), self.where)
 
     def _kept(self, rank: int) -> tuple[int, ...]:
-        return kept_axes(self.axis, rank, self.where)
+        last = type(self.axis) is int and self.axis == -1  # as nearly always, and in no time
+        return (rank - 1,) if last else kept_axes(self.axis, rank, self.where)
 
     def _features(self, shape: Shape) -> Shape:
         return tuple(shape[a - 1] for a in self._kept(len(shape) + 1))

@@ -46,17 +46,17 @@ def batch_norm_relu(
 
 
 def batch_norm_backward(
-    cpu: Any, dy: Array, x: Array, mean: Array, s: Array, gamma: Array | None
+    cpu: Any, dy: Array, x: Array, mean: Array, s: Array, gamma: Array | None, m: int | None = None
 ) -> tuple[Array, ...]:
     """Return dx, dgamma and dbeta where mean and variance are those of `x`."""
-    return _backward(cpu, dy, x, None, columns(mean, s, gamma, None), relu=False, constant=False)
+    return _backward(cpu, dy, x, None, columns(mean, s, gamma, None), m or len(x), relu=False)
 
 
 def batch_norm_backward_constant(
     cpu: Any, dy: Array, x: Array, mean: Array, s: Array, gamma: Array | None
 ) -> tuple[Array, ...]:
     """Return dx, dgamma and dbeta where mean and variance are constants."""
-    return _backward(cpu, dy, x, None, columns(mean, s, gamma, None), relu=False, constant=True)
+    return _backward(cpu, dy, x, None, columns(mean, s, gamma, None), None, relu=False)
 
 
 def batch_norm_relu_backward(
@@ -68,9 +68,10 @@ def batch_norm_relu_backward(
     s: Array,
     gamma: Array | None,
     beta: Array | None,
+    m: int | None = None,
 ) -> tuple[Array, ...]:
     """Return dx, dgamma and dbeta where mean and variance are those of `x`; with y also g."""
-    return _backward(cpu, dy, x, y, columns(mean, s, gamma, beta), relu=True, constant=False)
+    return _backward(cpu, dy, x, y, columns(mean, s, gamma, beta), m or len(x), relu=True)
 
 
 def batch_norm_relu_backward_constant(
@@ -84,7 +85,7 @@ def batch_norm_relu_backward_constant(
     beta: Array | None,
 ) -> tuple[Array, ...]:
     """Return dx, dgamma and dbeta where mean and variance are constants; with y also g."""
-    return _backward(cpu, dy, x, y, columns(mean, s, gamma, beta), relu=True, constant=True)
+    return _backward(cpu, dy, x, y, columns(mean, s, gamma, beta), None, relu=True)
 
 
 def _forward(cpu: Any, x: Array, columns: list[Any], residual: Array | None, *, relu: bool) -> Array:
@@ -94,13 +95,14 @@ def _forward(cpu: Any, x: Array, columns: list[Any], residual: Array | None, *, 
 
 
 def _backward(
-    cpu: Any, dy: Array, x: Array, y: Array | None, columns: list[Any], *, relu: bool, constant: bool
+    cpu: Any, dy: Array, x: Array, y: Array | None, columns: list[Any], m: int | None, *, relu: bool
 ) -> tuple[Array, ...]:
+    """Return the gradients where mean and variance are of m rows, or constants if m is None."""
     dx, dgamma, dbeta = empty(x.shape, x), *np.empty((2, x.shape[1]), np.float32)
     g = None if y is None else empty(x.shape, x)
     inputs = contiguous(dy), contiguous(x), None if y is None else contiguous(y)
     passed = None if g is None else bits(g)
-    cpu.batch_norm_backward(*inputs, *columns, relu, constant, bits(dx), dgamma, dbeta, passed)
+    cpu.batch_norm_backward(*inputs, *columns, relu, m or 0, bits(dx), dgamma, dbeta, passed)
     return (dx, dgamma, dbeta) if g is None else (dx, dgamma, dbeta, g)
 
 

@@ -81,7 +81,7 @@ def batch_norm(x: Array, mean: Array, s: Array, gamma: Array | None, beta: Array
 
 
 def batch_norm_backward(
-    dy: Array, x: Array, mean: Array, s: Array, gamma: Array | None
+    dy: Array, x: Array, mean: Array, s: Array, gamma: Array | None, m: int | None = None
 ) -> tuple[Array, Array, Array]:
     """Return dx, dgamma and dbeta where mean and variance are those of `x`.
 
@@ -93,13 +93,15 @@ def batch_norm_backward(
         Upstream gradient and input.
     mean, s, gamma
         As in `batch_norm`.
+    m : int, optional
+        How many of the rows mean and variance are of; all by default. dx is then right for these rows.
 
     Returns
     -------
     dx : (m, c)
     dgamma, dbeta : (c,)
     """
-    m = x.shape[0]
+    m = m or x.shape[0]
     xhat = _xhat(x, mean, s)
     dgamma, dbeta = column_sum(dy * xhat), column_sum(dy)
     dx = _gamma_s(gamma, s, dy) * (dy - (dbeta + xhat * dgamma) / m)
@@ -135,7 +137,14 @@ def batch_norm_relu(
 
 
 def batch_norm_relu_backward(
-    dy: Array, x: Array, y: Array | None, mean: Array, s: Array, gamma: Array | None, beta: Array | None
+    dy: Array,
+    x: Array,
+    y: Array | None,
+    mean: Array,
+    s: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    m: int | None = None,
 ) -> tuple[Array, ...]:
     """Return dx, dgamma and dbeta where mean and variance are those of `x`; with y also g.
 
@@ -150,6 +159,8 @@ def batch_norm_relu_backward(
         and to read.
     mean, s, gamma, beta
         As in `batch_norm`.
+    m : int, optional
+        As in `batch_norm_backward`.
 
     Returns
     -------
@@ -159,7 +170,7 @@ def batch_norm_relu_backward(
         The gradient of the residual; not returned where y is None.
     """
     g = _passed(dy, x, y, mean, s, gamma, beta)
-    gradients = batch_norm_backward(g, x, mean, s, gamma)
+    gradients = batch_norm_backward(g, x, mean, s, gamma, m)
     return gradients if y is None else (*gradients, g)
 
 
