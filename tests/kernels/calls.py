@@ -13,8 +13,8 @@ from handgrad.kernels import Kernels
 from handgrad.kernels.reference import REFERENCE
 from handgrad.rng import Stream
 
-UPDATES = {"sgd", "adagrad", "adadelta", "rmsprop", "adam"}
-"""The kernels that write what they are given: apart, in test_update.py."""
+UPDATES = {"sgd", "adagrad", "adadelta", "rmsprop", "adam", "muon"}
+"""The kernels that write what they are given: apart, in test_update.py and test_muon.py."""
 
 OF_GRADIENTS = {"all_finite", "sum_of_squares"}
 """The kernels that answer a question, of real numbers alone: apart, in test_gradient.py."""

@@ -102,7 +102,7 @@ def test_warm_up_moves_at_its_first_step_and_reaches_the_rate_at_its_last():
         (lambda: WarmUp(1, 0), "WarmUp: expected steps to be a whole number of at least 1, got 0"),
         (
             lambda: schedules.get("cosine"),
-            "schedule: expected one of Constant, Step, Cosine, OneCycle, WarmUp, got 'cosine'",
+            "schedule: expected one of Constant, Step, Cosine, Linear, OneCycle, WarmUp, got 'cosine'",
         ),
         (
             lambda: schedules.get({"class": "Step", "lr": 0.1, "period": 3}),

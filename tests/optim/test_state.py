@@ -214,8 +214,8 @@ def test_get_returns_an_optimizer_itself():
     [
         (
             lambda: optim.get("lion"),
-            "optimizer: expected one of SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW or an Optimizer,"
-            " got 'lion'",
+            "optimizer: expected one of SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW, Muon, MultiOptimizer "
+            "or an Optimizer, got 'lion'",
         ),
         (
             lambda: optim.get({"class": "SGD", "learning_rate": 0.1}),
@@ -225,7 +225,8 @@ def test_get_returns_an_optimizer_itself():
         (lambda: SGD.from_config({"class": "Adam"}), "SGD: expected class SGD, got Adam"),
         (
             lambda: optim.get({"class": "SGD", "lr": {"class": "Zigzag"}}),
-            "schedule: expected one of Constant, Step, Cosine, OneCycle, WarmUp, got {'class': 'Zigzag'}",
+            "schedule: expected one of Constant, Step, Cosine, Linear, OneCycle, WarmUp, "
+            "got {'class': 'Zigzag'}",
         ),
     ],
 )

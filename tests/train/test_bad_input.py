@@ -216,8 +216,8 @@ NAMES = {
     ),
     "optimizer": (
         {"optimizer": "adamax"},
-        "optimizer: expected one of SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW or an Optimizer, got "
-        "'adamax'",
+        "optimizer: expected one of SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW, Muon, MultiOptimizer "
+        "or an Optimizer, got 'adamax'",
     ),
     "metric": (
         {"metrics": ["acc"]},

@@ -101,6 +101,7 @@ class Kernels:
     adadelta: Kernel
     rmsprop: Kernel
     adam: Kernel
+    muon: Kernel
     # gradient: what is asked of all gradients at once
     all_finite: Kernel
     sum_of_squares: Kernel

@@ -4,10 +4,12 @@ from handgrad.optim.adadelta import Adadelta
 from handgrad.optim.adagrad import Adagrad
 from handgrad.optim.adam import Adam, AdamW
 from handgrad.optim.group import Group
+from handgrad.optim.multi import MultiOptimizer
+from handgrad.optim.muon import Muon
 from handgrad.optim.names import get
 from handgrad.optim.optimizer import Optimizer
 from handgrad.optim.rmsprop import RMSprop
-from handgrad.optim.schedules import Constant, Cosine, OneCycle, Schedule, Step, WarmUp
+from handgrad.optim.schedules import Constant, Cosine, Linear, OneCycle, Schedule, Step, WarmUp
 from handgrad.optim.sgd import SGD
 
 __all__ = [
@@ -19,6 +21,9 @@ __all__ = [
     "Constant",
     "Cosine",
     "Group",
+    "Linear",
+    "MultiOptimizer",
+    "Muon",
     "OneCycle",
     "Optimizer",
     "RMSprop",

@@ -6,12 +6,23 @@ from handgrad.errors import ArgumentError
 from handgrad.optim.adadelta import Adadelta
 from handgrad.optim.adagrad import Adagrad
 from handgrad.optim.adam import Adam, AdamW
+from handgrad.optim.multi import MultiOptimizer
+from handgrad.optim.muon import Muon
 from handgrad.optim.optimizer import Optimizer
 from handgrad.optim.rmsprop import RMSprop
 from handgrad.optim.sgd import SGD
 from handgrad.typing import Config
 
-OPTIMIZERS: tuple[type[Optimizer], ...] = (SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW)
+OPTIMIZERS: tuple[type[Optimizer], ...] = (
+    SGD,
+    Adagrad,
+    Adadelta,
+    RMSprop,
+    Adam,
+    AdamW,
+    Muon,
+    MultiOptimizer,
+)
 
 
 def get(optimizer: str | Config | Optimizer) -> Optimizer:

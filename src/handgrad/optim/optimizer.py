@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from handgrad.arguments import check_number, class_arguments, plain
 from handgrad.errors import ArgumentError, CheckpointError
@@ -70,6 +70,10 @@ class Optimizer:
     array([0.9, 2.1])
     """
 
+    elementwise: ClassVar[bool] = True
+    """Whether a rule moves each element by itself: `update` gets vectors that may hold many parameters then;
+    else one parameter at a time, in its own shape."""
+
     lr: float | Schedule = 0.01
     _: KW_ONLY
     weight_decay: float = 0.0
@@ -106,15 +110,15 @@ class Optimizer:
         t: int,
         kernels: Kernels,
     ) -> None:
-        """Move a vector of parameters.
+        """Move a vector of parameters, or one parameter where the rule is not `elementwise`.
 
         Parameters
         ----------
-        p : (m,) array
+        p : (m,) array, or of the parameter's shape
             Parameters, written in place.
-        g : (m,) array
+        g : array of the same shape
             Their gradient, not to be written.
-        slots : dict of (m,) arrays
+        slots : dict of arrays of the same shape
             What `slots` named, written in place.
         lr, weight_decay : float
             Of this step and these parameters.
@@ -164,16 +168,18 @@ class Optimizer:
         groups = tuple(self.groups)
         if self._checked != groups:
             self.check(parameters)
-        spans = self._state.arrange(self.where, parameters, groups, self.slots())
+        spans = self._state.arrange(self.where, parameters, groups, self.slots(), together=self.elementwise)
         kernels = kernels or default_kernels()
         lr, scale = self.learning_rate, self._clip(parameters, kernels)
         for span in spans:
             for name in span.names:
                 self._state.steps[name] += 1
+            grad = span.grad if scale == 1 else scale * span.grad
+            shape = span.value.shape if self.elementwise else parameters[span.names[0]].shape
             self.update(
-                span.value,
-                span.grad if scale == 1 else scale * span.grad,
-                span.slots,
+                span.value.reshape(shape),
+                grad.reshape(shape),
+                {slot: a.reshape(shape) for slot, a in span.slots.items()},
                 lr=lr * float(span.group.lr_scale) if span.group else lr,
                 weight_decay=self._decay(span),
                 t=self._state.steps[span.names[0]],

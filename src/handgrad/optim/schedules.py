@@ -136,6 +136,43 @@ class Cosine(Schedule):
 
 
 @dataclass(frozen=True)
+class Linear(Schedule):
+    """``lr(t) = lr + (final - lr)*t/steps``, and `final` from ``t = steps`` on.
+
+    Parameters
+    ----------
+    lr : float
+        At the beginning.
+    steps : int
+        Steps until `final`.
+    final : float, default 0.0
+        At the end.
+
+    Notes
+    -----
+    Keras' ``PolynomialDecay`` with ``power=1``, PyTorch's ``LinearLR`` with ``start_factor=1``.
+
+    Examples
+    --------
+    >>> [Linear(1.0, steps=4)(t) for t in range(6)]
+    [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
+    """
+
+    lr: float
+    steps: int
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_number(self.where, "lr", self.lr)
+        check_count(self.where, "steps", self.steps)
+        check_number(self.where, "final", self.final)
+
+    def __call__(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        return _linear(self.lr, self.final, min(step / self.steps, 1.0))
+
+
+@dataclass(frozen=True)
 class OneCycle(Schedule):
     """Up to `max_lr` and down to almost nothing.
 
@@ -246,7 +283,7 @@ def _linear(start: float, stop: float, share: float) -> float:
 
 
 SCHEDULES: dict[str, type[Schedule]] = {
-    kind.__name__: kind for kind in (Constant, Step, Cosine, OneCycle, WarmUp)
+    kind.__name__: kind for kind in (Constant, Step, Cosine, Linear, OneCycle, WarmUp)
 }
 
 

@@ -92,6 +92,8 @@ class State:
         parameters: Mapping[str, Parameter],
         groups: tuple[Group, ...],
         slots: Mapping[str, float],
+        *,
+        together: bool = True,
     ) -> list[Span]:
         """Return the spans of `parameters`, each with its part of the slots.
 
@@ -105,6 +107,8 @@ class State:
             Parameters of different groups move apart.
         slots : dict of float
             Which slots the rule needs, and what each is filled with at first.
+        together : bool, default True
+            Whether a span may hold several parameters, else each has one of its own.
 
         Raises
         ------
@@ -124,16 +128,16 @@ class State:
                     where, expected="each parameter once", got=f"{name} and {names[id(p)]} for the same"
                 )
 
-        def alike(p: Parameter) -> tuple[Group | None, bool, int]:
+        def alike(p: Parameter) -> tuple[Group | None, bool, int, str]:
             name = names[id(p)]
-            return first_match(groups, name), p.decay, self.steps.get(name, 0)
+            return first_match(groups, name), p.decay, self.steps.get(name, 0), "" if together else name
 
         for name in self.slots.keys() - parameters.keys():  # a view would keep all of its old vector
             self.slots[name] = {slot: a.copy() for slot, a in self.slots[name].items()}
         arranged = [
             self._span(members, names, group, decay, slots)
             for run in spans(parameters.values())
-            for (group, decay, _), members in ((k, list(m)) for k, m in groupby(run, alike))
+            for (group, decay, *_), members in ((k, list(m)) for k, m in groupby(run, alike))
         ]
         self.owners |= {name: ref(p) for name, p in parameters.items()}
         self.arrangement = Arrangement(
