@@ -264,7 +264,8 @@ class TestRefuses:
             ('{"dataset": "digits", "lr": "x"}', "lr: expected a number above 0, got 'x'"),
             (
                 '{"dataset": "digits", "model": "x"}',
-                "model: expected one of small_cnn, lenet, resnet18, resnet20, resnet50, got 'x'",
+                "model: expected one of small_cnn, lenet, resnet18, resnet20, resnet50, whitened_cnn, "
+                "got 'x'",
             ),
             (
                 '{"dataset": "digits", "model_options": {"foo": 1}}',

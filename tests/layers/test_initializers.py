@@ -107,5 +107,36 @@ def test_what_is_no_initializer(wrong):
         get_initializer(wrong)
     assert str(error.value) == (
         "initializer: expected one of zeros, ones, random_normal, he_normal, he_uniform, glorot_normal, "
-        f"glorot_uniform, orthogonal or an Initializer, got {wrong!r}"
+        f"glorot_uniform, orthogonal, dirac or an Initializer, got {wrong!r}"
     )
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 2, 5), (3, 3, 5, 2), (1, 1, 4, 4), (2, 4, 3, 3)], ids=str)
+def test_dirac_passes_channels_on(shape):
+    w = layers.Dirac()(Stream((1,)), shape, (shape[0] * shape[1] * shape[2], 1), np.dtype(np.float32))
+    c, k = shape[2:]
+    n = min(c, k)
+    identity = np.zeros(shape)
+    for i in range(n):
+        identity[shape[0] // 2, shape[1] // 2, i, i] = 1
+    np.testing.assert_array_equal(w[..., :n], identity[..., :n])
+    assert w.dtype == np.float32
+    assert np.count_nonzero(w[..., n:]) == w[..., n:].size
+
+
+def test_dirac_is_pytorchs_and_what_it_leaves_is_pytorchs_default():
+    torch = pytest.importorskip("torch")
+    shape = (3, 3, 4, 4)
+    w = layers.Dirac()(Stream(), shape, (36, 1), np.dtype(np.float64))
+    theirs = torch.nn.init.dirac_(torch.empty(4, 4, 3, 3, dtype=torch.float64)).numpy()
+    np.testing.assert_array_equal(w.transpose(3, 2, 0, 1), theirs)
+    rest = layers.Dirac()(Stream(), (3, 3, 16, 4096), (144, 1), np.dtype(np.float64))[..., 16:]
+    conv = torch.nn.Conv2d(16, 4096, 3).weight.detach().numpy()
+    assert rest.var() == pytest.approx(conv.var(), rel=0.01)
+    assert np.abs(rest).max() == pytest.approx(np.abs(conv).max(), rel=1e-3)
+
+
+def test_dirac_is_for_filters():
+    with pytest.raises(ArgumentError) as error:
+        layers.Dirac()(Stream(), (3, 3), (3, 3), np.dtype(np.float32))
+    assert str(error.value) == "Dirac: expected filters (kh, kw, c, k), got shape (3, 3)"

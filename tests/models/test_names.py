@@ -8,7 +8,7 @@ from handgrad import models
 from handgrad.errors import ArgumentError
 from handgrad.train import Recipe
 
-NAMES = ["small_cnn", "lenet", "resnet18", "resnet20", "resnet50"]
+NAMES = ["small_cnn", "lenet", "resnet18", "resnet20", "resnet50", "whitened_cnn"]
 
 
 def test_models_are_found_by_name():
@@ -20,7 +20,7 @@ def test_models_are_found_by_name():
 def test_an_unknown_name_is_refused():
     with pytest.raises(ArgumentError) as error:
         models.get("resnet")
-    known = "small_cnn, lenet, resnet18, resnet20, resnet50"
+    known = "small_cnn, lenet, resnet18, resnet20, resnet50, whitened_cnn"
     assert str(error.value) == f"model: expected one of {known}, got 'resnet'"
 
 

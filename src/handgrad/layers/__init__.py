@@ -19,6 +19,7 @@ from handgrad.layers.dropout import Dropout
 from handgrad.layers.group_norm import GroupNormalization, InstanceNormalization
 from handgrad.layers.initializers import (
     Constant,
+    Dirac,
     GlorotNormal,
     GlorotUniform,
     HeNormal,
@@ -36,6 +37,7 @@ from handgrad.layers.pool import AveragePooling2D, GlobalAveragePooling2D, MaxPo
 from handgrad.layers.recurrent import SimpleRNN
 from handgrad.layers.reshape import ConstantPadding2D, Flatten, Reshape, UpSampling2D, ZeroPadding2D
 from handgrad.layers.weight_standardization import WeightStandardizedConv2D, WeightStandardizedDense
+from handgrad.layers.whitening import whiten
 
 __all__ = [
     "ELU",
@@ -51,6 +53,7 @@ __all__ = [
     "ConstantPadding2D",
     "Conv2D",
     "Dense",
+    "Dirac",
     "Dropout",
     "Flatten",
     "GlobalAveragePooling2D",
@@ -86,4 +89,5 @@ __all__ = [
     "WeightStandardizedDense",
     "ZeroPadding2D",
     "owned",
+    "whiten",
 ]

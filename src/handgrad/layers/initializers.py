@@ -113,6 +113,30 @@ class Orthogonal(Initializer):
         return (self.gain * (q if rows >= columns else q.T)).reshape(shape).astype(dtype)
 
 
+@dataclass(frozen=True)
+class Dirac(Initializer):
+    """Filters that begin near the identity: the middle tap of filter i passes channel i on.
+
+    Filters beyond the number of channels, and channels beyond that of filters, have no partner: those
+    filters are uniform with variance ``scale/fan_in``, the default being what PyTorch's convolutions begin
+    with. The first ones are those of ``torch.nn.init.dirac_``.
+    """
+
+    scale: float = 1 / 3
+
+    def __call__(self, rng: Stream, shape: Shape, fans: tuple[int, int], dtype: np.dtype[Any]) -> Array:
+        """Return filters (kh, kw, c, k)."""
+        if len(shape) != 4:
+            raise ArgumentError("Dirac", expected="filters (kh, kw, c, k)", got=f"shape {shape}")
+        limit = math.sqrt(3 * self.scale / fans[0])
+        w = rng.uniform(shape, -limit, limit, dtype)
+        kh, kw, c, k = shape
+        n = min(c, k)
+        w[..., :n] = 0
+        w[kh // 2, kw // 2, np.arange(n), np.arange(n)] = 1
+        return w
+
+
 BY_NAME: dict[str, Initializer] = {
     "zeros": Constant(0.0),
     "ones": Constant(1.0),
@@ -122,6 +146,7 @@ BY_NAME: dict[str, Initializer] = {
     "glorot_normal": GlorotNormal(),
     "glorot_uniform": GlorotUniform(),
     "orthogonal": Orthogonal(),
+    "dirac": Dirac(),
 }
 
 

@@ -9,6 +9,7 @@ from handgrad.graph import Graph
 from handgrad.models.lenet import lenet
 from handgrad.models.resnet import resnet18, resnet20, resnet50
 from handgrad.models.small_cnn import small_cnn
+from handgrad.models.whitened_cnn import whitened_cnn
 
 MODELS: dict[str, Callable[..., Graph]] = {
     "small_cnn": small_cnn,
@@ -16,6 +17,7 @@ MODELS: dict[str, Callable[..., Graph]] = {
     "resnet18": resnet18,
     "resnet20": resnet20,
     "resnet50": resnet50,
+    "whitened_cnn": whitened_cnn,
 }
 
 
