@@ -13,6 +13,7 @@ from handgrad.data.images import read_image
 from handgrad.data.loader import Loader
 from handgrad.data.mapped import MappedDataset
 from handgrad.data.npy import NpyDataset
+from handgrad.data.subset import Subset
 from handgrad.data.transform import Samples, SampleTransform, Transform
 from handgrad.data.transform_config import from_config, to_config
 from handgrad.data.transforms import (
@@ -41,6 +42,7 @@ __all__ = [
     "RandomFlip",
     "SampleTransform",
     "Samples",
+    "Subset",
     "Transform",
     "as_dataset",
     "available",
