@@ -4,6 +4,7 @@ from handgrad.train.callbacks import (
     Callback,
     Checkpoint,
     EarlyStopping,
+    FreezeAfter,
     HistoryWriter,
     NonFinite,
     Progress,
@@ -18,6 +19,7 @@ from handgrad.train.recipe import RECIPES, Recipe, recipe_for
 from handgrad.train.standing import Where
 from handgrad.train.statistics import Gap, precise_statistics, statistics_gap
 from handgrad.train.trainer import Trainer
+from handgrad.train.views import Views
 
 __all__ = [
     "RECIPES",
@@ -26,6 +28,7 @@ __all__ = [
     "Checkpoint",
     "EarlyStopping",
     "Experiment",
+    "FreezeAfter",
     "Gap",
     "History",
     "HistoryWriter",
@@ -37,6 +40,7 @@ __all__ = [
     "Stopwatch",
     "TopKAccuracy",
     "Trainer",
+    "Views",
     "Where",
     "evaluate",
     "open_model",

@@ -14,6 +14,8 @@ from handgrad.layers import Run
 from handgrad.losses import Loss
 from handgrad.train.metrics import Metric
 from handgrad.train.totals import Totals
+from handgrad.train.views import Views
+from handgrad.typing import Array
 
 
 @reuse_memory()
@@ -25,6 +27,7 @@ def evaluate(
     y: Any = None,
     batch_size: int = 256,
     *,
+    views: Views | None = None,
     kernels: Kernels | None = None,
 ) -> dict[str, float]:
     """Return the means over all samples, in inference mode; the model is left as it is.
@@ -41,6 +44,8 @@ def evaluate(
         The samples and their labels.
     batch_size : int, default 256
         How many at once.
+    views : Views, optional
+        Over which the outputs for an image are averaged; the image as it is by default.
     kernels : Kernels, optional
         The table of functions that compute.
 
@@ -52,9 +57,13 @@ def evaluate(
     kernels = kernels or default_kernels()
     totals = Totals(metrics)
     run = Run(training=False, kernels=kernels)
+
+    def predict(x: Array) -> Array:
+        return model.forward(x, run, keep=False)[0]
+
     for xb, yb in Loader(as_dataset(x, y, dtype=model.dtype), batch_size, shuffle=False).epoch(0):
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the means show it
-            z, _ = model.forward(xb, run, keep=False)
+            z = predict(xb) if views is None else views.mean(predict, xb)
             value, _ = loss(z, yb, kernels)
         totals.add(value, z, yb)
     return totals.means()

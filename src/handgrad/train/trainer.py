@@ -29,6 +29,7 @@ from handgrad.train.metrics import get_metrics
 from handgrad.train.micro_batches import Step, forward_backward
 from handgrad.train.standing import Standing, Told, Where
 from handgrad.train.totals import Totals
+from handgrad.train.views import Views
 from handgrad.typing import Array, is_integer
 
 
@@ -332,7 +333,9 @@ class Trainer:
             graph.backward(dz, trace, run, release=True)
         return Step(loss, z, lambda: graph.commit(trace))
 
-    def evaluate(self, x: Any, y: Any = None, batch_size: int = 256) -> dict[str, float]:
+    def evaluate(
+        self, x: Any, y: Any = None, batch_size: int = 256, *, views: Views | None = None
+    ) -> dict[str, float]:
         """Return the mean loss and metrics over all samples, in inference mode.
 
         Parameters
@@ -341,6 +344,8 @@ class Trainer:
             Samples with labels, or a Dataset that has both.
         batch_size : int, default 256
             How many at once; the result does not depend on it, but for rounding.
+        views : Views, optional
+            Test-time augmentation: over which views of an image its outputs are averaged.
 
         Returns
         -------
@@ -349,7 +354,9 @@ class Trainer:
         """
         dataset = as_dataset(x, y, dtype=self.model.dtype)
         self._check(dataset)
-        return evaluate(self._graph, self.loss, self.metrics, dataset, None, batch_size, kernels=self.kernels)
+        return evaluate(
+            self._graph, self.loss, self.metrics, dataset, None, batch_size, views=views, kernels=self.kernels
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all that training goes on from: model, optimizer, where it is, history, callbacks."""

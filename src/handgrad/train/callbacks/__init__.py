@@ -3,6 +3,7 @@
 from handgrad.train.callbacks.callback import Callback, Logs
 from handgrad.train.callbacks.checkpoint import Checkpoint
 from handgrad.train.callbacks.early_stopping import EarlyStopping
+from handgrad.train.callbacks.freeze import FreezeAfter
 from handgrad.train.callbacks.history_writer import HistoryWriter
 from handgrad.train.callbacks.interrupt import StopOnInterrupt
 from handgrad.train.callbacks.non_finite import NonFinite
@@ -13,6 +14,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "EarlyStopping",
+    "FreezeAfter",
     "HistoryWriter",
     "Logs",
     "NonFinite",
