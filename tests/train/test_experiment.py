@@ -176,7 +176,9 @@ class TestOpenModel:
 
 def test_a_result_that_is_not_finite_is_json_all_the_same(tmp_path, monkeypatch):
     experiment = Experiment(tmp_path, Recipe("digits", model_options={"width": 2}, epochs=1, batch_size=512))
-    monkeypatch.setattr(experiment.trainer, "evaluate", lambda *_: {"loss": float("nan"), "accuracy": 0.5})
+    monkeypatch.setattr(
+        experiment.trainer, "evaluate", lambda *_, **__: {"loss": float("nan"), "accuracy": 0.5}
+    )
     experiment.run()
 
     def refuse(name):

@@ -14,8 +14,8 @@ from handgrad.train import RECIPES, Recipe, recipe_for
 
 OPTIONS = "expected some of width, dropout, dtype, got"
 FIELDS = (
-    "dataset, model, model_options, epochs, batch_size, lr, weight_decay, label_smoothing, augment, "
-    "image_size, seed"
+    "dataset, model, model_options, epochs, batch_size, lr, weight_decay, optimizer, label_smoothing, "
+    "augment, whiten, freeze_after, views, validation_images, holdout, image_size, seed"
 )
 
 

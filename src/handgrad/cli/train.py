@@ -18,24 +18,28 @@ from handgrad.errors import ArgumentError
     required=False,
     help="digits, mnist, fashion-mnist, cifar10, or a folder with train/CLASS/ and test/CLASS/.",
 )
+@click.option("--recipe", help="A named recipe for the data set, such as fast94 for cifar10.")
 @click.option("--epochs", type=int, help="How often through the training images.")
 @click.option("--batch-size", type=int, help="Images in a step.")
 @click.option("--lr", type=float, help="Highest learning rate of the one-cycle schedule.")
 @click.option("--weight-decay", type=float, help="Decoupled weight decay.")
 @click.option("--width", type=int, help="Channels of the first stage.")
 @click.option("--image-size", type=(int, int), metavar="H W", help="Height and width, for a folder.")
+@click.option("--holdout", type=int, help="Test on so many training images, not on the test images.")
 @click.option("--seed", type=int, help="Of everything that is random.")
 @click.option("--config", type=Path, help="A run's config.json, or a recipe of your own, to train by.")
 @click.option("--out", type=Path, help="The run's folder (default: runs/DATASET-DATE-TIME).")
 @click.option("--resume", type=Path, metavar="RUN", help="Go on with the run in this folder.")
 def train(
     dataset: str | None,
+    recipe: str | None,
     epochs: int | None,
     batch_size: int | None,
     lr: float | None,
     weight_decay: float | None,
     width: int | None,
     image_size: tuple[int, int] | None,
+    holdout: int | None,
     seed: int | None,
     config: Path | None,
     out: Path | None,
@@ -56,6 +60,7 @@ def train(
         "lr": lr,
         "weight_decay": weight_decay,
         "image_size": image_size,
+        "holdout": holdout,
         "seed": seed,
         "model_options": None if width is None else {"width": width},
     }
@@ -67,7 +72,8 @@ def train(
             do="for a first try: handgrad train digits",
         )
     if resume is not None:
-        given = [name for name, value in changes.items() if value is not None] + (["out"] if out else [])
+        given = [name for name, value in changes.items() if value is not None]
+        given += [name for name, value in (("recipe", recipe), ("out", out)) if value is not None]
         if given:
             raise ArgumentError(
                 "train --resume",
@@ -77,15 +83,21 @@ def train(
             )
         experiment = Experiment(resume)
     else:
-        recipe = recipe_for(dataset, **changes) if dataset else Recipe.read(config or "").changed(**changes)
-        name = Path(recipe.dataset).resolve().name
-        experiment = Experiment(out or _new_folder(name), recipe)
-    folder, recipe = experiment.folder, experiment.recipe
+        if config is not None and recipe is not None:
+            raise ArgumentError("train --config", expected="no --recipe besides", got=recipe)
+        chosen = (
+            recipe_for(dataset, recipe, **changes)
+            if dataset
+            else Recipe.read(config or "").changed(**changes)
+        )
+        name = Path(chosen.dataset).resolve().name
+        experiment = Experiment(out or _new_folder(name), chosen)
+    folder, trained_by = experiment.folder, experiment.recipe
     trainer = experiment.trainer
     print(trainer.model.summary())
     print(
         f"\n{len(experiment.train_data):,} training and {len(experiment.test_data):,} test images of "
-        f"{recipe.dataset}; {recipe.epochs} epochs of {recipe.batch_size}; seed {recipe.seed}"
+        f"{trained_by.dataset}; {trained_by.epochs} epochs of {trained_by.batch_size}; seed {trained_by.seed}"
     )
     at = trainer.progress
     if experiment.ended:

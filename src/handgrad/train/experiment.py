@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from handgrad.data import Dataset, Subset
 from handgrad.errors import CheckpointError
 from handgrad.io import load, load_about, replace_file, save
-from handgrad.train.callbacks import Callback, Checkpoint, HistoryWriter, Stopwatch
+from handgrad.train.callbacks import Callback, Checkpoint, FreezeAfter, HistoryWriter, Stopwatch
 from handgrad.train.recipe import Recipe
 from handgrad.train.trainer import Trainer
 from handgrad.typing import Config
@@ -77,6 +78,7 @@ class Experiment:
         self.recipe = recipe or Recipe.read(self.config_path)
         self.train_data, self.test_data, self.class_names = self.recipe.data()
         model = self.recipe.build(self.train_data.shape, len(self.class_names))
+        self.recipe.prepare(model, self.train_data)
         self.trainer: Trainer = self.recipe.trainer(model, len(self.train_data))
         if self.checkpoint.last_path.is_file():
             self.trainer.load(self.checkpoint.last_path)
@@ -100,6 +102,12 @@ class Experiment:
     def checkpoint(self) -> Checkpoint:
         """What keeps the last state."""
         return Checkpoint(self.folder)
+
+    @property
+    def validation_data(self) -> Dataset:
+        """What is looked at after each epoch."""
+        n = self.recipe.validation_images
+        return self.test_data if n is None else Subset(self.test_data, np.arange(min(n, len(self.test_data))))
 
     @property
     def ended(self) -> bool:
@@ -133,14 +141,20 @@ class Experiment:
                 self.train_data,
                 epochs=recipe.epochs,
                 batch_size=recipe.batch_size,
-                validation=self.test_data,
+                validation=self.validation_data,
                 transform=recipe.transform(),
-                callbacks=[*callbacks, watch, HistoryWriter(self.folder), self.checkpoint],
+                callbacks=[
+                    FreezeAfter(recipe.freeze_after),
+                    *callbacks,
+                    watch,
+                    HistoryWriter(self.folder),
+                    self.checkpoint,
+                ],
                 initial_epoch=0,
             )
         if not self.ended:
             return None
-        measured = self.trainer.evaluate(self.test_data)
+        measured = self.trainer.evaluate(self.test_data, views=recipe.test_views())
         result = {f"test_{name}": value for name, value in measured.items()}
         self.seconds = round(watch.seconds, 1)
         about: Config = {"classes": list(self.class_names), "dataset": recipe.dataset}

@@ -5,17 +5,33 @@ from __future__ import annotations
 import json
 import math
 import os
+import tomllib
 from dataclasses import asdict, dataclass, field, fields, replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from handgrad import data, losses, models, optim
-from handgrad.data import Dataset, ImageFolder, Transform, as_dataset
+from handgrad.data import Dataset, ImageFolder, Subset, Transform, as_dataset
 from handgrad.errors import ArgumentError, CheckpointError, DataError
 from handgrad.graph import Graph
+from handgrad.layers import Conv2D, whiten
+from handgrad.rng import Stream
 from handgrad.train.trainer import Trainer
+from handgrad.train.views import Views
 from handgrad.typing import Config, Shape, is_integer
+
+_WHITENED = 5000
+_FOLDER = Path(__file__).parent / "recipes"
+_COUNTS = (
+    ("epochs", 1),
+    ("batch_size", 1),
+    ("seed", 0),
+    ("validation_images", 1),
+    ("holdout", 0),
+)
 
 
 def _is_number(value: object) -> bool:
@@ -41,10 +57,24 @@ class Recipe:
         The highest learning rate: it rises to it and falls again (one cycle).
     weight_decay : float
         Decoupled (AdamW); not on biases and normalizations.
+    optimizer : dict or None
+        Configuration of another optimizer, in place of AdamW with `lr` and `weight_decay`. A schedule in it
+        may have a ``share`` of all steps where it takes ``steps``.
     label_smoothing : float
         Of the cross entropy.
     augment : dict or None
         Configuration of a transform of the training images, as `handgrad.data.to_config` gives it.
+    whiten : str or None
+        Name of a convolution that is set from the first 5,000 training images, by `handgrad.layers.whiten`.
+    freeze_after : dict of int
+        Layers, by pattern over their names, that are trained for so many epochs only.
+    views : dict or None
+        Fields of `Views`, over which the outputs for a test image are averaged at the end.
+    validation_images : int or None
+        How many of the test images are looked at after each epoch; all by default, and at the end.
+    holdout : int
+        So many training images are not trained on but stand in for the test images, which are not read:
+        for all choices that one makes.
     image_size : (int, int) or None
         Height and width that images of a folder are brought to; known sets have their own.
     seed : int
@@ -58,8 +88,14 @@ class Recipe:
     batch_size: int = 64
     lr: float = 4e-3
     weight_decay: float = 0.02
+    optimizer: Config | None = None
     label_smoothing: float = 0.1
     augment: Config | None = None
+    whiten: str | None = None
+    freeze_after: dict[str, int] = field(default_factory=dict)
+    views: Config | None = None
+    validation_images: int | None = None
+    holdout: int = 0
     image_size: tuple[int, int] | None = None
     seed: int = 0
 
@@ -67,8 +103,10 @@ class Recipe:
         for name, kind in (("dataset", str), ("model", str), ("model_options", dict)):
             if not isinstance(getattr(self, name), kind):
                 raise ArgumentError(name, expected=f"a {kind.__name__}", got=repr(getattr(self, name)))
-        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+        for name, least in _COUNTS:
             value = getattr(self, name)
+            if value is None and name == "validation_images":
+                continue
             if not is_integer(value) or value < least:
                 raise ArgumentError(name, expected=f"an int, at least {least}", got=repr(value))
         if not (_is_number(self.lr) and 0 < self.lr < math.inf):
@@ -84,6 +122,8 @@ class Recipe:
         if size is not None and not pair:
             raise ArgumentError("image_size", expected="a height and a width, positive ints", got=repr(size))
         self.transform()
+        self.test_views()
+        self.make_optimizer(1)
 
     def transform(self) -> Transform | None:
         """Return the transform of the training images that `augment` describes."""
@@ -93,14 +133,35 @@ class Recipe:
             raise ArgumentError("augment", expected="a transform's configuration", got=repr(self.augment))
         return data.from_config(self.augment)
 
+    def test_views(self) -> Views | None:
+        """Return the views that outputs for test images are averaged over."""
+        return None if self.views is None else Views.from_config(self.views)
+
+    def make_optimizer(self, steps: int) -> optim.Optimizer:
+        """Return the optimizer for a training of so many steps."""
+        if self.optimizer is None:
+            return optim.AdamW(optim.schedules.OneCycle(self.lr, steps), weight_decay=self.weight_decay)
+        return optim.get(_with_steps(self.optimizer, steps))
+
     def data(self) -> tuple[Dataset, Dataset, tuple[str, ...]]:
-        """Return the training set, the test set, and the names of the classes.
+        """Return the training set, the test set (or what is held out), and the names of the classes.
 
         Raises
         ------
         DataError, ArgumentError
             If there is no such set, or it cannot be used.
         """
+        train, test, names = self._sets()
+        if not self.holdout:
+            return train, test, names
+        if self.holdout >= len(train):
+            raise ArgumentError(
+                "holdout", expected=f"fewer than all {len(train)} images", got=str(self.holdout)
+            )
+        order = Stream((0,)).child("holdout").permutation(len(train))
+        return Subset(train, order[self.holdout :]), Subset(train, order[: self.holdout]), names
+
+    def _sets(self) -> tuple[Dataset, Dataset, tuple[str, ...]]:
         name = _known_set(self.dataset)
         if name is None:
             return self._folders()
@@ -136,14 +197,22 @@ class Recipe:
                 raise ArgumentError("model_options", expected=f"some of {', '.join(options)}", got=repr(name))
         return make(shape, classes, seed=self.seed, **self.model_options)
 
+    def prepare(self, model: Graph, train: Dataset) -> None:
+        """Set of a new model what comes from the data."""
+        if self.whiten is None:
+            return
+        found = [layer for layer in model.layers if layer.name == self.whiten]
+        if not found or not isinstance(found[0], Conv2D):
+            raise ArgumentError("whiten", expected="the name of a Conv2D of the model", got=repr(self.whiten))
+        images, _ = train.batch(np.arange(min(len(train), _WHITENED)))
+        whiten(found[0], images)
+
     def trainer(self, model: Graph, samples: int) -> Trainer:
         """Return the trainer of `model` for so many training images."""
-        steps = self.epochs * math.ceil(samples / self.batch_size)
-        schedule = optim.schedules.OneCycle(self.lr, steps)
         return Trainer(
             model,
             losses.CrossEntropy(label_smoothing=self.label_smoothing),
-            optim.AdamW(schedule, weight_decay=self.weight_decay),
+            self.make_optimizer(self.epochs * math.ceil(samples / self.batch_size)),
             metrics=["accuracy"],
             seed=self.seed,
         )
@@ -151,6 +220,15 @@ class Recipe:
     def changed(self, **changes: Any) -> Recipe:
         """Return the recipe with fields changed, options added to the model's; None changes nothing."""
         given = {name: value for name, value in changes.items() if value is not None}
+        if self.optimizer is not None and (
+            unused := [name for name in ("lr", "weight_decay") if name in given]
+        ):
+            raise ArgumentError(
+                unused[0],
+                expected="none, as the recipe has an optimizer of its own",
+                got=str(given[unused[0]]),
+                do="change it in a copy of the recipe, and train by that with --config",
+            )
         if "model_options" in given:
             given["model_options"] = {**self.model_options, **given["model_options"]}
         return replace(self, **given)
@@ -179,20 +257,23 @@ class Recipe:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Recipe:
-        """Return the recipe in a JSON file, or under ``"recipe"`` in a run's ``config.json``.
+        """Return the recipe in a JSON or TOML file, or under ``"recipe"`` in a run's ``config.json``.
 
         Raises
         ------
         CheckpointError
-            If there is no such file or it is not JSON.
+            If there is no such file or it is neither JSON nor, with the name ``*.toml``, TOML.
         """
         path = Path(path)
+        toml = path.suffix == ".toml"
         try:
-            config = json.loads(path.read_text())
+            text = path.read_text()
+            config = tomllib.loads(text) if toml else json.loads(text)
         except FileNotFoundError:
             raise CheckpointError(str(path), expected="a recipe", got="no file there") from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise CheckpointError(str(path), expected="a recipe as JSON", got=str(error)) from None
+        except ValueError as error:  # of all three: the text's encoding, JSON, TOML
+            kind = "TOML" if toml else "JSON"
+            raise CheckpointError(str(path), expected=f"a recipe as {kind}", got=str(error)) from None
         recipe = config.get("recipe", config) if isinstance(config, dict) else config
         if not isinstance(recipe, dict):
             raise CheckpointError(str(path), expected="a recipe, as an object", got=type(recipe).__name__)
@@ -218,17 +299,52 @@ them.
 """
 
 
-def recipe_for(dataset: str, **changes: Any) -> Recipe:
+def recipe_for(dataset: str, recipe: str | None = None, **changes: Any) -> Recipe:
     """Return the recipe of a known set, or one for a folder, with fields changed; None changes nothing.
+
+    Parameters
+    ----------
+    dataset : str
+        The set, or the folder.
+    recipe : str, optional
+        Name of another recipe than the set's own, such as ``"fast94"``; `named_recipes` lists them.
+    **changes
+        Fields of `Recipe`.
 
     Raises
     ------
     ArgumentError
-        If there is no such set and no such folder.
+        If there is no such set and no such folder, or no such recipe for it.
     """
     name = _known_set(dataset)
-    base = RECIPES.get(name or "") or Recipe(name or dataset)
-    return base.changed(**changes)
+    if recipe is None:
+        return (RECIPES.get(name or "") or Recipe(name or dataset)).changed(**changes)
+    named = {key: value for key, value in named_recipes().items() if value.dataset == name}
+    if recipe not in named:
+        raise ArgumentError(
+            "recipe", expected=f"one of {', '.join(named) or 'none'} for {dataset}", got=repr(recipe)
+        )
+    return named[recipe].changed(**changes)
+
+
+def named_recipes() -> dict[str, Recipe]:
+    """Return the recipes that have a name: the TOML files in ``handgrad/train/recipes``."""
+    return {path.stem: Recipe.read(path) for path in sorted(_FOLDER.glob("*.toml"))}
+
+
+def _with_steps(config: Any, steps: int) -> Any:
+    """Return a configuration with ``steps`` for the ``share`` of them that a schedule has."""
+    if isinstance(config, list):
+        return [_with_steps(c, steps) for c in config]
+    if not isinstance(config, dict):
+        return config
+    made = {key: _with_steps(value, steps) for key, value in config.items()}
+    if "share" in made:
+        share = made.pop("share")
+        if not _is_number(share) or not 0 < share <= 1 or "steps" in made:
+            raise ArgumentError("optimizer", expected="0 < share <= 1 in place of steps", got=repr(config))
+        made["steps"] = max(1, round(share * steps))
+    return made
 
 
 def _known_set(dataset: str) -> str | None:
