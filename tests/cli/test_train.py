@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import signal
 
 import numpy as np
 import pytest
 
 import handgrad as hg
 from handgrad import viz
-from handgrad.train import RECIPES, History
+from handgrad.train import RECIPES, History, JsonLines
 from tests.cli.run import assert_same_run, call
 
 SMALL = ("--epochs", 1, "--width", 2, "--batch-size", 256)
@@ -37,15 +39,17 @@ class TestAll:
         assert result.out.startswith(model.summary() + "\n\n")
         assert "\n1,437 training and 360 test images of digits; 1 epochs of 256; seed 0\n" in result.out
         assert viz.draw_history(history) in result.out
+        waited = measured["waited"] / measured["seconds"]
         assert (
-            f"\ntest accuracy {measured['test_accuracy']:.2%}, loss {measured['test_loss']:.4f}, in "
-            in result.out
-        )
+            f"\ntest accuracy {measured['test_accuracy']:.2%}, loss {measured['test_loss']:.4f}\n"
+            f"trained and tested in {measured['seconds']:.1f} s, {measured['cpu_seconds']:.1f} s of CPU time; "
+            f"waited for data {waited:.1%} of it\n"
+        ) in result.out
         assert result.out.endswith(
             f"\nruns/{folder.name}: model.safetensors, history.csv, history.json, config.json\n"
         )
         values = "  ".join(f"{name} {each[0]:.4f}" for name, each in history.items())
-        assert re.fullmatch(rf"epoch 1/1  {re.escape(values)}  \d+\.\d s\n", result.err)
+        assert re.fullmatch(rf"epoch 1/1  {re.escape(values)}  \d+\.\d s, [\d,]+ images/s\n", result.err)
 
     def test_files_say_the_same(self, run):
         folder, _ = run
@@ -57,6 +61,54 @@ class TestAll:
         model = hg.load(folder / "model.safetensors")
         accuracy = np.mean(model.predict(digits.x_test).argmax(-1) == digits.y_test)
         assert accuracy == measured["test_accuracy"]
+
+
+class TestAsJson:
+    @staticmethod
+    def lines(result):
+        assert result.err == ""
+        return [json.loads(line) for line in result.out.splitlines()]
+
+    def test_every_line_is_an_object_and_there_is_nothing_else(self, tmp_path, no_matplotlib):
+        options = ("--epochs", 2, "--width", 2, "--batch-size", 256, "--out", "run", "--json")
+        result = call("train", "digits", *options, folder=tmp_path)
+        assert result.code == 0
+        begin, *epochs, end = self.lines(result)
+        assert begin == {
+            "event": "begin",
+            "folder": "run",
+            "dataset": "digits",
+            "training_images": 1437,
+            "test_images": 360,
+            "epochs": 2,
+            "batch_size": 256,
+            "seed": 0,
+            "epoch": 1,
+            "batch": 1,
+        }
+        history = History.from_json((tmp_path / "run/history.json").read_text())
+        assert [line["event"] for line in epochs] == ["epoch"] * 2
+        assert [[line[name] for line in epochs] for name in history] == list(history.values())
+        measured = json.loads((tmp_path / "run/result.json").read_text())
+        assert end == {"event": "end", "folder": "run", **measured}
+        again = self.lines(call("train", "--resume", "run", "--json", folder=tmp_path))
+        assert again == [{**begin, "epoch": 3}, end]
+
+    def test_a_run_that_is_stopped_says_how_to_go_on(self, tmp_path, monkeypatch):
+        def interrupted(self, epoch, logs, before=JsonLines.on_epoch_end):
+            before(self, epoch, logs)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        monkeypatch.setattr(JsonLines, "on_epoch_end", interrupted)
+        options = ("--epochs", 3, "--width", 2, "--batch-size", 256, "--out", "a run", "--json")
+        result = call("train", "digits", *options, folder=tmp_path)
+        assert result.code == 130
+        *_, epoch, stopped = self.lines(result)
+        assert (epoch["event"], epoch["epoch"]) == ("epoch", 1)
+        resume = "handgrad train --resume 'a run'"
+        assert stopped == {"event": "stopped", "folder": "a run", "resume": resume}
+        begin, *_ = self.lines(call("train", "--resume", "a run", "--json", folder=tmp_path))
+        assert (begin["epoch"], begin["batch"]) == (2, 1)
 
 
 def test_learning_curves_are_a_picture_where_matplotlib_is(tmp_path):

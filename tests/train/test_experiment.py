@@ -40,8 +40,10 @@ def test_all_files_are_there(ended):
     assert sorted(p.name for p in experiment.folder.iterdir()) == names
     assert json.loads((experiment.folder / "result.json").read_text()) == {
         **result,
-        "seconds": pytest.approx(5, abs=5),
+        **experiment.spent._asdict(),
     }
+    assert 0 < experiment.spent.waited < experiment.spent.seconds < 60
+    assert 0 < experiment.spent.cpu_seconds < 60
     config = json.loads((experiment.folder / "config.json").read_text())
     assert Recipe.from_json(config["recipe"]) == RECIPE
     assert (config["handgrad"], config["numpy"]) == (hg.__version__, np.__version__)
@@ -108,6 +110,7 @@ def test_a_run_that_has_ended_is_not_trained_again(ended):
 
     again = Experiment(ended[0].folder)
     assert again.run([Never()]) == ended[1]
+    assert again.spent == ended[0].spent
 
 
 def test_a_folder_with_a_run_is_not_overwritten(ended):

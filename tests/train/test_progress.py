@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 import handgrad as hg
-from handgrad.train import Progress
-from handgrad.train.callbacks import progress as module
+from handgrad.train import Callback, Progress
+from handgrad.train.callbacks import pace as module
 from handgrad.train.callbacks.progress import duration
-from tests.train.parts import At, dense, points
+from tests.train.parts import At, cnn, dense, images, points
 
 termios = pytest.importorskip("termios", reason="terminals are made here as POSIX makes them")
 
@@ -59,22 +59,48 @@ def test_a_line_for_each_epoch_where_there_is_no_terminal(monkeypatch):
     for i, line in enumerate(found):
         values = "  ".join(f"{name} {each[i]:.4f}" for name, each in history.items())
         assert line.startswith(f"epoch {i + 1:2}/10  {values}  ")
-    assert re.search(r"  \d+\.\d s, \d+ s left$", found[0])
-    assert re.search(r"val_accuracy \d\.\d{4}  \d+\.\d s$", found[-1])
+    assert re.search(r"  \d+\.\d s, [\d.]+ samples/s, \d+ s left$", found[0])
+    assert re.search(r"val_accuracy \d\.\d{4}  \d+\.\d s, [\d.]+ samples/s$", found[-1])
 
 
 def test_the_time_left_is_that_of_the_steps_left(monkeypatch):
     text, _ = shown(monkeypatch, False, second=10, epochs=5)
-    # begin, epoch begins, epoch ends, time left: 3 looks, 30 s for the first 3 steps of 15
-    assert text.splitlines()[0].endswith("  10.0 s, 2:00 min left")
+    # begin, epoch begins, 3 steps, time left, epoch ends: 50 s for the first 3 steps of 15
+    assert text.splitlines()[0].endswith("  50.0 s, 0.4 samples/s, 3:20 min left")
+
+
+def test_the_speed_is_that_of_the_epoch_without_its_validation(monkeypatch):
+    now = SimpleNamespace(time=100.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now.time))
+
+    class Clock(Callback):
+        def on_train_batch_begin(self, batch):
+            now.time += 2 + self.trainer.progress.epoch
+
+    def measure(z, y):
+        now.time += 50 * (len(y) == 5)
+        return (z.argmax(-1) == y).astype(float)
+
+    out = io.StringIO()
+    trainer = hg.Trainer(dense(), "cross_entropy", metrics=[measure])
+    callbacks = [Clock(), Progress(out)]
+    trainer.fit(X, Y, epochs=3, batch_size=4, validation=(X[:5], Y[:5]), callbacks=callbacks)
+    first, second, _ = (line.rsplit("  ", 1)[1] for line in out.getvalue().splitlines())
+    assert first == "56.0 s, 2.0 samples/s, 1:52 min left"  # 12 samples in 6 s, then 50 s
+    assert second == "59.0 s, 1.3 samples/s, 58 s left"
+
+
+def test_what_has_height_and_width_is_images(capsys):
+    hg.Trainer(cnn(), "cross_entropy").fit(*images(20), callbacks=[Progress()])
+    assert re.search(r" s, [\d,]+ images/s$", capsys.readouterr().err.rstrip())
 
 
 def test_a_bar_moves_in_a_terminal(monkeypatch):
     text, history = shown(monkeypatch, True)
     found = lines(text)
-    bars = [line for line in found if re.match(r"epoch 1/2 \|.* *\| \d/3", line)]
-    assert bars[0].endswith("| 0/3")
-    assert re.search(r"\| 3/3, loss \d\.\d{4}  accuracy \d\.\d{4}, \d+ s left$", bars[-1])
+    bars = [line for line in found if re.match(r"epoch 1/2 \|.*\|", line)]
+    assert bars[0].endswith("|")
+    assert re.search(r"#\| loss \d\.\d{4}  accuracy \d\.\d{4}, [\d.]+ samples/s, \d+ s left$", bars[-1])
     for i in range(2):
         values = "  ".join(f"{name} {each[i]:.4f}" for name, each in history.items())
         assert f"epoch {i + 1}/2  {values}" in found
@@ -85,7 +111,7 @@ def test_the_lines_fit_into_a_terminal_of_80_columns(monkeypatch):
     text, _ = shown(monkeypatch, True, epochs=10, validation=(X, Y), width=80)
     found = [line for line in lines(text) if "accuracy" in line]
     assert any("val_accuracy" in line for line in found)
-    assert any("|" in line for line in found)
+    assert any(re.fullmatch(r"epoch  3/10 \|[#0-9 ]{6,}\| .* left", line) for line in found)
     assert max(map(len, found)) <= 80
 
 

@@ -13,7 +13,8 @@ from tests.train.parts import At, dense, points
 @pytest.fixture
 def clock(monkeypatch):
     now = SimpleNamespace(time=100.0)
-    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now.time))
+    clocks = SimpleNamespace(perf_counter=lambda: now.time, process_time=lambda: 2 * now.time + 7)
+    monkeypatch.setattr(module, "time", clocks)
     return now
 
 
@@ -32,8 +33,10 @@ def test_it_measures_a_fit_and_nothing_else(clock):
     watch, trainer = Stopwatch(), hg.Trainer(dense(), "cross_entropy")
     assert watch.seconds == 0
     run(trainer, clock, watch, 2.0)
-    assert watch.seconds == 18
+    assert watch.spent == (18, 36, trainer.waited)
+    assert trainer.waited > 0
     clock.time += 1000
+    assert watch.spent == (18, 36, trainer.waited)
     assert watch.seconds == 18
 
 
@@ -41,13 +44,14 @@ def test_it_goes_on_in_a_resumed_run(clock, tmp_path):
     trainer = hg.Trainer(dense(), "cross_entropy")
     watch = Stopwatch()
     run(trainer, clock, watch, 2.0, steps=4)
-    assert watch.seconds == 8
+    assert watch.spent == (8, 16, trainer.waited)
+    waited = trainer.waited
     trainer.save(tmp_path / "c")
     clock.time = 5.0
     again, watch = hg.Trainer(dense(), "cross_entropy"), Stopwatch()
     again.load(tmp_path / "c")
     run(again, clock, watch, 1.0)
-    assert watch.seconds == 8 + 5
+    assert watch.spent == (8 + 5, 16 + 10, waited + again.waited)
 
 
 def test_what_is_saved_within_a_fit_counts_to_that_moment(clock):
@@ -59,4 +63,4 @@ def test_what_is_saved_within_a_fit_counts_to_that_moment(clock):
         seen.append(watch.state())
 
     trainer.fit(*points(), batch_size=4, callbacks=[watch, At(2, look)])
-    assert seen == [{"seconds": 3.0}]
+    assert seen == [{"seconds": 3.0, "cpu_seconds": 6.0, "waited": pytest.approx(0, abs=1)}]

@@ -30,6 +30,7 @@ from handgrad.errors import ArgumentError
 @click.option("--config", type=Path, help="A run's config.json, or a recipe of your own, to train by.")
 @click.option("--out", type=Path, help="The run's folder (default: runs/DATASET-DATE-TIME).")
 @click.option("--resume", type=Path, metavar="RUN", help="Go on with the run in this folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line, for programs to read.")
 def train(
     dataset: str | None,
     recipe: str | None,
@@ -44,15 +45,19 @@ def train(
     config: Path | None,
     out: Path | None,
     resume: Path | None,
+    as_json: bool,
 ) -> None:
     """Train a convolutional network on images.
 
     Writes into a folder: the model, its history and learning curves, and
     the configuration that makes the same model again. Ctrl-C saves a
     checkpoint and ends; --resume goes on, and ends bit for bit where an
-    unbroken run ends.
+    unbroken run ends. Seconds, also of the CPUs, are of all parts of a run.
+
+    With --json, standard output has nothing but objects with "event":
+    "begin"; "epoch" after each; and at last "end", or "stopped".
     """
-    from handgrad.train import Experiment, Progress, Recipe, StopOnInterrupt, recipe_for
+    from handgrad.train import Experiment, JsonLines, Progress, Recipe, StopOnInterrupt, recipe_for
 
     changes = {
         "epochs": epochs,
@@ -92,27 +97,49 @@ def train(
         )
         name = Path(chosen.dataset).resolve().name
         experiment = Experiment(out or _new_folder(name), chosen)
-    folder, trained_by = experiment.folder, experiment.recipe
+    folder, used = experiment.folder, experiment.recipe
     trainer = experiment.trainer
-    print(trainer.model.summary())
-    print(
-        f"\n{len(experiment.train_data):,} training and {len(experiment.test_data):,} test images of "
-        f"{trained_by.dataset}; {trained_by.epochs} epochs of {trained_by.batch_size}; seed {trained_by.seed}"
-    )
-    at = trainer.progress
-    if experiment.ended:
-        print("this run has ended")
-    elif at.epoch or at.batch:
-        print(f"going on at epoch {at.epoch + 1}, batch {at.batch + 1}")
-    interrupt = StopOnInterrupt()
-    result = experiment.run([Progress(), interrupt])
+    at, lines = trainer.progress, JsonLines()
+    if as_json:
+        lines.write(
+            "begin",
+            folder=str(folder),
+            dataset=used.dataset,
+            training_images=len(experiment.train_data),
+            test_images=len(experiment.test_data),
+            epochs=used.epochs,
+            batch_size=used.batch_size,
+            seed=used.seed,
+            epoch=at.epoch + 1,
+            batch=at.batch + 1,
+        )
+    else:
+        print(trainer.model.summary())
+        print(
+            f"\n{len(experiment.train_data):,} training and {len(experiment.test_data):,} test images of "
+            f"{used.dataset}; {used.epochs} epochs of {used.batch_size}; seed {used.seed}"
+        )
+        if experiment.ended:
+            print("this run has ended")
+        elif at.epoch or at.batch:
+            print(f"going on at epoch {at.epoch + 1}, batch {at.batch + 1}")
+    result = experiment.run([lines if as_json else Progress(), StopOnInterrupt()])
     if result is None:
-        print(f"\nstopped; the run is saved. Go on with: handgrad train --resume {shlex.quote(str(folder))}")
+        go_on = f"handgrad train --resume {shlex.quote(str(folder))}"
+        if as_json:
+            lines.write("stopped", folder=str(folder), resume=go_on)
+        else:
+            print(f"\nstopped; the run is saved. Go on with: {go_on}")
         raise click.exceptions.Exit(130)
-    curves = _curves(folder, trainer.history)
+    curves, drawn = _curves(folder, trainer.history)
+    spent = experiment.spent
+    if as_json:
+        lines.write("end", folder=str(folder), **result, **spent._asdict())
+        return
     print(
-        f"\ntest accuracy {result['test_accuracy']:.2%}, loss {result['test_loss']:.4f}, "
-        f"in {experiment.seconds:.1f} s\n"
+        f"{drawn}\ntest accuracy {result['test_accuracy']:.2%}, loss {result['test_loss']:.4f}\n"
+        f"trained and tested in {spent.seconds:,.1f} s, {spent.cpu_seconds:,.1f} s of CPU time; "
+        f"waited for data {spent.waited / max(spent.seconds, 1e-9):.1%} of it\n"
         f"{folder}: model.safetensors, history.csv, history.json, config.json{curves}"
     )
 
@@ -127,12 +154,11 @@ def _new_folder(name: str) -> Path:
     return folder
 
 
-def _curves(folder: Path, history: dict[str, list[float]]) -> str:
-    """Write the learning curves, or draw them without matplotlib; return what to add to the list of files."""
+def _curves(folder: Path, history: dict[str, list[float]]) -> tuple[str, str]:
+    """Write learning curves; return what to add to the list of files, and without matplotlib a drawing."""
     from handgrad.viz import draw_history, plot_history
 
     if importlib.util.find_spec("matplotlib"):
         plot_history(history, folder / "curves.png", title=folder.name)
-        return ", curves.png"
-    print(f"\n{draw_history(history)}")
-    return ""
+        return ", curves.png", ""
+    return "", f"\n{draw_history(history)}\n"

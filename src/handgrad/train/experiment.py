@@ -17,7 +17,7 @@ import numpy as np
 from handgrad.data import Dataset, Subset
 from handgrad.errors import CheckpointError
 from handgrad.io import load, load_about, replace_file, save
-from handgrad.train.callbacks import Callback, Checkpoint, FreezeAfter, HistoryWriter, Stopwatch
+from handgrad.train.callbacks import Callback, Checkpoint, FreezeAfter, HistoryWriter, Spent, Stopwatch
 from handgrad.train.recipe import Recipe
 from handgrad.train.trainer import Trainer
 from handgrad.typing import Config
@@ -49,8 +49,8 @@ class Experiment:
         Ready to train, or where the run is.
     class_names : tuple of str
         Of the data.
-    seconds : float
-        Of training, in all its parts, once it has ended.
+    spent : Spent
+        Seconds of training, in all its parts, once it has ended.
 
     Raises
     ------
@@ -62,7 +62,7 @@ class Experiment:
 
     def __init__(self, folder: str | os.PathLike[str], recipe: Recipe | None = None) -> None:
         self.folder = Path(folder)
-        self.seconds = 0.0
+        self.spent = Spent()
         exists = self.config_path.is_file()
         if recipe is None and not exists:
             raise CheckpointError(
@@ -133,7 +133,7 @@ class Experiment:
             replace_file(self.config_path, json.dumps(self._config(), indent=1))
         if self.result_path.is_file():
             ended: dict[str, float] = json.loads(self.result_path.read_text())
-            self.seconds = ended.pop("seconds")
+            self.spent = Spent(*(ended.pop(name, 0.0) for name in Spent._fields))
             return ended
         watch = Stopwatch()
         if not self.ended:
@@ -154,14 +154,17 @@ class Experiment:
             )
         if not self.ended:
             return None
+        watch.set_trainer(self.trainer)
+        watch.on_train_begin()  # the test is part of the run
         measured = self.trainer.evaluate(self.test_data, views=recipe.test_views())
+        watch.on_train_end()
         result = {f"test_{name}": value for name, value in measured.items()}
-        self.seconds = round(watch.seconds, 1)
+        self.spent = Spent(*(round(seconds, 2) for seconds in watch.spent))
         about: Config = {"classes": list(self.class_names), "dataset": recipe.dataset}
         about |= {"loss": self.trainer.loss.config(), **result}
         save(self.trainer.model, self.model_path, about=about)
         finite = {name: value if math.isfinite(value) else None for name, value in result.items()}
-        replace_file(self.result_path, json.dumps({**finite, "seconds": self.seconds}, indent=1))
+        replace_file(self.result_path, json.dumps({**finite, **self.spent._asdict()}, indent=1))
         return result
 
     def _config(self) -> Config:

@@ -89,6 +89,8 @@ class Trainer:
         Set it from a callback to end the fit after this step.
     failed : bool
         Whether the fit was ended by an error, perhaps in the middle of a step.
+    samples : int
+        How many samples this fit has trained on.
     waited : float
         How many seconds this fit has waited for batches.
 
@@ -140,7 +142,7 @@ class Trainer:
         self.history = History()
         self.progress = Where()
         self.stop_training = self.failed = False
-        self.waited = 0.0
+        self.samples, self.waited = 0, 0.0
         self.quantities: tuple[str, ...] = ()
         self._totals = Totals(self.metrics)
         self._callbacks: tuple[Callback, ...] = ()
@@ -252,6 +254,7 @@ class Trainer:
             for xb, yb in self._waited_for(batches):
                 for callback in self._callbacks:
                     callback.on_train_batch_begin(at.batch)
+                self.samples += len(yb)
                 try:
                     loss, z = self._step(xb, yb)
                 except NonFiniteError as error:
@@ -398,7 +401,7 @@ class Trainer:
     def _begin(self, callbacks: tuple[Callback, ...]) -> None:
         self._callbacks = callbacks
         self.stop_training = self.failed = False
-        self.waited = 0.0
+        self.samples, self.waited = 0, 0.0
         for key, callback in keyed(callbacks).items():
             callback.set_trainer(self)
             if key in self._waiting:

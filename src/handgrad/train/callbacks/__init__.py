@@ -6,9 +6,10 @@ from handgrad.train.callbacks.early_stopping import EarlyStopping
 from handgrad.train.callbacks.freeze import FreezeAfter
 from handgrad.train.callbacks.history_writer import HistoryWriter
 from handgrad.train.callbacks.interrupt import StopOnInterrupt
+from handgrad.train.callbacks.json_lines import JsonLines
 from handgrad.train.callbacks.non_finite import NonFinite
 from handgrad.train.callbacks.progress import Progress
-from handgrad.train.callbacks.stopwatch import Stopwatch
+from handgrad.train.callbacks.stopwatch import Spent, Stopwatch
 
 __all__ = [
     "Callback",
@@ -16,9 +17,11 @@ __all__ = [
     "EarlyStopping",
     "FreezeAfter",
     "HistoryWriter",
+    "JsonLines",
     "Logs",
     "NonFinite",
     "Progress",
+    "Spent",
     "StopOnInterrupt",
     "Stopwatch",
 ]

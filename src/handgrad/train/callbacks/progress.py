@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING, TextIO
 
 from handgrad.train.callbacks.callback import Callback, Logs
+from handgrad.train.callbacks.pace import Pace
 
 if TYPE_CHECKING:
     from handgrad.train.callbacks.bar import Bar
 
 
 class Progress(Callback):
-    """Shows loss, metrics and the time left: a moving bar in a terminal, a line for each epoch elsewhere.
+    """Shows loss, metrics, speed and time left: a moving bar in a terminal, a line for each epoch anywhere.
+
+    The speed is that of training, without validation, whose results are in the epoch's line.
 
     Parameters
     ----------
@@ -24,12 +26,10 @@ class Progress(Callback):
     def __init__(self, file: TextIO | None = None) -> None:
         self._file = file
         self._bar: Bar | None = None
-        self._begun = self._epoch_begun = 0.0
-        self._steps = 0
 
     def on_train_begin(self) -> None:
         """Open the bar."""
-        self._begun, self._steps = time.perf_counter(), 0
+        self._pace = Pace(self.trainer)
         if not self._out.isatty():
             return
         from handgrad.train.callbacks.bar import Bar
@@ -40,31 +40,31 @@ class Progress(Callback):
             desc=f"epoch {self._epoch_of()}",
             initial=progress.batch,
             total=progress.batches,
-            bar_format="{desc} |{bar}| {n_fmt}/{total_fmt}{postfix}",
+            bar_format="{desc} |{bar}| {values}",
         )
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Set the bar back."""
-        self._epoch_begun = time.perf_counter()
+        self._pace.epoch_begins()
         if self._bar is not None:
             self._bar.n = self.trainer.progress.batch
             self._bar.set_description_str(f"epoch {self._epoch_of()}")
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         """Move the bar on."""
-        self._steps += 1
+        self._pace.step_ends()
         if self._bar is not None:
-            self._bar.set_postfix_str(f"{_values(logs)}, {self._left()} left", refresh=False)
+            self._bar.values = f"{_values(logs)}, {self._speed()}, {duration(self._pace.left)} left"
             self._bar.update(batch + 1 - self._bar.n)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Print the epoch's line."""
         line = f"epoch {self._epoch_of(done=True)}  {_values(logs)}"
-        if self._bar is not None:  # it shows the time left, and the line fits into 80 columns
+        if self._bar is not None:  # it shows speed and the time left, and the line fits into 80 columns
             self._bar.write(line, file=self._out)
             return
-        seconds, left = time.perf_counter() - self._epoch_begun, self._left()
-        line += f"  {seconds:.1f} s" + ("" if left == "0 s" else f", {left} left")
+        left = duration(self._pace.left)
+        line += f"  {self._pace.seconds:.1f} s, {self._speed()}" + ("" if left == "0 s" else f", {left} left")
         print(line, file=self._out, flush=True)
 
     def on_train_end(self) -> None:
@@ -82,11 +82,10 @@ class Progress(Callback):
         last = str(progress.last)
         return f"{progress.epoch + (0 if done else 1):>{len(last)}}/{last}"
 
-    def _left(self) -> str:
-        progress = self.trainer.progress
-        steps = (progress.last - progress.epoch) * progress.batches - progress.batch
-        per_step = (time.perf_counter() - self._begun) / max(self._steps, 1)
-        return duration(max(steps, 0) * per_step)
+    def _speed(self) -> str:
+        what = "images" if len(self.trainer.model.input_shape) == 3 else "samples"
+        speed = self._pace.per_second
+        return f"{speed:,.{0 if speed >= 10 else 1}f} {what}/s"
 
 
 def duration(seconds: float) -> str:
