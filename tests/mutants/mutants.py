@@ -485,4 +485,11 @@ MUTANTS = [
            "thread.shutdown(cancel_futures=True)", "thread.shutdown()", AHEAD_TESTS),
     Mutant("the thread has a context of its own", AHEAD,
            "thread.submit(context.run, call)", "thread.submit(call)", AHEAD_TESTS),
+    # what is shown
+    Mutant("the epochs to come take no time", "train/callbacks/pace.py",
+           "steps = (at.last - at.epoch) * at.batches - at.batch", "steps = at.batches - at.batch", "train/test_progress.py"),
+    Mutant("the speed is that of all epochs", "train/callbacks/pace.py",
+           "max(self.seconds, 1e-9)", "max(time.perf_counter() - self._begun, 1e-9)", "train/test_progress.py"),
+    Mutant("a resumed run forgets what its parts before have spent", "train/callbacks/stopwatch.py",
+           "before + end - begin", "end - begin", "train/test_stopwatch.py"),
 ]  # fmt: skip
