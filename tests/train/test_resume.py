@@ -282,3 +282,28 @@ class TestLoad:
         second.load(tmp_path / "c")
         second.fit(x, y, epochs=2, batch_size=16)
         assert_same(everything(second), everything(whole))
+
+
+def test_a_layer_that_was_frozen_is_said_to_be_so_no_longer(tmp_path):
+    def trainer():
+        bn = hg.layers.BatchNormalization(renorm=(3.0, 5.0), name="bn")
+        chain = [hg.layers.Dense(3, name="dense"), bn, hg.layers.Dense(2)]
+        return hg.Trainer(hg.Sequential(chain, input_shape=(4,)), "cross_entropy")
+
+    path = tmp_path / "run.safetensors"
+    saved = trainer()
+    saved.save(path)
+    saved.load(path)
+    saved.model["bn"].freeze()
+    saved.save(path)
+    saved.load(path)
+    again = trainer()
+    again.model["bn"].renorm = (1.0, 0.0)
+    with pytest.warns(UserWarning, match="was saved with") as said:
+        again.load(path)
+    switches = "trainable={0}, use_batch_statistics={0}, update_running_statistics={0}, renorm="
+    assert [str(w.message) for w in said] == [
+        f"{path}: bn (BatchNormalization) was saved with {switches.format(False)}[3.0, 5.0] and has "
+        f"{switches.format(True)}(1.0, 0.0), which it keeps"
+    ]
+    assert again.model["bn"].trainable

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from handgrad.errors import CheckpointError
+from handgrad.graph import Graph
 from handgrad.io import Checkpoint
 from handgrad.rng import Stream
 from handgrad.train.history import History
@@ -16,6 +17,10 @@ from handgrad.typing import Array, Config
 
 Told: TypeAlias = dict[str, tuple[Config, dict[str, Array]]]
 """What each callback keeps, as JSON can hold it and as arrays."""
+
+
+SWITCHES = "trainable", "use_batch_statistics", "update_running_statistics", "renorm"
+"""What may be changed while training, and changes what a step does."""
 
 
 @dataclass
@@ -104,3 +109,20 @@ class Standing:
 def _under(key: str, arrays: dict[str, Array]) -> dict[str, Array]:
     prefix = f"{key}/"
     return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
+
+
+def switched(saved: Config, model: Graph) -> list[str]:
+    """Say of each layer whose switches are not those that a model had when it was saved what they were."""
+    before = {node["name"]: node.get("config", {}) for node in saved["nodes"]}
+    found = []
+    for node in model.nodes:
+        then, now = before.get(node.name, {}), node.layer.config()
+        names = [name for name in SWITCHES if name in then and name in now and _json(now[name]) != then[name]]
+        if names:
+            was, are = (", ".join(f"{name}={of[name]}" for name in names) for of in (then, now))
+            found.append(f"{node.layer.where} was saved with {was} and has {are}, which it keeps")
+    return found
+
+
+def _json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
@@ -27,7 +28,7 @@ from handgrad.train.evaluate import evaluate
 from handgrad.train.history import History
 from handgrad.train.metrics import get_metrics
 from handgrad.train.micro_batches import Step, forward_backward
-from handgrad.train.standing import Standing, Told, Where
+from handgrad.train.standing import Standing, Told, Where, switched
 from handgrad.train.totals import Totals
 from handgrad.train.views import Views
 from handgrad.typing import Array, is_integer
@@ -385,6 +386,12 @@ class Trainer:
         ------
         CheckpointError
             If it is missing, damaged, or of another model, optimizer or seed; nothing has been changed then.
+
+        Warns
+        -----
+        UserWarning
+            If a layer's switches, as `freeze` sets them, or its `renorm` were others when it was saved. They
+            stay as they are: a step is then another one than it was.
         """
         checkpoint = load_checkpoint(path)
         standing = Standing.unpack(checkpoint, os.fspath(path), self.rng, self.metrics)
@@ -397,6 +404,8 @@ class Trainer:
             raise
         self.progress, self._totals, self.history = standing.where, standing.totals, standing.history
         self._callbacks, self._waiting = (), standing.told
+        if differing := switched(checkpoint.model, self.model):
+            warnings.warn(f"{os.fspath(path)}: {'; '.join(differing)}", stacklevel=2)
 
     def _begin(self, callbacks: tuple[Callback, ...]) -> None:
         self._callbacks = callbacks
