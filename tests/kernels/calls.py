@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from handgrad.geometry import Window
 from handgrad.kernels import Kernels
 from handgrad.kernels.reference import REFERENCE
 from handgrad.rng import Stream
+
+Result = TypeVar("Result")
 
 UPDATES = {"sgd", "adagrad", "adadelta", "rmsprop", "adam", "muon"}
 """The kernels that write what they are given: apart, in test_update.py and test_muon.py."""
@@ -27,7 +30,7 @@ class Statistics(np.ndarray):
     """Mean and scale of a normalization, which are float64 whatever the dtype of the rest."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Call:
     """A kernel and its arguments in float64; `batched` numbers those that have the batch axis first."""
 
@@ -51,6 +54,18 @@ class Call:
     def with_args(self, args: tuple[Any, ...]) -> Call:
         """Return the same call with other arguments."""
         return Call(self.kernel, args, self.batched, self.kwargs, self.note)
+
+
+def once(function: Callable[[Call], Result]) -> Callable[[Call], Result]:
+    """Return the function that computes once for each call: what it returns lives as long as the call."""
+    found: WeakKeyDictionary[Call, Result] = WeakKeyDictionary()
+
+    def get(call: Call) -> Result:
+        if call not in found:
+            found[call] = function(call)
+        return found[call]
+
+    return get
 
 
 def converter(dtype: Any) -> Callable[[np.ndarray], np.ndarray]:

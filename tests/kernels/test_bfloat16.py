@@ -36,7 +36,7 @@ from handgrad.kernels.cpu.algorithm import DIRECT, IN_PAIRS, choose, cost
 from handgrad.kernels.reference import REFERENCE
 from handgrad.rng import Stream
 from tests.kernels import test_compiled
-from tests.kernels.calls import CALLS, OF_GRADIENTS, PACKING, UPDATES, Call, Statistics, converter
+from tests.kernels.calls import CALLS, OF_GRADIENTS, PACKING, UPDATES, Call, Statistics, converter, once
 from tests.kernels.tables import SETS
 from tests.kernels.tables import in_bfloat16 as tables_of_bfloat16
 from tests.kernels.test_compiled import (
@@ -44,8 +44,10 @@ from tests.kernels.test_compiled import (
     BY_THREADS,
     FIVE_BY_FIVE_CASES,
     FUSED,
+    PAST_THE_CACHES,
     THREADS,
     THREE_BY_THREE_CASES,
+    one_at_a_time,
 )
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
@@ -130,19 +132,10 @@ def run(call: Call, table: Kernels) -> tuple[Any, ...]:
     return call.run(lambda a: a, table)
 
 
-@cache
-def expected(number: int) -> tuple[Any, ...]:
-    call = _KEPT[number]
-    return call.with_args(tuple(map(wide, call.args))).run(converter(np.float64))
-
-
-_KEPT: dict[int, Call] = {}
-
-
+@once
 def exact(call: Call) -> tuple[Any, ...]:
     """Return what the reference computes in float64 of the same numbers."""
-    _KEPT[id(call)] = call
-    return expected(id(call))
+    return call.with_args(tuple(map(wide, call.args))).run(converter(np.float64))
 
 
 WEIGHTS = {"conv2d": 1, "conv2d_backward_input": 1, "conv2d_statistics": 1, "dense": 1}
@@ -171,17 +164,16 @@ def in_pairs(call: Call, table: Kernels) -> bool:
     return not depthwise and choose(found[0].name, x, w, window, groups, found[1]) == DIRECT
 
 
-@cache
-def rounded(number: int) -> Call:
-    call = _KEPT[number]
+@once
+def rounded(call: Call) -> Call:
+    """Return a call with its parameters rounded to bfloat16, in float32."""
     at = WEIGHTS[call.kernel]
     return call.with_args((*call.args[:at], narrow(call.args[at]).astype(np.float32), *call.args[at + 1 :]))
 
 
 def multiplied(call: Call, table: Kernels) -> Call:
     """Return a call of the numbers that a table multiplies."""
-    _KEPT[id(call)] = call
-    return rounded(id(call)) if in_pairs(call, table) else call
+    return rounded(call) if in_pairs(call, table) else call
 
 
 def check(call: Call, table: Kernels, most: float = 16, *, stored: bool = False) -> None:
@@ -270,7 +262,7 @@ def test_every_number_is_read_and_written_as_it_is(table, n):
 # --- against the reference in float64 ---------------------------------------------------------------------
 
 
-@cache
+@one_at_a_time
 def convolution(case: str) -> list[Call]:
     return list(map(in_bfloat16, test_compiled.convolution(case)))
 
@@ -300,7 +292,7 @@ def test_convolution_of_filters_of_5x5_by_tiles(case, name):
         check_all([call], with_algorithm(name, 2), 48 if "weight" in call.kernel else 16)
 
 
-@cache
+@one_at_a_time
 def fused(case: str) -> list[Call]:
     return list(map(in_bfloat16, test_compiled.fused(case)))
 
@@ -473,7 +465,11 @@ def test_nan_and_infinity_pass_as_in_float32(call, value, table):
 # --- threads, and results that are written past the caches ------------------------------------------------
 
 LARGE = list(map(in_bfloat16, test_compiled.LARGE))
-STREAMED = list(map(in_bfloat16, test_compiled.STREAMED))
+
+
+@one_at_a_time
+def streamed(kind: str) -> list[Call]:
+    return list(map(in_bfloat16, test_compiled.streamed(kind)))
 
 
 @each_compiled
@@ -483,11 +479,10 @@ def test_what_threads_share(table):
 
 
 @pytest.mark.parametrize("name", NARROW)
-@pytest.mark.parametrize("algorithm", [0, 2, 4])
-def test_results_written_past_the_caches(name, algorithm):
+@PAST_THE_CACHES
+def test_results_written_past_the_caches(name, kind, algorithm):
     set_threads(2)
-    calls = [c for c in STREAMED if algorithm == 0 or c.kernel.startswith("conv2d")]
-    table = with_algorithm(name, algorithm)
+    calls, table = streamed(kind), with_algorithm(name, algorithm)
     for call in calls:
         exact(multiplied(call, table))  # which stays, and so must not lie in the pool
     with reuse_memory():  # whose arrays are aligned as these stores must be

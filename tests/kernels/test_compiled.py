@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
-from functools import cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from handgrad.geometry import Window
 from handgrad.kernels import Kernels, get_threads, reuse_memory, set_threads
 from handgrad.kernels.reference import REFERENCE
 from handgrad.rng import Stream
-from tests.kernels.calls import PACKING, UPDATES, Call, Statistics, converter
+from tests.kernels.calls import PACKING, UPDATES, Call, Statistics, converter, once
 from tests.kernels.pairwise import pairwise
 from tests.kernels.tables import COMPILED, each_compiled
 
@@ -77,18 +78,14 @@ def summed(call: Call) -> int | None:
     }.get(call.kernel, lambda: None)()
 
 
-@cache
-def exact(number: int) -> tuple[Any, ...]:
-    return _CHECKED[number].run(converter(np.float64))
-
-
-_CHECKED: dict[int, Call] = {}
-
-
+@once
 def expected(call: Call) -> tuple[Any, ...]:
     """Return what the reference computes in float64."""
-    _CHECKED[id(call)] = call  # kept, so that no other gets its number
-    return exact(id(call))
+    return call.run(converter(np.float64))
+
+
+one_at_a_time = lru_cache(maxsize=1)
+"""What tests of one case share, which pytest runs one after the other: all cases take gigabytes."""
 
 
 def check(call: Call, table: Kernels, most: float = 16) -> None:
@@ -159,7 +156,7 @@ def possible(case: dict[str, Any]) -> bool:
     return fits and not (case.get("groups") == "two" and (case["c"] % 2 or case["k"] % 2))
 
 
-@cache
+@one_at_a_time
 def convolution(described_case: str) -> list[Call]:
     """Return calls of the three passes."""
     case = CASES[described_case]
@@ -177,7 +174,7 @@ def convolution(described_case: str) -> list[Call]:
     ]
 
 
-@cache
+@one_at_a_time
 def fused(described_case: str) -> list[Call]:
     """Return calls of convolutions fused with normalizations."""
     case = CASES[described_case]
@@ -564,53 +561,97 @@ def _large() -> list[Call]:
     return [call.with_args(tuple(map(_as_float32, call.args))) for call in calls]
 
 
-def _streamed() -> list[Call]:
-    """Return calls with results that are written past the caches."""
-    calls = []
-    for kernel in [(3, 3), (1, 1)]:
-        window, c, k = Window(kernel, pads=(((1, 1), (1, 1)) if kernel == (3, 3) else PADS[0])), 32, 32
-        x, f, dy = normal(0, 1, 270, 540, c), normal(1, *kernel, c, k), normal(2, 1, 270, 540, k)
-        calls += [
-            Call("conv2d", (x, f, normal(3, k), window)),
-            Call("conv2d", (x, f, None, window)),
-            Call("conv2d_backward_input", (dy, f, x.shape, window)),
-            Call("conv2d_backward_input", (dy, f, x.shape, window, 1, x)),
-            Call("conv2d_statistics", (x, f, normal(3, k), window)),
-        ]
-    each = normal(4, 3, 3, 1, 32)
-    calls += [
-        Call("conv2d", (x, each, None, Window((3, 3), pads=((1, 1), (1, 1))), 32)),
-        Call("conv2d_backward_input", (x, each, x.shape, Window((3, 3), pads=((1, 1), (1, 1))), 32)),
+def _streamed_convolutions(kernel: tuple[int, int]) -> list[Call]:
+    window, c, k = Window(kernel, pads=(((1, 1), (1, 1)) if kernel == (3, 3) else PADS[0])), 32, 32
+    x, f, dy = normal(0, 1, 210, 330, c), normal(1, *kernel, c, k), normal(2, 1, 210, 330, k)
+    return [
+        Call("conv2d", (x, f, normal(3, k), window)),
+        Call("conv2d", (x, f, None, window)),
+        Call("conv2d_backward_input", (dy, f, x.shape, window)),
+        Call("conv2d_backward_input", (dy, f, x.shape, window, 1, x)),
+        Call("conv2d_statistics", (x, f, normal(3, k), window)),
     ]
-    # channels that are no whole vectors
-    x, window = normal(0, 1, 175, 175, 37), Window((3, 3), pads=((1, 1), (1, 1)))
-    dy, two = normal(0, 1, 250, 250, 37), Window((2, 2), (2, 2))
-    calls += [
+
+
+def _streamed_depthwise() -> list[Call]:
+    x, each, window = normal(0, 1, 210, 330, 32), normal(4, 3, 3, 1, 32), Window((3, 3), pads=PADS[1])
+    return [
+        Call("conv2d", (x, each, None, window, 32)),
+        Call("conv2d_backward_input", (x, each, x.shape, window, 32)),
+    ]
+
+
+def _streamed_odd_channels() -> list[Call]:
+    """Return convolutions whose channels are no whole vectors."""
+    x, window = normal(0, 1, 175, 175, 37), Window((3, 3), pads=PADS[1])
+    return [
         Call("conv2d", (x, normal(1, 3, 3, 37, 37), None, window)),
         Call("conv2d", (x, normal(1, 3, 3, 1, 37), None, window, 37)),
         Call("conv2d", (normal(0, 1, 175, 175, 48), normal(1, 3, 3, 12, 48), None, window, 4)),
-        Call("dense", (normal(0, 30_000, 20), normal(1, 20, 37), None)),
-        Call("average_pool2d_backward", (dy, (1, 500, 500, 37), two)),
     ]
-    shape, dy = (1, 520, 520, 32), normal(0, 1, 260, 260, 32)
+
+
+def _streamed_pools() -> list[Call]:
+    shape, dy, two = (1, 520, 520, 32), normal(0, 1, 260, 260, 32), Window((2, 2), (2, 2))
     tap = np.random.default_rng(1).integers(0, 4, dy.shape).astype(np.uint8)
+    return [
+        Call("max_pool2d_backward", (dy, tap, shape, two)),
+        Call("average_pool2d_backward", (dy, shape, two)),
+        Call("average_pool2d_backward", (normal(0, 1, 250, 250, 37), (1, 500, 500, 37), two)),
+    ]
+
+
+def _streamed_dense() -> list[Call]:
+    return [
+        Call("dense", (normal(0, 30_000, 20), normal(1, 20, 37), None)),
+        Call("dense", (normal(0, 7000, 20), normal(1, 20, 320), None)),
+    ]
+
+
+def _streamed_columns() -> list[Call]:
     x, y = normal(0, 70_000, 64), normal(1, 70_000, 64)
     mean, var = REFERENCE.batch_norm_statistics(x)
     statistics = mean.view(Statistics), (1 / np.sqrt(var)).view(Statistics)
-    calls += [
-        Call("max_pool2d_backward", (dy, tap, shape, two)),
-        Call("average_pool2d_backward", (dy, shape, two)),
-        Call("dense", (normal(0, 14_000, 20), normal(1, 20, 320), None)),
+    return [
         Call("batch_norm", (x, *statistics, None, None)),
         Call("batch_norm_backward", (y, x, *statistics, None)),
-        *group_norm(x[:, None], y[:, None], normal(2, 64), None, groups=2),
         *group_norm(x.reshape(7, 10_000, 64), y.reshape(7, 10_000, 64), normal(2, 64), None, groups=4),
+    ]
+
+
+def _streamed_groups_of_rows() -> list[Call]:
+    x, y = normal(0, 70_000, 64), normal(1, 70_000, 64)
+    return [
+        *group_norm(x[:, None], y[:, None], normal(2, 64), None, groups=2),
+        *group_norm(x.reshape(-1, 1, 256), y.reshape(-1, 1, 256), normal(2, 256), None, groups=1),
+    ]
+
+
+def _streamed_rows() -> list[Call]:
+    x, y = normal(0, 70_000, 64), normal(1, 70_000, 64)
+    return [
         *rms_norm(x, y, normal(2, 64)),
         *rms_norm(*(a.reshape(-1)[: 37 * 90_000].reshape(-1, 37) for a in (x, y)), None),
-        Call("relu", (x,)),
-        Call("add", (x, y)),
     ]
-    return [call.with_args(tuple(map(_as_float32, call.args))) for call in calls]
+
+
+STREAMED: dict[str, Callable[[], list[Call]]] = {
+    "3x3": partial(_streamed_convolutions, (3, 3)),
+    "1x1": partial(_streamed_convolutions, (1, 1)),
+    "depthwise": _streamed_depthwise,
+    "odd channels": _streamed_odd_channels,
+    "pools": _streamed_pools,
+    "dense": _streamed_dense,
+    "columns": _streamed_columns,
+    "groups of rows": _streamed_groups_of_rows,
+    "rows": _streamed_rows,
+}
+"""Calls with results that are written past the caches."""
+
+
+@one_at_a_time
+def streamed(kind: str) -> list[Call]:
+    return [call.with_args(tuple(map(_as_float32, call.args))) for call in STREAMED[kind]()]
 
 
 def _as_float32(a: Any) -> Any:
@@ -618,7 +659,6 @@ def _as_float32(a: Any) -> Any:
 
 
 LARGE = _large()
-STREAMED = _streamed()
 BY_THREADS = {"conv2d_backward_weight", "dense_backward_weight", "batch_norm_relu_conv2d_backward_weight"}
 """Whose sums are divided among the threads: the last bits depend on how many there are."""
 
@@ -637,15 +677,31 @@ def test_what_threads_share_agrees_with_the_reference_in_float64(table):
     check_all(LARGE, table)
 
 
+_OF_ALGORITHMS = {"3x3", "1x1", "odd channels"}
+PAST_THE_CACHES = pytest.mark.parametrize(
+    ("kind", "algorithm"),
+    [(kind, n) for kind in STREAMED for n in (0, 2, 4) if n == 0 or kind in _OF_ALGORITHMS],
+)
+
+
 @each_compiled
-@pytest.mark.parametrize("algorithm", [0, 2, 4])
-def test_results_written_past_the_caches_agree_with_the_reference_in_float64(table, algorithm):
+@PAST_THE_CACHES
+def test_results_written_past_the_caches_agree_with_the_reference_in_float64(table, kind, algorithm):
     set_threads(2)
-    calls = [call for call in STREAMED if algorithm == 0 or "conv2d" in call.kernel]
-    for call in calls:
+    for call in streamed(kind):
         expected(call)  # which stays, and so must not lie in the pool
     with reuse_memory():  # whose arrays are aligned as these stores must be
-        check_all(calls, with_algorithm(table, algorithm))
+        check_all(streamed(kind), with_algorithm(table, algorithm))
+
+
+@each_compiled
+def test_passes_over_arrays_larger_than_the_last_cache(table):
+    x = np.arange(-(5 << 20), 5 << 20, dtype=np.float32)
+    ones = np.ones_like(x)
+    with reuse_memory():
+        np.testing.assert_array_equal(table.relu(x), np.maximum(x, 0))
+        np.testing.assert_array_equal(table.add(x, ones), x + 1)
+        np.testing.assert_array_equal(table.relu_backward(ones, x), (x > 0).astype(np.float32))
 
 
 @each_compiled

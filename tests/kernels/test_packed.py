@@ -25,6 +25,7 @@ from tests.kernels.test_compiled import (
     convolution,
     described,
     normal,
+    one_at_a_time,
     with_algorithm,
 )
 
@@ -59,7 +60,7 @@ def packing(table: Kernels) -> Kernels:
     return replace(table, conv2d_packed=conv2d_packed)
 
 
-@cache
+@one_at_a_time
 def packed(case: str) -> list[Call]:
     """Return calls with what may come after the sums, and without."""
     plain, *_ = convolution(case)
