@@ -42,8 +42,8 @@ class TestAll:
         waited = measured["waited"] / measured["seconds"]
         assert (
             f"\ntest accuracy {measured['test_accuracy']:.2%}, loss {measured['test_loss']:.4f}\n"
-            f"trained and tested in {measured['seconds']:.1f} s, {measured['cpu_seconds']:.1f} s of CPU time; "
-            f"waited for data {waited:.1%} of it\n"
+            f"trained and tested in {measured['seconds']:.1f} s, {measured['cpu_seconds']:.1f} s of CPU time"
+            f"; waited for data {waited:.1%} of it\n"
         ) in result.out
         assert result.out.endswith(
             f"\nruns/{folder.name}: model.safetensors, history.csv, history.json, config.json\n"

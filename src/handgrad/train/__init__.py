@@ -17,7 +17,7 @@ from handgrad.train.evaluate import evaluate
 from handgrad.train.experiment import Experiment, open_model
 from handgrad.train.history import History
 from handgrad.train.metrics import Accuracy, MeanAbsoluteError, TopKAccuracy
-from handgrad.train.recipe import RECIPES, Recipe, recipe_for
+from handgrad.train.recipe import RECIPES, Recipe, named_recipes, recipe_for
 from handgrad.train.standing import Where
 from handgrad.train.statistics import Gap, precise_statistics, statistics_gap
 from handgrad.train.trainer import Trainer
@@ -47,6 +47,7 @@ __all__ = [
     "Views",
     "Where",
     "evaluate",
+    "named_recipes",
     "open_model",
     "precise_statistics",
     "recipe_for",

@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import shlex
+import warnings
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -81,6 +82,12 @@ class Experiment:
         self.recipe.prepare(model, self.train_data)
         self.trainer: Trainer = self.recipe.trainer(model, len(self.train_data))
         if self.checkpoint.last_path.is_file():
+            self._load()
+
+    def _load(self) -> None:
+        with warnings.catch_warnings():
+            if self.recipe.freeze_after:  # which freezes again what was frozen
+                warnings.filterwarnings("ignore", "(?s).*was saved with trainable=False")
             self.trainer.load(self.checkpoint.last_path)
 
     @property
