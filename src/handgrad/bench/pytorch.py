@@ -252,6 +252,8 @@ def _module(node: Node, shape: Shape, *, inplace: bool) -> Any:
             return _fill(module, weight=layer.gamma, bias=layer.beta, **statistics)
         case layers.ReLU():
             return nn.ReLU(inplace=inplace)
+        case layers.GELU(approximate=approximate):
+            return nn.GELU("tanh" if approximate else "none")
         case layers.MaxPooling2D():
             pads, sizes = _pads(layer, shape)
             if not pads:
