@@ -39,6 +39,12 @@ RECURRENT = "kernels/reference/recurrent.py"
 RESIZE = "kernels/reference/resize.py"
 LOSS = "kernels/reference/loss.py"
 UPDATE = "kernels/reference/update.py"
+MUON = "kernels/reference/muon.py"
+MULTI = "optim/multi.py"
+WHITENING = "layers/whitening.py"
+VIEWS = "train/views.py"
+RECIPE = "train/recipe.py"
+RECIPES = "train/test_named_recipes.py"
 BFLOAT16 = "kernels/bfloat16.py"
 IN_BFLOAT16 = "kernels/test_bfloat16.py"
 BN = "layers/norm.py"
@@ -492,4 +498,47 @@ MUTANTS = [
            "max(self.seconds, 1e-9)", "max(time.perf_counter() - self._begun, 1e-9)", "train/test_progress.py"),
     Mutant("a resumed run forgets what its parts before have spent", "train/callbacks/stopwatch.py",
            "before + end - begin", "end - begin", "train/test_stopwatch.py"),
+    # named recipes, and what they are made of
+    Mutant("muon: tall matrices are multiplied on their long side", MUON,
+           "X = X if wide else X.T\n    for", "X = X.T if wide else X\n    for", "kernels/test_muon.py"),
+    Mutant("muon: the third power is left out", MUON,
+           "(B * gram + C * (gram @ gram)) @ X", "(C * (gram @ gram)) @ X", "kernels/test_muon.py"),
+    Mutant("muon: without Nesterov it looks ahead all the same", MUON,
+           "g + momentum * b if nesterov else b", "g + momentum * b", "kernels/test_muon.py"),
+    Mutant("muon: the norm kept is that of the rows", MUON,
+           "math.sqrt(p.shape[1]) / norm", "math.sqrt(p.shape[0]) / norm", "kernels/test_muon.py"),
+    Mutant("muon: weight decay is not scaled by the learning rate", MUON,
+           "1 - lr * weight_decay", "1 - weight_decay", "kernels/test_muon.py"),
+    Mutant("muon: the scale is that of the transposed matrix", "optim/muon.py",
+           "self._scale(p.size // columns, columns)", "self._scale(columns, p.size // columns)", "optim/test_muon.py"),
+    Mutant("a rule for matrices gets several parameters at once", "optim/muon.py",
+           "elementwise: ClassVar[bool] = False", "elementwise: ClassVar[bool] = True", "optim/test_muon.py"),
+    Mutant("the last pattern that matches counts", MULTI,
+           "for i, pattern in enumerate(patterns) if", "for i, pattern in reversed(list(enumerate(patterns))) if", "optim/test_multi.py"),
+    Mutant("a state that does not fit leaves some optimizers changed", MULTI,
+           "optimizer.iterations, optimizer._state = steps, old", "pass", "optim/test_multi.py"),
+    Mutant("whitening: the mean stays", WHITENING,
+           "conv.bias.assign(-W @ mean)", "conv.bias.assign(0 * mean[0] * W[:, 0])", "layers/test_whitening.py"),
+    Mutant("whitening: epsilon is added to the standard deviation", WHITENING,
+           "np.sqrt(variances + epsilon)", "(np.sqrt(np.abs(variances)) + epsilon)", "layers/test_whitening.py"),
+    Mutant("whitening: numbers of a patch lie channel by channel", WHITENING,
+           "patches.transpose(0, 1, 2, 4, 5, 3)", "patches", "layers/test_whitening.py"),
+    Mutant("whitening: products are of pixels far from 0", WHITENING,
+           "x = images[start : start + _AT_ONCE].astype(np.float64) - shift", "x = images[start : start + _AT_ONCE]; shift = 0", "layers/test_whitening.py"),
+    Mutant("dirac: the last tap passes channels on", "layers/initializers.py",
+           "w[kh // 2, kw // 2, np", "w[kh - 1, kw - 1, np", "layers/test_initializers.py"),
+    Mutant("views: shifted images count as much as the image", VIEWS,
+           "yield 0.5, x", "yield 1 / 3, x", "train/test_views.py"),
+    Mutant("views: both shifts go the same way", VIEWS,
+           "padded[:, 2 * s :, 2 * s :]", "padded[:, : -2 * s, : -2 * s]", "train/test_views.py"),
+    Mutant("layers are frozen an epoch late", "train/callbacks/freeze.py",
+           "if epoch >= n:", "if epoch > n:", "train/test_freeze.py"),
+    Mutant("recipe: a share is of the epochs", RECIPE,
+           "round(share * steps)", "round(share * 10)", RECIPES),
+    Mutant("recipe: images held out are trained on", RECIPE,
+           "Subset(train, order[self.holdout :])", "train", RECIPES),
+    Mutant("recipe: the test is of the image alone", "train/experiment.py",
+           "views=recipe.test_views()", "views=None", RECIPES),
+    Mutant("recipe: nothing is whitened", "train/experiment.py",
+           "self.recipe.prepare(model, self.train_data)", "pass", RECIPES),
 ]  # fmt: skip
