@@ -77,7 +77,7 @@ _ROLES = {
 """Of the kernels for which they are not what `_roles` returns."""
 
 _FLOAT32 = frozenset(
-    {"sgd", "adagrad", "adadelta", "rmsprop", "adam", "all_finite", "sum_of_squares", "pack_filters"}
+    {"sgd", "adagrad", "adadelta", "rmsprop", "adam", "muon", "all_finite", "sum_of_squares", "pack_filters"}
 )
 _GRADIENT_ALONE = ("pool2d_backward", "pad2d_backward", "upsample2d_backward", "dropout_backward")
 
