@@ -9,35 +9,35 @@ typedef void (*Block)(const Walk&, const Factor*, const Factor*, float*, long, B
 // Products that are added one after another. Rounding grows with how long such a sum is; longer ones are sums of these.
 constexpr long LONGEST = 128;
 
-template <int R, int V>
+template <int R, int V, bool parts>
 void block_of(const Walk& walk, const Factor* a, const Factor* b, float* c, long c_row, Begin begin,
               long columns) {
   // rows side by side, as in a transposed product: known offsets need no registers
-  if (walk.a_row == STEP) {
+  if (!parts && walk.a_row == STEP) {
     Walk beside = walk;
     beside.a_row = STEP;
-    block<R, V>(beside, a, b, c, c_row, begin, columns);
+    block<R, V, parts>(beside, a, b, c, c_row, begin, columns);
   } else {
-    block<R, V>(walk, a, b, c, c_row, begin, columns);
+    block<R, V, parts>(walk, a, b, c, c_row, begin, columns);
   }
 }
 
-template <int V>
+template <int V, bool parts>
 Block block_for(long rows) {
   constexpr int most = block_rows(V);
   switch (rows) {
-    case 1: return block_of<1, V>;
-    case 2: return block_of<2, V>;
-    case 3: return block_of<3, V>;
-    case 4: return block_of<4, V>;
-    case 5: return block_of<5, V>;
-    case 6: return block_of<6, V>;
-    case 7: return block_of<(most >= 7 ? 7 : 1), V>;
-    case 8: return block_of<(most >= 8 ? 8 : 1), V>;
-    case 9: return block_of<(most >= 9 ? 9 : 1), V>;
-    case 10: return block_of<(most >= 10 ? 10 : 1), V>;
-    case 11: return block_of<(most >= 11 ? 11 : 1), V>;
-    default: return block_of<(most >= 12 ? 12 : 1), V>;
+    case 1: return block_of<1, V, parts>;
+    case 2: return block_of<2, V, parts>;
+    case 3: return block_of<3, V, parts>;
+    case 4: return block_of<4, V, parts>;
+    case 5: return block_of<5, V, parts>;
+    case 6: return block_of<6, V, parts>;
+    case 7: return block_of<(most >= 7 ? 7 : 1), V, parts>;
+    case 8: return block_of<(most >= 8 ? 8 : 1), V, parts>;
+    case 9: return block_of<(most >= 9 ? 9 : 1), V, parts>;
+    case 10: return block_of<(most >= 10 ? 10 : 1), V, parts>;
+    case 11: return block_of<(most >= 11 ? 11 : 1), V, parts>;
+    default: return block_of<(most >= 12 ? 12 : 1), V, parts>;
   }
 }
 
@@ -61,10 +61,10 @@ void panel(const Walk& walk, long rows, long columns, const Factor* a, const Fac
   constexpr long most = block_rows(V);
   // blocks of nearly one height: 14 rows are 7 + 7, not 12 + 2
   const long blocks = (rows + most - 1) / most;
-  const bool parts = has_parts(walk);
+  const bool parts = has_parts(walk), short_sums = walk.part && smaller(walk.depth, LONGEST) >= 2 * walk.part;
   for (long i = 0, r = 0; i < blocks; ++i) {
     const long height = rows * (i + 1) / blocks - r;
-    const Block block = block_for<V>(height);
+    const Block block = short_sums ? block_for<V, true>(height) : block_for<V, false>(height);
     const Factor* ar = a + r * walk.a_row;
     float* cr = c + r * c_row;
     const Begin first = begin.at(r * c_row, 0);

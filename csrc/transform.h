@@ -3,7 +3,8 @@
 //     y = A^T [ (G g) . (B^T d) ]
 //
 // They follow from the P points at which the two polynomials are multiplied (docs/kernels.md derives them). Each
-// function reads and writes every `step`-th vector, so that one code does rows and columns of a tile.
+// function reads and writes every `step`-th vector, so that one code does rows and columns of a tile. Filters, of which
+// there are few, are transformed in double precision.
 #pragma once
 
 #include "simd.h"
@@ -25,8 +26,8 @@ struct F2x3 : Sizes<2, 3> {
     v[3 * t] = d[3 * s] - d[1 * s];
   }
   // u = G g
-  HG_INLINE void filter(const vec* g, int s, vec* u, int t) {
-    const vec even = 0.5f * (g[0] + g[2 * s]), odd = 0.5f * g[s];
+  HG_INLINE void filter(const dvec* g, int s, dvec* u, int t) {
+    const dvec even = 0.5 * (g[0] + g[2 * s]), odd = 0.5 * g[s];
     u[0 * t] = g[0];
     u[1 * t] = even + odd;
     u[2 * t] = even - odd;
@@ -53,35 +54,41 @@ struct F2x3 : Sizes<2, 3> {
   }
 };
 
-// Points 0, +-a, +-b, infinity with a = 1/sqrt(2), b = sqrt(2): their powers stay near 1, which keeps rounding
-// within about twice that of the plain sum; the points +-1, +-2 of the textbooks cost five to ten times it.
+// Points 0, +-a, +-b, infinity with a = 2/3, b = 3/2: their powers stay near 1, which keeps rounding small; the points
+// +-1, +-2 of the textbooks cost twice as much.
 struct SixPoints {
-  static constexpr float a = 0.70710678118654752f, b = 1.41421356237309505f;
+  static constexpr double A = 2.0 / 3, B = 3.0 / 2, A2 = A * A, B2 = B * B;  // AB = 1
+  static constexpr float a = A, b = B, a2 = A2, b2 = B2, a3 = A * A2, b3 = B * B2, both = A2 + B2;
+  // powers of the points, divided by N
+  static constexpr double A_0 = 1 / (2 * A2 * (A2 - B2)), B_0 = 1 / (2 * B2 * (B2 - A2));
+  static constexpr float a_0 = A_0, a_1 = A_0 * A, a_2 = A_0 * A2, a_3 = A_0 * A * A2, a_4 = A_0 * A2 * A2;
+  static constexpr float b_0 = B_0, b_1 = B_0 * B, b_2 = B_0 * B2, b_3 = B_0 * B * B2, b_4 = B_0 * B2 * B2;
 
   // the same for all filters: it depends on the points only
   HG_INLINE void input(const vec* d, int s, vec* v, int t) {
     const vec d0 = d[0], d1 = d[1 * s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s], d5 = d[5 * s];
-    const vec even_a = d4 - 2.0f * d2, odd_a = a * d3 - b * d1;
-    const vec even_b = d4 - 0.5f * d2, odd_b = b * d3 - a * d1;
-    v[0 * t] = d0 + d4 - 2.5f * d2;
+    const vec even_a = d4 - b2 * d2, odd_a = a * d3 - b * d1;
+    const vec even_b = d4 - a2 * d2, odd_b = b * d3 - a * d1;
+    v[0 * t] = d0 + d4 - both * d2;
     v[1 * t] = even_a + odd_a;
     v[2 * t] = even_a - odd_a;
     v[3 * t] = even_b + odd_b;
     v[4 * t] = even_b - odd_b;
-    v[5 * t] = d1 + d5 - 2.5f * d3;
+    v[5 * t] = d1 + d5 - both * d3;
   }
 };
 
 struct F4x3 : Sizes<4, 3>, SixPoints {
-  HG_INLINE void filter(const vec* g, int s, vec* u, int t) {
-    const vec even_a = (-2.0f / 3) * g[0] + (-1.0f / 3) * g[2 * s], odd_a = (-2.0f / 3 * a) * g[s];
-    const vec even_b = (1.0f / 6) * g[0] + (1.0f / 3) * g[2 * s], odd_b = (1.0f / 6 * b) * g[s];
-    u[0 * t] = g[0];
+  HG_INLINE void filter(const dvec* g, int s, dvec* u, int t) {
+    const dvec g0 = g[0], g1 = g[1 * s], g2 = g[2 * s];
+    const dvec even_a = A_0 * (g0 + A2 * g2), odd_a = A_0 * A * g1;
+    const dvec even_b = B_0 * (g0 + B2 * g2), odd_b = B_0 * B * g1;
+    u[0 * t] = g0;
     u[1 * t] = even_a + odd_a;
     u[2 * t] = even_a - odd_a;
     u[3 * t] = even_b + odd_b;
     u[4 * t] = even_b - odd_b;
-    u[5 * t] = g[2 * s];
+    u[5 * t] = g2;
   }
   HG_INLINE void output(const vec* m, int s, vec* y, int t) {
     const vec sum_a = m[1 * s] + m[2 * s], odd_a = m[1 * s] - m[2 * s];
@@ -89,36 +96,34 @@ struct F4x3 : Sizes<4, 3>, SixPoints {
     const vec m0 = m[0], m5 = m[5 * s];
     y[0 * t] = m0 + sum_a + sum_b;
     y[1 * t] = a * odd_a + b * odd_b;
-    y[2 * t] = 0.5f * sum_a + 2.0f * sum_b;
-    y[3 * t] = (0.5f * a) * odd_a + (2.0f * b) * odd_b + m5;
+    y[2 * t] = a2 * sum_a + b2 * sum_b;
+    y[3 * t] = a3 * odd_a + b3 * odd_b + m5;
   }
   HG_INLINE void output_transposed(const vec* dy, int s, vec* v, int t) {
     const vec y0 = dy[0], y1 = dy[1 * s], y2 = dy[2 * s], y3 = dy[3 * s];
-    const vec even_a = y0 + 0.5f * y2, odd_a = a * y1 + (0.5f * a) * y3;
-    const vec even_b = y0 + 2.0f * y2, odd_b = b * y1 + (2.0f * b) * y3;
+    const vec even_a = y0 + a2 * y2, odd_a = y1 + a2 * y3;
+    const vec even_b = y0 + b2 * y2, odd_b = y1 + b2 * y3;
     v[0 * t] = y0;
-    v[1 * t] = even_a + odd_a;
-    v[2 * t] = even_a - odd_a;
-    v[3 * t] = even_b + odd_b;
-    v[4 * t] = even_b - odd_b;
+    v[1 * t] = even_a + a * odd_a;
+    v[2 * t] = even_a - a * odd_a;
+    v[3 * t] = even_b + b * odd_b;
+    v[4 * t] = even_b - b * odd_b;
     v[5 * t] = y3;
   }
   HG_INLINE void filter_transposed(const vec* u, int s, vec* g, int t) {
     const vec sum_a = u[1 * s] + u[2 * s], sum_b = u[3 * s] + u[4 * s];
     const vec u0 = u[0], u5 = u[5 * s], odd_a = u[1 * s] - u[2 * s], odd_b = u[3 * s] - u[4 * s];
-    g[0 * t] = u0 + (-2.0f / 3) * sum_a + (1.0f / 6) * sum_b;
-    g[1 * t] = (-2.0f / 3 * a) * odd_a + (1.0f / 6 * b) * odd_b;
-    g[2 * t] = u5 + (-1.0f / 3) * sum_a + (1.0f / 3) * sum_b;
+    g[0 * t] = u0 + a_0 * sum_a + b_0 * sum_b;
+    g[1 * t] = a_1 * odd_a + b_1 * odd_b;
+    g[2 * t] = u5 + a_2 * sum_a + b_2 * sum_b;
   }
 };
 
 struct F2x5 : Sizes<2, 5>, SixPoints {
-  HG_INLINE void filter(const vec* g, int s, vec* u, int t) {
-    const vec g0 = g[0], g1 = g[1 * s], g2 = g[2 * s], g3 = g[3 * s], g4 = g[4 * s];
-    const vec even_a = (-2.0f / 3) * g0 + (-1.0f / 3) * g2 + (-1.0f / 6) * g4;
-    const vec odd_a = (-2.0f / 3 * a) * g1 + (-1.0f / 3 * a) * g3;
-    const vec even_b = (1.0f / 6) * g0 + (1.0f / 3) * g2 + (2.0f / 3) * g4;
-    const vec odd_b = (1.0f / 6 * b) * g1 + (1.0f / 3 * b) * g3;
+  HG_INLINE void filter(const dvec* g, int s, dvec* u, int t) {
+    const dvec g0 = g[0], g1 = g[1 * s], g2 = g[2 * s], g3 = g[3 * s], g4 = g[4 * s];
+    const dvec even_a = A_0 * (g0 + A2 * (g2 + A2 * g4)), odd_a = A_0 * A * (g1 + A2 * g3);
+    const dvec even_b = B_0 * (g0 + B2 * (g2 + B2 * g4)), odd_b = B_0 * B * (g1 + B2 * g3);
     u[0 * t] = g0;
     u[1 * t] = even_a + odd_a;
     u[2 * t] = even_a - odd_a;
@@ -143,11 +148,11 @@ struct F2x5 : Sizes<2, 5>, SixPoints {
   HG_INLINE void filter_transposed(const vec* u, int s, vec* g, int t) {
     const vec sum_a = u[1 * s] + u[2 * s], sum_b = u[3 * s] + u[4 * s];
     const vec odd_a = u[1 * s] - u[2 * s], odd_b = u[3 * s] - u[4 * s];
-    g[0 * t] = u[0] + (-2.0f / 3) * sum_a + (1.0f / 6) * sum_b;
-    g[1 * t] = (-2.0f / 3 * a) * odd_a + (1.0f / 6 * b) * odd_b;
-    g[2 * t] = (-1.0f / 3) * sum_a + (1.0f / 3) * sum_b;
-    g[3 * t] = (-1.0f / 3 * a) * odd_a + (1.0f / 3 * b) * odd_b;
-    g[4 * t] = u[5 * s] + (-1.0f / 6) * sum_a + (2.0f / 3) * sum_b;
+    g[0 * t] = u[0] + a_0 * sum_a + b_0 * sum_b;
+    g[1 * t] = a_1 * odd_a + b_1 * odd_b;
+    g[2 * t] = a_2 * sum_a + b_2 * sum_b;
+    g[3 * t] = a_3 * odd_a + b_3 * odd_b;
+    g[4 * t] = u[5 * s] + a_4 * sum_a + b_4 * sum_b;
   }
 };
 

@@ -28,6 +28,9 @@ namespace {
 
 constexpr long CHUNK = 24;  // tiles: at most so many are transformed, or add to sums in float, at a time
 
+// Products over c channels that are added one after another: what they lose grows in the output's transform.
+long part_of(long c) { return c <= 32 ? 8 : 16; }
+
 // Where the tiles lie: tile t is in image t / per_image, in row (t % per_image) / across of tiles.
 template <int M>
 struct Tiles {
@@ -266,15 +269,15 @@ void transform_filters(long c, long k, const float* w, long panel, long c_begin,
   const long width = smaller(PANEL, round_up(k, W) - panel);
   for (long ci = c_begin; ci < c_end; ++ci)
     for (long ki = panel; ki < panel + width; ki += W) {
-      vec g[R][R], t[R][P];
+      dvec g[R][R], t[R][P];
       for (int i = 0; i < R; ++i)
-        for (int j = 0; j < R; ++j) g[i][j] = load_some(w + ((i * R + j) * c + ci) * k + ki, k - ki);
+        for (int j = 0; j < R; ++j) g[i][j] = to_double(load_some(w + ((i * R + j) * c + ci) * k + ki, k - ki));
       for (int i = 0; i < R; ++i) F::filter(g[i], 1, t[i], 1);
       float* to = U + ci * width + (ki - panel);
       for (int j = 0; j < P; ++j) {
-        vec u[P];
+        dvec u[P];
         F::filter(&t[0][j], P, u, 1);
-        for (int i = 0; i < P; ++i) store(to + (i * P + j) * plane, u[i]);
+        for (int i = 0; i < P; ++i) store(to + (i * P + j) * plane, __builtin_convertvector(u[i], vec));
       }
     }
 }
@@ -329,6 +332,7 @@ void convolve_tiles(const ConvShape& s, const Source& x, const float* U, const E
         const long width = smaller(PANEL, ks - k);
         Walk walk{s.c, stride, 1, width};
         if (once) walk.ahead = s.c * width;
+        walk.part = part_of(s.c);
         product(walk, count, width, planes.at(p + 1, 0, 0), U + p * s.c * ks + k * s.c, planes.at(p, 0, k), stride,
                 Begin::zero);
       }
@@ -374,9 +378,10 @@ void convolve_panels(const ConvShape& s, const Source& x, const float* w, const 
       if (!U) transform_filters<F>(s.c, s.k, w, panel, 0, s.c, s.c * width, own);
       const float* filters = U ? U + panel * s.c : own;
       const long plane = s.c * (U ? ks : width);
+      Walk walk{s.c, cs, 1, width};
+      walk.part = part_of(s.c);
       for (int p = 0; p < POINTS; ++p)
-        product({s.c, cs, 1, width}, count, width, V.at(p, 0, 0), filters + p * plane, products.at(p, 0, 0), width,
-                Begin::zero);
+        product(walk, count, width, V.at(p, 0, 0), filters + p * plane, products.at(p, 0, 0), width, Begin::zero);
       Place to(tiles, begin);
       for (long t = 0; t < count;) {
         ChunkSums sums(own + filters_size + products_size, PANEL);

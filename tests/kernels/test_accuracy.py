@@ -77,8 +77,11 @@ def test_a_plain_sum_loses_what_is_said():
         assert 0.8 < error / plain(count) < 1.5
 
 
-MOST = {0: 1.1, 4: 1.2, 6: 2.7}
+MOST = {0: 1.1, 4: 1.2, 6: 2.5}
 """Times the error of a plain sum, by the points of Winograd's algorithm."""
+
+CHANNELS = 32
+"""Of Winograd's algorithm: its sums over more are sums of short sums, and lose as much as over so many."""
 
 MOST_OF_FILTERS = {0: 1.1, 4: 1.1, 6: 2.1}
 """Of their gradients, which are sums of sums: more terms than LONGEST do not count."""
@@ -99,7 +102,8 @@ def test_convolutions_lose_little_more_than_a_plain_sum(name, table):
             if result == "d weight":
                 most = MOST_OF_FILTERS[points] * plain(min(count, LONGEST))
             else:
-                most = MOST[points] * plain(max(count, 16 * 9) if tile else count)
+                taps = SUMS[name].kernel ** 2
+                most = MOST[points] * plain(min(max(count, 16 * 9), CHANNELS * taps) if tile else count)
             assert error.rms < most, f"{result}, {tile}: {error.rms / most:.2f} times what it may be"
             assert error.largest < 5 * most, f"{result}, {tile}: {error.largest:.1e}"
 
@@ -112,20 +116,20 @@ def test_other_operations_are_right_to_a_few_units(name, table):
         assert error.rms < 5 * UNIT, f"{result}: {error.rms / UNIT:.1f} units"
 
 
-FEW = 64
-"""Channels up to which tiles of 4x4 lose 2.4 times as much as PyTorch, not twice."""
+IN_PARTS = 2.6
+"""Times the error of PyTorch's input gradients, which of contiguous images it adds up in parts."""
+
+CHANCE = 1.05
+"""Times the error that is allowed: few images, and PyTorch's kernels are those of the machine."""
 
 
 @pytest.mark.skipif(not COMPILED, reason="no compiled kernels")
 @pytest.mark.parametrize("name", SUMS | OTHERS)
 def test_errors_beside_those_of_pytorch(name):
     pytest.importorskip("torch")
-    case, s = case_of(name), SUMS.get(name)
+    case = case_of(name)
     theirs = accuracy.torch_errors(case, exact(name))
-    few = s is not None and 4 in case.tiles and min(s.c, s.k) <= FEW
     for result, error in accuracy.errors(case.ours(tables()["cpu"], np.float32), exact(name)).items():
         least = min(of[result].rms for of in theirs.values())
-        if s and result == "d input":  # which PyTorch may add up in parts, and lose less than a plain sum
-            least = max(least, plain(terms(s, result)))
-        most = 2.4 if few and result != "d weight" else accuracy.MOST[result]
-        assert error.rms <= most * least, f"{result}: {error.rms / least:.2f} times PyTorch's error"
+        most = IN_PARTS if name in SUMS and result == "d input" else accuracy.MOST[result]
+        assert error.rms <= CHANCE * most * least, f"{result}: {error.rms / least:.2f} times PyTorch's error"

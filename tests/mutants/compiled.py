@@ -45,6 +45,7 @@ GROUP_NORMS = "kernels/cpu/test_group_norm.py"
 DROPOUTS = "kernels/cpu/test_dropout.py"
 POOLS = "kernels/test_pool.py"
 PACKED = "kernels/test_packed.py"
+OF_ACCURACY = "kernels/test_accuracy.py::test_convolutions_lose_little_more_than_a_plain_sum"
 IN_BFLOAT16 = "kernels/test_bfloat16.py"
 OF_MEMORY = "kernels/test_memory.py"
 OF_THREADS = "kernels/test_threads.py"
@@ -59,6 +60,14 @@ COMPILED = [
            "sum[r][v] += some(add + r * c_row, v)", "sum[r][v] += some(add, v)", CONVOLUTIONS),
     Mutant("product: what is added is that of the first block of rows", "csrc/product.cc",
            "begin.at(r * c_row, 0)", "begin", CONVOLUTIONS),
+    Mutant("product: of the parts of a sum only the last counts", PRODUCT,
+           "if (d > part) sums.add_to(sum);", "", THREE_BY_THREE),
+    Mutant("product: a part takes the place of those before it", PRODUCT,
+           "sums.put(d == part, sum)", "sums.put(true, sum)", THREE_BY_THREE),
+    Mutant("product: what is left after whole parts is lost", PRODUCT,
+           "long left = walk.depth - d;", "long left = 0 * d;", THREE_BY_THREE),
+    Mutant("product: the products of all channels are added one after another", WINOGRAD,
+           "return c <= 32 ? 8 : 16;", "return 0 * c;", OF_ACCURACY),
     Mutant("matrix: deep products begin again every 256 rows", MATRIX,
            "d ? Begin::previous : Begin{bias", "false ? Begin::previous : Begin{bias", ENTRIES),
     Mutant("matrix: a copied strip is read at another pitch", MATRIX,
@@ -139,19 +148,19 @@ COMPILED = [
            "add ? add + begin * chunks.y_size : nullptr", "add", IN_BFLOAT16),
     # convolution by Winograd's algorithm
     Mutant("winograd: a root has four digits", TRANSFORM,
-           "a = 0.70710678118654752f", "a = 0.7071f", THREE_BY_THREE),
+           "A = 2.0 / 3, B", "A = 0.6667, B", THREE_BY_THREE),
     Mutant("winograd: a coefficient of the input's transform", TRANSFORM,
-           "d0 + d4 - 2.5f * d2", "d0 + d4 - 2.0f * d2", THREE_BY_THREE),
+           "d0 + d4 - both * d2", "d0 + d4 - b2 * d2", THREE_BY_THREE),
     Mutant("winograd: two coefficients of the output's transform are exchanged", TRANSFORM,
-           "0.5f * sum_a + 2.0f * sum_b", "2.0f * sum_a + 0.5f * sum_b", THREE_BY_THREE),
+           "y[2 * t] = a2 * sum_a + b2 * sum_b", "y[2 * t] = b2 * sum_a + a2 * sum_b", THREE_BY_THREE),
     Mutant("winograd: the filters' gradient is not halved", TRANSFORM,
            "even = 0.5f * (u[1 * s] + u[2 * s])", "even = u[1 * s] + u[2 * s]", THREE_BY_THREE),
     Mutant("winograd: a coefficient of the transform of filters of 5x5", TRANSFORM,
-           "(2.0f / 3) * g4", "(1.0f / 3) * g4", FIVE_BY_FIVE),
+           "B2 * (g2 + B2 * g4)", "B2 * (g2 + g4)", FIVE_BY_FIVE),
     Mutant("winograd: of two outputs the second lacks the point at infinity", TRANSFORM,
            "b * (m3 - m4) + m[5 * s]", "b * (m3 - m4)", FIVE_BY_FIVE),
     Mutant("winograd: a sign of the gradient of filters of 5x5", TRANSFORM,
-           "(-1.0f / 3 * a) * odd_a", "(1.0f / 3 * a) * odd_a", FIVE_BY_FIVE),
+           "g[3 * t] = a_3 * odd_a", "g[3 * t] = -a_3 * odd_a", FIVE_BY_FIVE),
     Mutant("winograd: the input gradient of 5x5 is padded as that of 3x3", WINOGRAD,
            "back.top = F::R - 1 - s.top", "back.top = 2 - s.top", FIVE_BY_FIVE),
     Mutant("winograd: pixels outside the image are normalized", WINOGRAD,
