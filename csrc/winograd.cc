@@ -28,8 +28,10 @@ namespace {
 
 constexpr long CHUNK = 24;  // tiles: at most so many are transformed, or add to sums in float, at a time
 
-// Products over c channels that are added one after another: what they lose grows in the output's transform.
+// Products over c channels that are added one after another: what they lose grows in the output's transform. Forward,
+// sums over many channels lose no more than others do; input gradients are taken where less is lost elsewhere.
 long part_of(long c) { return c <= 32 ? 8 : 16; }
+long part_forward(long c) { return c <= 64 ? part_of(c) : 0; }
 
 // Where the tiles lie: tile t is in image t / per_image, in row (t % per_image) / across of tiles.
 template <int M>
@@ -306,7 +308,7 @@ void transform_all_filters(const ConvShape& s, const float* w, float* U) {
 // With all filters transformed: a few tiles at a time are transformed, multiplied and transformed back while they stay
 // in the L2 cache.
 template <class F, class Source, class T>
-void convolve_tiles(const ConvShape& s, const Source& x, const float* U, const Epilogue<T>& epilogue, T* y,
+void convolve_tiles(const ConvShape& s, const Source& x, const float* U, long part, const Epilogue<T>& epilogue, T* y,
                     const Statistics* of_y) {
   constexpr int POINTS = F::P * F::P;
   const Tiles<F::M> tiles(s);
@@ -332,7 +334,7 @@ void convolve_tiles(const ConvShape& s, const Source& x, const float* U, const E
         const long width = smaller(PANEL, ks - k);
         Walk walk{s.c, stride, 1, width};
         if (once) walk.ahead = s.c * width;
-        walk.part = part_of(s.c);
+        walk.part = part;
         product(walk, count, width, planes.at(p + 1, 0, 0), U + p * s.c * ks + k * s.c, planes.at(p, 0, k), stride,
                 Begin::zero);
       }
@@ -349,8 +351,8 @@ void convolve_tiles(const ConvShape& s, const Source& x, const float* U, const E
 // and each thread takes a panel of filters at a time, which is multiplied with all of them. Where U is null, it
 // transforms the panel first, and forgets it.
 template <class F, class Source, class T>
-void convolve_panels(const ConvShape& s, const Source& x, const float* w, const float* U, const Epilogue<T>& epilogue, T* y,
-                     const Statistics* of_y) {
+void convolve_panels(const ConvShape& s, const Source& x, const float* w, const float* U, long part,
+                     const Epilogue<T>& epilogue, T* y, const Statistics* of_y) {
   constexpr int POINTS = F::P * F::P;
   const Tiles<F::M> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), panels = (s.k + PANEL - 1) / PANEL;
@@ -379,7 +381,7 @@ void convolve_panels(const ConvShape& s, const Source& x, const float* w, const 
       const float* filters = U ? U + panel * s.c : own;
       const long plane = s.c * (U ? ks : width);
       Walk walk{s.c, cs, 1, width};
-      walk.part = part_of(s.c);
+      walk.part = part;
       for (int p = 0; p < POINTS; ++p)
         product(walk, count, width, V.at(p, 0, 0), filters + p * plane, products.at(p, 0, 0), width, Begin::zero);
       Place to(tiles, begin);
@@ -403,12 +405,12 @@ bool by_panels(const ConvShape& s) {
 
 // The forward convolution, also of gradients: w is (R, R, c, k).
 template <class F, class Source, class T>
-void convolve(const ConvShape& s, const Source& x, const float* w, const Epilogue<T>& epilogue, T* y,
+void convolve(const ConvShape& s, const Source& x, const float* w, long part, const Epilogue<T>& epilogue, T* y,
               const Statistics* of_y) {
-  if (by_panels<F>(s)) return convolve_panels<F>(s, x, w, nullptr, epilogue, y, of_y);
+  if (by_panels<F>(s)) return convolve_panels<F>(s, x, w, nullptr, part, epilogue, y, of_y);
   Scratch U(transformed_size<F>(s));
   transform_all_filters<F>(s, w, U.data());
-  convolve_tiles<F>(s, x, U.data(), epilogue, y, of_y);
+  convolve_tiles<F>(s, x, U.data(), part, epilogue, y, of_y);
 }
 
 // dw = G^T u G of filters [c_begin, c_end); u holds for every point `rows` rows of ks, the first for c_begin.
@@ -543,7 +545,7 @@ void backward_input(const ConvShape& s, const T* dy, const float* w, const T* ad
   back.h = s.oh, back.w = s.ow, back.c = s.k;
   back.oh = s.h, back.ow = s.w, back.k = s.c;
   back.top = F::R - 1 - s.top, back.left = F::R - 1 - s.left;
-  convolve<F>(back, Images<T>{dy}, turned.data(), Epilogue<T>{nullptr, add, false}, dx, nullptr);
+  convolve<F>(back, Images<T>{dy}, turned.data(), part_of(back.c), Epilogue<T>{nullptr, add, false}, dx, nullptr);
 }
 
 // Calls work(transform) with the one of these filters and tiles.
@@ -560,7 +562,9 @@ void winograd(const ConvShape& s, int tile, const T* x, const Normalization* f, 
               const Statistics* of_y) {
   const Epilogue<T> epilogue{b, nullptr, false};
   with_images(s.c, x, f, [&](const auto& images) {
-    with_transform(s, tile, [&](auto transform) { convolve<decltype(transform)>(s, images, w, epilogue, y, of_y); });
+    with_transform(s, tile, [&](auto transform) {
+      convolve<decltype(transform)>(s, images, w, part_forward(s.c), epilogue, y, of_y);
+    });
   });
 }
 
@@ -591,9 +595,9 @@ void winograd_packed(const ConvShape& s, int tile, const float* x, const float* 
   with_transform(s, tile, [&](auto transform) {
     typedef decltype(transform) F;
     if (by_panels<F>(s))
-      convolve_panels<F>(s, Images<float>{x}, nullptr, packed, epilogue, y, nullptr);
+      convolve_panels<F>(s, Images<float>{x}, nullptr, packed, part_forward(s.c), epilogue, y, nullptr);
     else
-      convolve_tiles<F>(s, Images<float>{x}, packed, epilogue, y, nullptr);
+      convolve_tiles<F>(s, Images<float>{x}, packed, part_forward(s.c), epilogue, y, nullptr);
   });
 }
 
