@@ -5,8 +5,8 @@
 
 The losses of the first steps must agree within `TOLERANCE`. Then steps take turns, on the batches of the
 recipe, with PyTorch's faster memory layout; glibc's malloc is tuned to keep what was freed, from which
-PyTorch gains. What PyTorch would take for the whole training is its median step times their number, without
-data and evaluation.
+PyTorch gains. Recipes whose optimizers are SGD and Muon have a counterpart here. What PyTorch would take for
+the whole training is its median step times their number, without data and evaluation.
 """
 
 from __future__ import annotations
@@ -218,6 +218,8 @@ def _rate(optimizer: Optimizer, step: int) -> float:
 def _muon(optimizer: Muon, parameters: list[Any]) -> Callable[[], None]:
     import torch
 
+    if optimizer.adjust != "none" or optimizer.weight_decay:
+        raise SystemExit("no counterpart of this Muon here: it has adjust='none' and no weight decay")
     velocities = [torch.zeros_like(p) for p in parameters]
     count = 0
 

@@ -83,6 +83,7 @@ class TestAsJson:
             "epochs": 2,
             "batch_size": 256,
             "seed": 0,
+            "holdout": 0,
             "epoch": 1,
             "batch": 1,
         }

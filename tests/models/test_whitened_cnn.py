@@ -39,7 +39,7 @@ def test_it_is_the_network_of_the_paper():
         "logits.weight": (256, 10),
     }
     norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
-    assert [(bn.momentum, bn.gamma) for bn in norms] == [(0.4, None)] * 6
+    assert [(bn.momentum, bn.gamma) for bn in norms] == [(0.6, None)] * 6
 
 
 def test_small_images_are_refused():

@@ -538,7 +538,7 @@ MUTANTS = [
     Mutant("recipe: images held out are trained on", RECIPE,
            "Subset(train, order[self.holdout :])", "train", RECIPES),
     Mutant("recipe: the test is of the image alone", "train/experiment.py",
-           "views=recipe.test_views()", "views=None", RECIPES),
+           "views=self.recipe.test_views()", "views=None", RECIPES),
     Mutant("recipe: nothing is whitened", "train/experiment.py",
            "self.recipe.prepare(model, self.train_data)", "pass", RECIPES),
 ]  # fmt: skip

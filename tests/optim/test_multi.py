@@ -5,6 +5,7 @@ import pytest
 
 from handgrad import optim
 from handgrad.errors import ArgumentError, CheckpointError
+from handgrad.layers.parameter import Parameter
 from handgrad.optim import SGD, Adam, Linear, MultiOptimizer, Muon
 
 
@@ -42,6 +43,19 @@ def test_schedules_go_on_while_all_of_an_optimizer_is_frozen(new_parameters, tra
     train(optimizer, new_parameters(), 0, 5, lambda step, name: step != 2 or name != "conv.weight")
     assert [o.iterations for o in optimizer.optimizers.values()] == [5, 5, 5]
     assert optimizer.learning_rate == 0.1
+
+
+def test_nothing_moves_where_a_later_rule_does_not_fit():
+    parameters = {"a.weight": Parameter(np.ones((2, 2))), "b.bias": Parameter(np.ones(2))}
+    for p in parameters.values():
+        p.accumulate(np.ones(p.shape))
+    with pytest.raises(ArgumentError):
+        MultiOptimizer({"a.*": SGD(0.1), "*": Muon()}).step(parameters)
+    np.testing.assert_array_equal(parameters["a.weight"].value, 1)
+
+
+def test_it_shows_its_optimizers():
+    assert repr(MultiOptimizer({"*": SGD(0.5)})).startswith("MultiOptimizer({'*': SGD(lr=0.5,")
 
 
 def test_what_does_not_fit_is_refused_and_nothing_changes(new_parameters, train):

@@ -73,6 +73,15 @@ def test_a_bias_is_refused_before_anything_moves():
     np.testing.assert_array_equal(parameters["conv.weight"].value, before)
 
 
+def test_a_group_may_wait_for_layers_that_are_frozen_at_first():
+    parameters = matrices()
+    optimizer = Muon(0.1, groups=[Group("dense.*", lr_scale=0.5)])
+    optimizer.check(parameters)
+    optimizer.step({"conv.weight": parameters["conv.weight"]})
+    optimizer.step(parameters)
+    assert optimizer.iterations == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

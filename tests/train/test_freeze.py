@@ -44,7 +44,8 @@ def test_a_run_that_is_resumed_later_is_frozen_from_its_first_step(tmp_path):
     trainer.fit(x, y, epochs=2, callbacks=[FreezeAfter({"stage1.*": 1})])
     trainer.save(tmp_path / "c.safetensors")
     x, y, resumed, trainer = make()
-    trainer.load(tmp_path / "c.safetensors")
+    with pytest.warns(UserWarning, match="was saved with trainable=False"):
+        trainer.load(tmp_path / "c.safetensors")
     trainer.fit(x, y, epochs=1, callbacks=[FreezeAfter({"stage1.*": 1})])
     for name, value in values(unbroken).items():
         np.testing.assert_array_equal(value, values(resumed)[name])

@@ -14,9 +14,11 @@ import pytest
 import handgrad as hg
 from handgrad.data import AlternatingFlip
 from handgrad.errors import ArgumentError, HandgradError
+from handgrad.io import load_checkpoint
 from handgrad.layers import whiten
 from handgrad.optim import SGD, MultiOptimizer, Muon
 from handgrad.train import Experiment, Recipe, Views, named_recipes, recipe_for
+from handgrad.train.recipe import spread
 from tests.process import environment
 from tests.train.parts import At, assert_same, everything
 
@@ -51,6 +53,14 @@ def test_fast94_is_what_its_file_says():
     assert [o.lr.steps for o in (muon, betas, logits)] == [steps] * 3
     assert whitening.lr.steps == round(0.333 * steps)
     assert all(isinstance(o, SGD) for o in (whitening, betas, logits))
+    # the published rates are for the sum over a batch of 2000, and for logits divided by the 256 features
+    assert muon.lr.lr == 0.24
+    assert whitening.lr.lr == betas.lr.lr == pytest.approx(0.053 * 2000)
+    assert logits.lr.lr == pytest.approx(0.67 * 2000 / 256**2, rel=5e-3)
+    # and weight decay takes 2e-6 for each image of a batch, in every step, of what decays
+    assert betas.groups[0].weight_decay * betas.lr.lr == pytest.approx(2e-6 * 2000, rel=0.01)
+    assert logits.weight_decay * logits.lr.lr == pytest.approx(2e-6 * 2000, rel=0.03)
+    assert [o.momentum for o in (muon, whitening, betas, logits)] == [0.6, 0.85, 0.85, 0.85]
     assert isinstance(FAST.transform().transforms[0], AlternatingFlip)
     assert FAST.test_views() == Views(flip=True, shift=1)
 
@@ -73,7 +83,8 @@ def test_the_result_is_of_the_mean_over_the_views(ended):
     measured = experiment.trainer.evaluate(experiment.test_data, views=Views(shift=1))
     assert result == {f"test_{name}": value for name, value in measured.items()}
     assert result != {f"test_{k}": v for k, v in experiment.trainer.evaluate(experiment.test_data).items()}
-    few = experiment.trainer.evaluate(*(a[:50] for a in (hg.data.digits().x_test, hg.data.digits().y_test)))
+    spread_out = np.linspace(0, len(experiment.test_data) - 1, 50).round().astype(int)
+    few = experiment.trainer.evaluate(*experiment.test_data.batch(spread_out))
     assert experiment.trainer.history["val_accuracy"][-1] == few["accuracy"]
 
 
@@ -115,6 +126,28 @@ def test_a_run_that_was_killed_ends_as_the_unbroken_one(ended, tmp_path, epochs)
     assert_same(everything(resumed.trainer), everything(ended[0].trainer))
 
 
+def test_seconds_of_all_parts_count_where_a_run_broke_off_in_its_test(tmp_path, monkeypatch):
+    first = Experiment(tmp_path, SMALL)
+
+    def fail(*_, **__):
+        raise RuntimeError
+
+    monkeypatch.setattr(first, "_tested", fail)
+    with pytest.raises(RuntimeError):
+        first.run()
+    trained = json.loads(json.dumps(load_checkpoint(tmp_path / "last.safetensors").progress))
+    before = trained["callbacks"]["Stopwatch.0"]["seconds"]
+    resumed = Experiment(tmp_path)
+    assert resumed.ended
+    resumed.run()
+    assert resumed.spent.seconds > before > 0
+
+
+def test_few_images_are_of_all_classes_where_they_lie_class_by_class():
+    assert spread(10, 4).tolist() == [0, 3, 6, 9]
+    assert spread(3, 5).tolist() == [0, 1, 2]
+
+
 def test_held_out_images_are_not_trained_on_and_stand_in_for_the_test_images():
     recipe = Recipe("digits", holdout=300)
     train, test, _ = recipe.data()
@@ -133,6 +166,23 @@ def test_held_out_images_are_not_trained_on_and_stand_in_for_the_test_images():
         ({"holdout": 10**6}, "holdout: expected fewer than all 1437 images, got 1000000"),
         ({"whiten": "relu1"}, "whiten: expected the name of a Conv2D of the model, got 'relu1'"),
         ({"validation_images": 0}, "validation_images: expected an int, at least 1, got 0"),
+        (
+            {"views": {"shift": 8}},
+            "Views: expected images (n, h, w, c) larger than the shift 8, got shape (1, 8, 8, 1)",
+        ),
+        ({"views": {"flip": "no"}}, "Views: expected flip to be True or False, got 'no'"),
+        ({"views": True}, "views: expected a dict with flip and shift, got True"),
+        ({"freeze_after": {"nope": 1}}, "FreezeAfter: expected 'nope' to match a layer, got none of 18"),
+        ({"freeze_after": [1]}, "FreezeAfter: expected a dict of patterns and epochs, got [1]"),
+        (
+            {"augment": {"class": "RandomCrop", "padding": 8, "mode": "reflect"}},
+            "RandomCrop: expected images larger than the padding 8, got 8x8",
+        ),
+        (
+            {"optimizer": {"class": "MultiOptimizer", "optimizers": ["sgd"]}},
+            "MultiOptimizer: expected a dict of patterns with an optimizer each, none of them twice, "
+            "got ['sgd']",
+        ),
         ({"views": {"flips": True}}, "Views: expected arguments among flip, shift, got 'flips'"),
         (
             {"optimizer": {"class": "SGD", "lr": {"class": "Linear", "lr": 1.0, "share": 2}}},

@@ -12,13 +12,17 @@ import click
 @click.option("--dataset", help="Another set, or a folder with test/CLASS/ (default: the run's).")
 @click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True, help="Images at once.")
 def evaluate(run: Path, dataset: str | None, batch_size: int) -> None:
-    """Measure loss, accuracy and the accuracy of each class on the test images."""
+    """Measure loss, accuracy and the accuracy of each class on the test images.
+
+    Of a run whose recipe held out training images it is on these, and where it
+    averages over views of an image, over the same.
+    """
     import numpy as np
 
     from handgrad import losses
     from handgrad.errors import DataError
+    from handgrad.train import Views, open_model, recipe_for
     from handgrad.train import evaluate as measure
-    from handgrad.train import open_model, recipe_for
     from handgrad.train.metrics import Accuracy
 
     model, about = open_model(run)
@@ -31,7 +35,10 @@ def evaluate(run: Path, dataset: str | None, batch_size: int) -> None:
         raise DataError(str(run), expected="a model of images", got=f"one of inputs {model.input_shape}")
     height, width, _ = model.input_shape
     size = (height, width) if Path(name).is_dir() else None
-    _, test, classes = recipe_for(name, image_size=size).data()
+    own = {} if dataset else about  # another set has no part that was held out
+    holdout = own.get("holdout") or None
+    _, test, classes = recipe_for(name, image_size=size, holdout=holdout).data()
+    views = None if about.get("views") is None else Views.from_config(about["views"])
     outputs: list[np.ndarray] = []
     labels: list[np.ndarray] = []
 
@@ -41,8 +48,9 @@ def evaluate(run: Path, dataset: str | None, batch_size: int) -> None:
         return Accuracy()(z, y)
 
     loss = losses.get(about.get("loss", "cross_entropy"))
-    result = measure(model, loss, {"accuracy": right}, test, None, batch_size)
-    print(f"{name}, {len(test):,} test images: loss {result['loss']:.4f}, accuracy {result['accuracy']:.2%}")
+    result = measure(model, loss, {"accuracy": right}, test, None, batch_size, views=views)
+    images = f"{len(test):,} {'held-out' if holdout else 'test'} images"
+    print(f"{name}, {images}: loss {result['loss']:.4f}, accuracy {result['accuracy']:.2%}")
     predicted, wanted = np.concatenate(outputs), np.concatenate(labels)
     wide = max(map(len, classes))
     for k, label in enumerate(classes):

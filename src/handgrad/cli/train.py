@@ -99,6 +99,7 @@ def train(
         experiment = Experiment(out or _new_folder(name), chosen)
     folder, used = experiment.folder, experiment.recipe
     trainer = experiment.trainer
+    kind = "held-out" if used.holdout else "test"
     at, lines = trainer.progress, JsonLines()
     if as_json:
         lines.write(
@@ -110,13 +111,14 @@ def train(
             epochs=used.epochs,
             batch_size=used.batch_size,
             seed=used.seed,
+            holdout=used.holdout,
             epoch=at.epoch + 1,
             batch=at.batch + 1,
         )
     else:
         print(trainer.model.summary())
         print(
-            f"\n{len(experiment.train_data):,} training and {len(experiment.test_data):,} test images of "
+            f"\n{len(experiment.train_data):,} training and {len(experiment.test_data):,} {kind} images of "
             f"{used.dataset}; {used.epochs} epochs of {used.batch_size}; seed {used.seed}"
         )
         if experiment.ended:
@@ -137,7 +139,7 @@ def train(
         lines.write("end", folder=str(folder), **result, **spent._asdict())
         return
     print(
-        f"{drawn}\ntest accuracy {result['test_accuracy']:.2%}, loss {result['test_loss']:.4f}\n"
+        f"{drawn}\n{kind} accuracy {result['test_accuracy']:.2%}, loss {result['test_loss']:.4f}\n"
         f"trained and tested in {spent.seconds:,.1f} s, {spent.cpu_seconds:,.1f} s of CPU time; "
         f"waited for data {spent.waited / max(spent.seconds, 1e-9):.1%} of it\n"
         f"{folder}: model.safetensors, history.csv, history.json, config.json{curves}"

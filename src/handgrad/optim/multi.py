@@ -61,6 +61,14 @@ class MultiOptimizer(Optimizer):
         super().__init__()
         self.optimizers = dict(optimizers)
 
+    def __repr__(self) -> str:
+        return f"MultiOptimizer({self.optimizers!r})"
+
+    def fits(self, parameters: Mapping[str, Parameter]) -> None:
+        """Raise what a step of `parameters` would raise before it moves one."""
+        for optimizer, share in zip(self.optimizers.values(), self._shares(parameters), strict=True):
+            optimizer.fits(share)
+
     @property
     def learning_rate(self) -> float:
         """The learning rate of the first optimizer's next step."""
@@ -81,6 +89,7 @@ class MultiOptimizer(Optimizer):
     def step(self, parameters: Mapping[str, Parameter], kernels: Kernels | None = None) -> None:
         """Move `parameters`, and no others, by one step; see `Optimizer.step`."""
         shares = self._shares(parameters)
+        self.fits(parameters)  # before the first optimizer moves anything
         for optimizer, share in zip(self.optimizers.values(), shares, strict=True):
             optimizer.step(share, kernels)
         self.iterations += 1
@@ -144,5 +153,7 @@ class MultiOptimizer(Optimizer):
         """Return new optimizers, without state, from what `config` returned."""
         from handgrad.optim.names import get  # which names this class, too
 
-        optimizers = class_arguments(cls.__name__, ["optimizers"], config).get("optimizers", {})
+        optimizers: Any = class_arguments(cls.__name__, ["optimizers"], config).get("optimizers")
+        if not isinstance(optimizers, dict):
+            return cls(optimizers)  # which says what is expected
         return cls({pattern: get(o) for pattern, o in optimizers.items()})

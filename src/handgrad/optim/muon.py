@@ -105,8 +105,9 @@ class Muon(Optimizer):
         """Return the velocity's first value."""
         return {"velocity": 0.0}
 
-    def check(self, parameters: Mapping[str, Parameter]) -> None:
-        """Raise ArgumentError if one of `parameters` is no matrix and no filters, or as `Optimizer.check`."""
+    def fits(self, parameters: Mapping[str, Parameter]) -> None:
+        """Raise ArgumentError if one of `parameters` is no matrix and no filters."""
+        super().fits(parameters)
         for name, p in parameters.items():
             if len(p.shape) < 2:
                 raise ArgumentError(
@@ -115,13 +116,6 @@ class Muon(Optimizer):
                     got=f"{name} of shape {p.shape}",
                     do='give it to another rule: MultiOptimizer({"*.weight": Muon(), "*": Adam()})',
                 )
-        super().check(parameters)
-
-    def step(self, parameters: Mapping[str, Parameter], kernels: Kernels | None = None) -> None:
-        """Move `parameters`, and no others, by one step; see `Optimizer.step`."""
-        if self.iterations == 0:
-            self.check(parameters)
-        super().step(parameters, kernels)
 
     def update(
         self,

@@ -146,7 +146,18 @@ class Optimizer:
         with all parameters of the model: a group may be waiting for them.
         """
         check_groups(self.where, self.groups, parameters)
+        self.fits(parameters)
         self._checked = tuple(self.groups)
+
+    def fits(self, parameters: Mapping[str, Parameter]) -> None:
+        """Raise what a step of `parameters` would raise before it moves one.
+
+        Raises
+        ------
+        CheckpointError
+            If a loaded state does not fit them.
+        """
+        self._state.check(self.where, parameters)
 
     def step(self, parameters: Mapping[str, Parameter], kernels: Kernels | None = None) -> None:
         """Move `parameters`, and no others, by one step along their gradients.
@@ -168,6 +179,8 @@ class Optimizer:
         groups = tuple(self.groups)
         if self._checked != groups:
             self.check(parameters)
+        elif self.iterations == 0:
+            self.fits(parameters)
         spans = self._state.arrange(self.where, parameters, groups, self.slots(), together=self.elementwise)
         kernels = kernels or default_kernels()
         lr, scale = self.learning_rate, self._clip(parameters, kernels)

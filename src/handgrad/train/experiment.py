@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.data import Dataset, Subset
+from handgrad.data import Dataset, Loader, Subset
 from handgrad.errors import CheckpointError
+from handgrad.graph import Graph
 from handgrad.io import load, load_about, replace_file, save
 from handgrad.train.callbacks import Callback, Checkpoint, FreezeAfter, HistoryWriter, Spent, Stopwatch
-from handgrad.train.recipe import Recipe
+from handgrad.train.recipe import Recipe, spread
 from handgrad.train.trainer import Trainer
 from handgrad.typing import Config
 
@@ -80,9 +81,18 @@ class Experiment:
         self.train_data, self.test_data, self.class_names = self.recipe.data()
         model = self.recipe.build(self.train_data.shape, len(self.class_names))
         self.recipe.prepare(model, self.train_data)
+        self._try(model)
         self.trainer: Trainer = self.recipe.trainer(model, len(self.train_data))
         if self.checkpoint.last_path.is_file():
             self._load()
+
+    def _try(self, model: Graph) -> None:
+        """Raise now what would be raised after hours, or in a folder that has been made."""
+        FreezeAfter(self.recipe.freeze_after).check(model)
+        one = Subset(self.train_data, [0])
+        x, _ = Loader(one, 1, transform=self.recipe.transform()).batch(0, 0)
+        if (views := self.recipe.test_views()) is not None:
+            list(views(x))
 
     def _load(self) -> None:
         with warnings.catch_warnings():
@@ -114,7 +124,7 @@ class Experiment:
     def validation_data(self) -> Dataset:
         """What is looked at after each epoch."""
         n = self.recipe.validation_images
-        return self.test_data if n is None else Subset(self.test_data, np.arange(min(n, len(self.test_data))))
+        return self.test_data if n is None else Subset(self.test_data, spread(len(self.test_data), n))
 
     @property
     def ended(self) -> bool:
@@ -141,7 +151,7 @@ class Experiment:
         if self.result_path.is_file():
             ended: dict[str, float] = json.loads(self.result_path.read_text())
             self.spent = Spent(*(ended.pop(name, 0.0) for name in Spent._fields))
-            return ended
+            return {name: math.nan if value is None else value for name, value in ended.items()}
         watch = Stopwatch()
         if not self.ended:
             self.trainer.fit(
@@ -161,18 +171,29 @@ class Experiment:
             )
         if not self.ended:
             return None
-        watch.set_trainer(self.trainer)
-        watch.on_train_begin()  # the test is part of the run
-        measured = self.trainer.evaluate(self.test_data, views=recipe.test_views())
-        watch.on_train_end()
+        # the test is part of the run
+        measured = self._tested(watch)
         result = {f"test_{name}": value for name, value in measured.items()}
-        self.spent = Spent(*(round(seconds, 2) for seconds in watch.spent))
+        self.spent = Spent(*(round(seconds, 3) for seconds in watch.spent))
         about: Config = {"classes": list(self.class_names), "dataset": recipe.dataset}
         about |= {"loss": self.trainer.loss.config(), **result}
+        of_the_test = {"views": recipe.views, "holdout": recipe.holdout}
+        about |= {name: value for name, value in of_the_test.items() if value}
         save(self.trainer.model, self.model_path, about=about)
         finite = {name: value if math.isfinite(value) else None for name, value in result.items()}
         replace_file(self.result_path, json.dumps({**finite, **self.spent._asdict()}, indent=1))
         return result
+
+    def _tested(self, watch: Stopwatch) -> dict[str, float]:
+        """Return what the trained model comes to, and count its time with that of training."""
+        told = self.trainer.told(watch)  # where the run broke off in its test
+        if told is not None:
+            watch.load_state(*told)
+        watch.set_trainer(self.trainer)
+        watch.on_train_begin()
+        measured = self.trainer.evaluate(self.test_data, views=self.recipe.test_views())
+        watch.on_train_end()
+        return measured
 
     def _config(self) -> Config:
         return {

@@ -19,9 +19,10 @@ from handgrad.errors import ArgumentError, CheckpointError, DataError
 from handgrad.graph import Graph
 from handgrad.layers import Conv2D, whiten
 from handgrad.rng import Stream
+from handgrad.train.callbacks import FreezeAfter
 from handgrad.train.trainer import Trainer
 from handgrad.train.views import Views
-from handgrad.typing import Config, Shape, is_integer
+from handgrad.typing import Array, Config, Shape, is_integer
 
 _WHITENED = 5000
 _FOLDER = Path(__file__).parent / "recipes"
@@ -65,7 +66,7 @@ class Recipe:
     augment : dict or None
         Configuration of a transform of the training images, as `handgrad.data.to_config` gives it.
     whiten : str or None
-        Name of a convolution that is set from the first 5,000 training images, by `handgrad.layers.whiten`.
+        Name of a convolution that is set from 5,000 training images, by `handgrad.layers.whiten`.
     freeze_after : dict of int
         Layers, by pattern over their names, that are trained for so many epochs only.
     views : dict or None
@@ -73,8 +74,8 @@ class Recipe:
     validation_images : int or None
         How many of the test images are looked at after each epoch; all by default, and at the end.
     holdout : int
-        So many training images are not trained on but stand in for the test images, which are not read:
-        for all choices that one makes.
+        So many training images are not trained on but stand in for the test images, which are then not
+        looked at: for all choices that one makes.
     image_size : (int, int) or None
         Height and width that images of a folder are brought to; known sets have their own.
     seed : int
@@ -123,6 +124,7 @@ class Recipe:
             raise ArgumentError("image_size", expected="a height and a width, positive ints", got=repr(size))
         self.transform()
         self.test_views()
+        FreezeAfter(self.freeze_after)
         self.make_optimizer(1)
 
     def transform(self) -> Transform | None:
@@ -204,7 +206,7 @@ class Recipe:
         found = [layer for layer in model.layers if layer.name == self.whiten]
         if not found or not isinstance(found[0], Conv2D):
             raise ArgumentError("whiten", expected="the name of a Conv2D of the model", got=repr(self.whiten))
-        images, _ = train.batch(np.arange(min(len(train), _WHITENED)))
+        images, _ = train.batch(spread(len(train), _WHITENED))
         whiten(found[0], images)
 
     def trainer(self, model: Graph, samples: int) -> Trainer:
@@ -330,6 +332,11 @@ def recipe_for(dataset: str, recipe: str | None = None, **changes: Any) -> Recip
 def named_recipes() -> dict[str, Recipe]:
     """Return the recipes that have a name: the TOML files in ``handgrad/train/recipes``."""
     return {path.stem: Recipe.read(path) for path in sorted(_FOLDER.glob("*.toml"))}
+
+
+def spread(n: int, most: int) -> Array:
+    """Return at most so many of the numbers 0, ..., n - 1, evenly spread: images may lie class by class."""
+    return np.linspace(0, n - 1, min(n, most)).round().astype(np.int64)
 
 
 def _with_steps(config: Any, steps: int) -> Any:

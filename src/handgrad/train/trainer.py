@@ -31,7 +31,7 @@ from handgrad.train.micro_batches import Step, forward_backward
 from handgrad.train.standing import Standing, Told, Where, switched
 from handgrad.train.totals import Totals
 from handgrad.train.views import Views
-from handgrad.typing import Array, is_integer
+from handgrad.typing import Array, Config, is_integer
 
 
 class Trainer:
@@ -406,6 +406,10 @@ class Trainer:
         self._callbacks, self._waiting = (), standing.told
         if differing := switched(checkpoint.model, self.model):
             warnings.warn(f"{os.fspath(path)}: {'; '.join(differing)}", stacklevel=2)
+
+    def told(self, callback: Callback) -> tuple[Config, dict[str, Array]] | None:
+        """Return what a loaded checkpoint holds for a callback of this class, if no fit has taken it."""
+        return self._waiting.get(next(iter(keyed((callback,)))))
 
     def _begin(self, callbacks: tuple[Callback, ...]) -> None:
         self._callbacks = callbacks

@@ -45,6 +45,8 @@ class Views:
     shift: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.flip, bool):
+            raise ArgumentError("Views", expected="flip to be True or False", got=repr(self.flip))
         if not is_integer(self.shift) or self.shift < 0:
             raise ArgumentError("Views", expected="a shift of at least 0", got=repr(self.shift))
 
@@ -77,9 +79,11 @@ class Views:
 
     def config(self) -> Config:
         """Return the arguments, as JSON can hold them."""
-        return {"flip": bool(self.flip), "shift": int(self.shift)}
+        return {"flip": self.flip, "shift": int(self.shift)}
 
     @classmethod
     def from_config(cls, config: Config) -> Views:
         """Return the views that `config` described; raise ArgumentError if it has other fields."""
+        if not isinstance(config, dict):
+            raise ArgumentError("views", expected="a dict with flip and shift", got=repr(config))
         return cls(**class_arguments("Views", ("flip", "shift"), config))

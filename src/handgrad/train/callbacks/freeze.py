@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 from handgrad.errors import ArgumentError
+from handgrad.graph import Graph
 from handgrad.train.callbacks.callback import Callback
 from handgrad.typing import is_integer
 
@@ -25,11 +26,14 @@ class FreezeAfter(Callback):
 
     Notes
     -----
-    It depends on the number of the epoch alone, so that a resumed run needs no state of it. Layers stay
-    frozen when training has ended.
+    It depends on the number of the epoch alone, so that a resumed run needs no state of it: where
+    `Trainer.load` warns that layers were frozen when they were saved, they are frozen again before the next
+    step. Layers stay frozen when training has ended.
     """
 
     def __init__(self, epochs: Mapping[str, int]) -> None:
+        if not isinstance(epochs, Mapping):
+            raise ArgumentError("FreezeAfter", expected="a dict of patterns and epochs", got=repr(epochs))
         for pattern, n in epochs.items():
             if not is_integer(n) or n < 0:
                 raise ArgumentError(
@@ -37,14 +41,18 @@ class FreezeAfter(Callback):
                 )
         self.epochs = dict(epochs)
 
-    def on_train_begin(self) -> None:
-        """Check the patterns; freeze what is due in the middle of an epoch, too."""
-        names = [node.name for node in self.trainer.model.nodes]
+    def check(self, model: Graph) -> None:
+        """Raise ArgumentError if a pattern matches no layer of `model`."""
+        names = [node.name for node in model.nodes]
         for pattern in self.epochs:
             if not any(fnmatchcase(name, pattern) for name in names):
                 raise ArgumentError(
                     "FreezeAfter", expected=f"{pattern!r} to match a layer", got=f"none of {len(names)}"
                 )
+
+    def on_train_begin(self) -> None:
+        """Check the patterns; freeze what is due in the middle of an epoch, too."""
+        self.check(self.trainer.model)
         self.on_epoch_begin(self.trainer.progress.epoch)
 
     def on_epoch_begin(self, epoch: int) -> None:
