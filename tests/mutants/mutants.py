@@ -541,4 +541,8 @@ MUTANTS = [
            "views=self.recipe.test_views()", "views=None", RECIPES),
     Mutant("recipe: nothing is whitened", "train/experiment.py",
            "self.recipe.prepare(model, self.train_data)", "pass", RECIPES),
+    Mutant("lookahead: trained values are not set back", "train/callbacks/lookahead.py",
+           "of.assign(self._slow[name])", "pass", "train/test_lookahead.py"),
+    Mutant("lookahead: slow values are lost in a checkpoint", "train/callbacks/lookahead.py",
+           "        return self._slow\n", "        return {}\n", "train/test_lookahead.py"),
 ]  # fmt: skip

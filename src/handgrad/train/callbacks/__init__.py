@@ -7,6 +7,7 @@ from handgrad.train.callbacks.freeze import FreezeAfter
 from handgrad.train.callbacks.history_writer import HistoryWriter
 from handgrad.train.callbacks.interrupt import StopOnInterrupt
 from handgrad.train.callbacks.json_lines import JsonLines
+from handgrad.train.callbacks.lookahead import Lookahead
 from handgrad.train.callbacks.non_finite import NonFinite
 from handgrad.train.callbacks.progress import Progress
 from handgrad.train.callbacks.stopwatch import Spent, Stopwatch
@@ -19,6 +20,7 @@ __all__ = [
     "HistoryWriter",
     "JsonLines",
     "Logs",
+    "Lookahead",
     "NonFinite",
     "Progress",
     "Spent",
