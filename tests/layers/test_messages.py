@@ -34,7 +34,7 @@ BUILDS = [
      "got 3"),
     (layers.Conv2D(4, 3, groups=1.0), (5, 5, 3), ArgumentError, "Conv2D groups: expected an int, at least 1, got 1.0"),
     (layers.Conv2D(4, 3, kernel_initializer="xavier"), (5, 5, 3), ArgumentError, "initializer: expected one of zeros, "
-     "ones, random_normal, he_normal, he_uniform, glorot_normal, glorot_uniform, orthogonal or an Initializer, "
+     "ones, random_normal, he_normal, he_uniform, glorot_normal, glorot_uniform, orthogonal, dirac or an Initializer, "
      "got 'xavier'"),
     (layers.Dense(0), (5,), ArgumentError, "Dense units: expected an int, at least 1, got 0"),
     (layers.Dense(True), (5,), ArgumentError, "Dense units: expected an int, at least 1, got True"),

@@ -113,7 +113,10 @@ def _under(key: str, arrays: dict[str, Array]) -> dict[str, Array]:
 
 def switched(saved: Config, model: Graph) -> list[str]:
     """Say of each layer whose switches are not those that a model had when it was saved what they were."""
-    before = {node["name"]: node.get("config", {}) for node in saved["nodes"]}
+    nodes = saved.get("nodes") if isinstance(saved, dict) else None
+    nodes = [node for node in nodes if isinstance(node, dict)] if isinstance(nodes, list) else []
+    configs = {str(node.get("name")): node.get("config") for node in nodes}  # of a file that may be damaged
+    before = {name: config for name, config in configs.items() if isinstance(config, dict)}
     found = []
     for node in model.nodes:
         then, now = before.get(node.name, {}), node.layer.config()
