@@ -201,7 +201,7 @@ def test_what_means_nothing_is_refused_before_a_folder_is_made(tmp_path, changes
 def test_names_and_options_that_do_not_fit_are_refused():
     with pytest.raises(ArgumentError) as error:
         recipe_for("digits", "fast94")
-    assert str(error.value) == "recipe: expected one of none for digits, got 'fast94'"
+    assert str(error.value) == "recipe: expected no named recipe, as there is none, for digits, got 'fast94'"
     with pytest.raises(ArgumentError) as error:
         recipe_for("cifar10", "fast94", lr=0.1)
     assert str(error.value) == (

@@ -27,7 +27,7 @@ from handgrad.errors import ArgumentError
 @click.option("--image-size", type=(int, int), metavar="H W", help="Height and width, for a folder.")
 @click.option("--holdout", type=int, help="Test on so many training images, not on the test images.")
 @click.option("--seed", type=int, help="Of everything that is random.")
-@click.option("--config", type=Path, help="A run's config.json, or a recipe of your own, to train by.")
+@click.option("--config", type=Path, help="A run's config.json, or a recipe of your own as JSON or TOML.")
 @click.option("--out", type=Path, help="The run's folder (default: runs/DATASET-DATE-TIME).")
 @click.option("--resume", type=Path, metavar="RUN", help="Go on with the run in this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line, for programs to read.")

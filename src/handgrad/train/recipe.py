@@ -323,9 +323,8 @@ def recipe_for(dataset: str, recipe: str | None = None, **changes: Any) -> Recip
         return (RECIPES.get(name or "") or Recipe(name or dataset)).changed(**changes)
     named = {key: value for key, value in named_recipes().items() if value.dataset == name}
     if recipe not in named:
-        raise ArgumentError(
-            "recipe", expected=f"one of {', '.join(named) or 'none'} for {dataset}", got=repr(recipe)
-        )
+        known = f"one of {', '.join(named)}" if named else "no named recipe, as there is none,"
+        raise ArgumentError("recipe", expected=f"{known} for {dataset}", got=repr(recipe))
     return named[recipe].changed(**changes)
 
 
