@@ -25,7 +25,7 @@ struct ChunkSums {
       : y0(scratch), s1(y0 + round_up(filters, W)), s2(s1 + round_up(filters, W)), count(0) {}
 
   template <int M>
-  HG_INLINE_MEMBER void add(const vec o[M][M], long rows, long columns, long k) {
+  HG_INLINE_MEMBER void add(const vec (*o)[M], long rows, long columns, long k) {
     vec y0_k, s1_k = {}, s2_k = {};
     if (count == 0) {
       y0_k = vec{};

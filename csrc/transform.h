@@ -11,9 +11,12 @@
 
 namespace handgrad::HG_ISA {
 
-template <int outputs, int taps>
+// M outputs of R taps from P pixels, at P of `ALL` points: a short tile lacks some that a whole one has.
+template <int outputs, int taps, int all = outputs + taps - 1>
 struct Sizes {
-  static constexpr int M = outputs, R = taps, P = M + R - 1;
+  static constexpr int M = outputs, R = taps, P = M + R - 1, ALL = all;
+  // Which of all points the i-th is. Infinity is the last one.
+  static constexpr int point(int i) { return i < P - 1 ? i : ALL - 1; }
 };
 
 // Points 0, 1, -1, infinity: nothing but additions and halves.
@@ -116,6 +119,56 @@ struct F4x3 : Sizes<4, 3>, SixPoints {
     g[0 * t] = u0 + a_0 * sum_a + b_0 * sum_b;
     g[1 * t] = a_1 * odd_a + b_1 * odd_b;
     g[2 * t] = u5 + a_2 * sum_a + b_2 * sum_b;
+  }
+};
+
+// Three outputs of three taps, of filters transformed as for four: at the points 0, +-a, b, infinity.
+struct F3of4 : Sizes<3, 3, 6>, SixPoints {
+  HG_INLINE void input(const vec* d, int s, vec* v, int t) {
+    const vec d0 = d[0], d1 = d[1 * s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s];
+    const vec even = (a2 - b2) * d2;
+    v[0 * t] = d0 - a * d1 - b2 * d2 + b * d3;
+    v[1 * t] = even + (a + b) * (d3 - d1);
+    v[2 * t] = even + (b - a) * (d3 + d1);
+    v[3 * t] = (2 * b) * d3 - (2 * a) * d1;
+    v[4 * t] = d4 - b * d3 - a2 * d2 + a * d1;
+  }
+  HG_INLINE void output(const vec* m, int s, vec* y, int t) {
+    const vec sum_a = m[1 * s] + m[2 * s], odd_a = m[1 * s] - m[2 * s], m3 = m[3 * s];
+    y[0 * t] = m[0] + sum_a + m3;
+    y[1 * t] = a * odd_a + b * m3;
+    y[2 * t] = a2 * sum_a + b2 * m3 + m[4 * s];
+  }
+  HG_INLINE void output_transposed(const vec* dy, int s, vec* v, int t) {
+    const vec y0 = dy[0], y1 = dy[1 * s], y2 = dy[2 * s];
+    const vec even_a = y0 + a2 * y2;
+    v[0 * t] = y0;
+    v[1 * t] = even_a + a * y1;
+    v[2 * t] = even_a - a * y1;
+    v[3 * t] = y0 + b * y1 + b2 * y2;
+    v[4 * t] = y2;
+  }
+};
+
+// Two outputs of three taps in the same way: at the points 0, +-a, infinity.
+struct F2of4 : Sizes<2, 3, 6>, SixPoints {
+  HG_INLINE void input(const vec* d, int s, vec* v, int t) {
+    const vec d1 = d[1 * s], d2 = d[2 * s], even = (a2 - b2) * d2, odd = (a2 - b2) * a * d1;
+    v[0 * t] = d[0] - b2 * d2;
+    v[1 * t] = even + odd;
+    v[2 * t] = even - odd;
+    v[3 * t] = d[3 * s] - a2 * d1;
+  }
+  HG_INLINE void output(const vec* m, int s, vec* y, int t) {
+    y[0 * t] = m[0] + m[1 * s] + m[2 * s];
+    y[1 * t] = a * (m[1 * s] - m[2 * s]) + m[3 * s];
+  }
+  HG_INLINE void output_transposed(const vec* dy, int s, vec* v, int t) {
+    const vec y0 = dy[0], y1 = dy[1 * s];
+    v[0 * t] = y0;
+    v[1 * t] = y0 + a * y1;
+    v[2 * t] = y0 - a * y1;
+    v[3 * t] = y1;
   }
 };
 

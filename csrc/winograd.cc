@@ -12,12 +12,9 @@
 // A. Lavin and S. Gray, CVPR 2016.
 #include "conv.h"
 #include "filters.h"
-#include "images.h"
 #include "memory.h"
-#include "moments.h"
-#include "product.h"
 #include "threads.h"
-#include "transform.h"
+#include "tiles.h"
 
 namespace handgrad::HG_ISA {
 
@@ -32,235 +29,6 @@ constexpr long CHUNK = 24;  // tiles: at most so many are transformed, or add to
 // sums over many channels lose no more than others do; input gradients are taken where less is lost elsewhere.
 long part_of(long c) { return c <= 32 ? 8 : 16; }
 long part_forward(long c) { return c <= 64 ? part_of(c) : 0; }
-
-// Where the tiles lie: tile t is in image t / per_image, in row (t % per_image) / across of tiles.
-template <int M>
-struct Tiles {
-  long down, across, per_image, count;
-  explicit Tiles(const ConvShape& s)
-      : down((s.oh + M - 1) / M), across((s.ow + M - 1) / M), per_image(down * across), count(s.n * per_image) {}
-};
-
-template <int M>
-struct Place {
-  const Tiles<M>& tiles;
-  long image, p, q;  // of the tile's first output
-  Place(const Tiles<M>& tiles, long t)
-      : tiles(tiles),
-        image(t / tiles.per_image),
-        p(t % tiles.per_image / tiles.across * M),
-        q(t % tiles.across * M) {}
-  void next() {
-    if ((q += M) < tiles.across * M) return;
-    q = 0;
-    if ((p += M) < tiles.down * M) return;
-    p = 0;
-    ++image;
-  }
-};
-
-// Transformed tiles: a plane for each point, in it a row for each tile. A vector lies between planes, so that
-// they do not meet in the same lines of the cache.
-struct Planes {
-  float* data;
-  long stride, plane;
-  Planes(float* data, long stride, long tiles) : data(data), stride(stride), plane(size(stride, tiles)) {}
-  static long size(long stride, long tiles) { return stride * tiles + W; }
-  float* at(int point, long tile, long column) const { return data + point * plane + tile * stride + column; }
-};
-
-// The same in panels: PANEL columns of all tiles side by side, as sums over tiles read them.
-struct Panels {
-  float* data;
-  long columns, tiles, plane;
-  Panels(float* data, long columns, long tiles)
-      : data(data), columns(columns), tiles(tiles), plane(Planes::size(columns, tiles)) {}
-  long width(long column) const { return smaller(PANEL, columns - column / PANEL * PANEL); }
-  float* at(int point, long tile, long column) const {
-    const long panel = column / PANEL * PANEL;
-    return data + point * plane + panel * tiles + tile * width(column) + (column - panel);
-  }
-};
-
-// Part of the numbers of a row of channels: those that are left, W at most.
-template <class T>
-HG_INLINE vec load_some(const T* p, long left) {
-  return left >= W ? load(p) : load(p, left);
-}
-template <class T>
-HG_INLINE void store_some(T* p, vec v, long left) {
-  left >= W ? store(p, v) : store(p, v, left);
-}
-
-// Rows [r, r + P) and columns of a tile, as far as they are on an image: [begin, end) of 0..P.
-template <int P>
-struct Range {
-  long begin, end;
-  Range(long first, long size) : begin(larger(0, -first)), end(smaller(P, size - first)) {}
-  bool whole() const { return begin == 0 && end == P; }
-};
-
-// V = B^T d B of one tile, all channels; pixels outside the image are 0.
-template <class F, class Source, class Layout>
-void transform_input(const ConvShape& s, const Place<F::M>& at, const Source& x, const Layout& planes, int first,
-                     long tile) {
-  constexpr int P = F::P;
-  // what stays the same stands in locals: a store to the planes could change anything else, for all that is known
-  const long r = at.p - s.top, q = at.q - s.left, channels = s.c, line = s.w * s.c, plane = planes.plane;
-  const Range<P> rows(r, s.h), columns(q, s.w);
-  const bool inside = rows.whole() && columns.whole();
-  const auto* corner = x.data + ((at.image * s.h + r) * s.w + q) * channels;
-  for (long c = 0; c < channels; c += W) {
-    const long left = channels - c;
-    const auto read = x.channels(c);
-    float* to = planes.at(first, tile, c);
-    vec v[P][P];
-    if (inside && left >= W) {
-      const auto* row = corner + c;
-#pragma GCC unroll 1
-      for (int i = 0; i < P; ++i, row += line) {
-        if (c % LINE == 0)  // of the next tile
-          for (int j = P; j < P + F::M; ++j) prefetch(row + j * channels);
-        vec d[P];
-        const auto* pixel = row;
-        for (int j = 0; j < P; ++j, pixel += channels) d[j] = read(load(pixel));
-        F::input(d, 1, v[i], 1);
-      }
-    } else {
-#pragma GCC unroll 1
-      for (long i = 0; i < P; ++i) {
-        vec d[P];
-        const auto* row = corner + i * line + c;
-        const bool on_image = i >= rows.begin && i < rows.end;
-#pragma GCC unroll 6
-        for (int j = 0; j < P; ++j)
-          d[j] = on_image && j >= columns.begin && j < columns.end ? read(load_some(row + j * channels, left)) : vec{};
-        F::input(d, 1, v[i], 1);
-      }
-    }
-    for (int j = 0; j < P; ++j) {
-      vec o[P];
-      F::input(&v[0][j], P, o, 1);
-      for (int i = 0; i < P; ++i) store(to + (i * P + j) * plane, o[i]);
-    }
-  }
-}
-
-// Y = A dy A^T of one tile, all filters; outputs outside the image are 0.
-template <class F, class T>
-void transform_gradient(const ConvShape& s, const Place<F::M>& at, const T* dy, const Panels& planes,
-                        long tile) {
-  constexpr int M = F::M, P = F::P;
-  const long filters = s.k, line = s.ow * s.k, plane = planes.plane;
-  const Range<M> rows(at.p, s.oh), columns(at.q, s.ow);
-  const bool inside = rows.whole() && columns.whole();
-  const T* corner = dy + ((at.image * s.oh + at.p) * s.ow + at.q) * filters;
-  for (long k = 0; k < filters; k += W) {
-    const long left = filters - k;
-    float* to = planes.at(0, tile, k);
-    vec d[M][M], v[M][P];
-    if (inside && left >= W) {
-      for (int i = 0; i < M; ++i)
-        for (int j = 0; j < M; ++j) d[i][j] = load(corner + i * line + j * filters + k);
-    } else {
-#pragma GCC unroll 4
-      for (int i = 0; i < M; ++i)
-#pragma GCC unroll 4
-        for (int j = 0; j < M; ++j)
-          d[i][j] = i < rows.end && j < columns.end ? load_some(corner + i * line + j * filters + k, left) : vec{};
-    }
-    for (int i = 0; i < M; ++i) F::output_transposed(d[i], 1, v[i], 1);
-    for (int j = 0; j < P; ++j) {
-      vec o[P];
-      F::output_transposed(&v[0][j], P, o, 1);
-      for (int i = 0; i < P; ++i) store(to + (i * P + j) * plane, o[i]);
-    }
-  }
-}
-
-// y = A^T m A of W filters of one tile; `from` is where the product's first point is.
-template <class F>
-HG_INLINE void output_tile(const float* from, long plane, vec o[F::M][F::M]) {
-  constexpr int M = F::M, P = F::P;
-  vec t[M][P];
-  for (int j = 0; j < P; ++j) {
-    vec m[P];
-    for (int i = 0; i < P; ++i) m[i] = load(from + (i * P + j) * plane);
-    F::output(m, 1, &t[0][j], P);
-  }
-  for (int i = 0; i < M; ++i) F::output(t[i], 1, o[i], 1);
-}
-
-// What is done with outputs before they are written: a bias and an array of y's shape are added, if not null; then, with
-// `relu`, what is negative becomes 0.
-template <class T>
-struct Epilogue {
-  const float* b;
-  const T* add;
-  bool relu;
-};
-
-// The outputs of one tile, filters [k_begin, k_end). Planes and sums begin at k_begin; sums, of what has no ReLU, may be
-// null.
-template <class F, class T>
-void transform_output(const ConvShape& s, const Place<F::M>& at, const Planes& planes, long tile, long k_begin,
-                      long k_end, const Epilogue<T>& epilogue, T* y, bool streams, ChunkSums* sums) {
-  constexpr int M = F::M;
-  const long filters = s.k, line = s.ow * s.k, plane = planes.plane;
-  const long corner = ((at.image * s.oh + at.p) * s.ow + at.q) * filters;
-  const Range<M> rows(at.p, s.oh), columns(at.q, s.ow);
-  const bool inside = rows.whole() && columns.whole();
-  const auto outputs = [&](long k, vec o[M][M]) {
-    output_tile<F>(planes.at(0, tile, k - k_begin), plane, o);
-    if (epilogue.b) {
-      const vec bias = load_some(epilogue.b + k, filters - k);
-      for (int i = 0; i < M; ++i)
-        for (int j = 0; j < M; ++j) o[i][j] += bias;
-    }
-    if (sums) inside ? sums->add<M>(o, M, M, k - k_begin) : sums->add<M>(o, rows.end, columns.end, k - k_begin);
-  };
-  const T* add = epilogue.add;
-  const bool rectified = epilogue.relu;
-  const auto rectify = [=](vec v) HG_INLINE_LAMBDA { return rectified ? relu(v) : v; };
-  const auto added = [=](long place, vec v) { return rectify(add ? v + load(add + place) : v); };
-  long k = k_begin;
-  constexpr int line_of_T = LINE * (int)(sizeof(float) / sizeof(T));
-  if (streams)  // a line of the cache at a time, as stores past it must
-    for (; k + line_of_T <= k_end; k += line_of_T) {
-      vec o[line_of_T / W][M][M];
-      for (int v = 0; v < line_of_T / W; ++v) outputs(k + v * W, o[v]);
-      const auto write = [&](int i, int j) {
-        for (int v = 0; v < line_of_T / W; ++v) {
-          const long place = corner + i * line + j * filters + k + v * W;
-          stream(y + place, added(place, o[v][i][j]));
-        }
-      };
-#pragma GCC unroll 4
-      for (int i = 0; i < M; ++i)
-#pragma GCC unroll 4
-        for (int j = 0; j < M; ++j)
-          if (inside || (i < rows.end && j < columns.end)) write(i, j);
-    }
-  for (; k < k_end; k += W) {
-    const long left = filters - k;
-    vec o[M][M];
-    outputs(k, o);
-    if (inside && left >= W) {
-      for (int i = 0; i < M; ++i)
-        for (int j = 0; j < M; ++j) {
-          const long place = corner + i * line + j * filters + k;
-          store(y + place, added(place, o[i][j]));
-        }
-    } else {
-      for (long i = 0; i < rows.end; ++i)
-        for (long j = 0; j < columns.end; ++j) {
-          const long place = corner + i * line + j * filters + k;
-          store_some(y + place, rectify(add ? o[i][j] + load_some(add + place, left) : o[i][j]), left);
-        }
-    }
-  }
-  if (sums) sums->count += rows.end * columns.end;
-}
 
 // U = G g G^T for filters g (R, R, c, k): channels [c_begin, c_end) of one panel of filters, as `product` reads
 // them: a plane (c, width) for each point.
@@ -282,6 +50,40 @@ void transform_filters(long c, long k, const float* w, long panel, long c_begin,
         for (int i = 0; i < P; ++i) store(to + (i * P + j) * plane, __builtin_convertvector(u[i], vec));
       }
     }
+}
+
+// The inputs of tiles [first, last) of a chunk.
+template <class F, class Source, class Layout>
+void transform_inputs(const ConvShape& s, const Chunk<F>& chunk, long first, long last, const Source& x,
+                      const Layout& planes, int first_plane) {
+  Place at(chunk, first);
+  for (long t = first; t < last; ++t, at.next())
+    by_shape(at, [&](auto down, auto across) {
+      transform_input<decltype(down), decltype(across)>(s, at, x, planes, first_plane, at.row());
+    });
+}
+
+// The outputs of `count` tiles, from `at` on.
+template <class F, class T>
+void transform_outputs(const ConvShape& s, Place<F>& at, long count, const Planes& planes, long k_begin, long k_end,
+                       const Epilogue<T>& epilogue, T* y, bool streams, ChunkSums* sums) {
+  for (long t = 0; t < count; ++t, at.next())
+    by_shape(at, [&](auto down, auto across) {
+      transform_output<decltype(down), decltype(across)>(s, at, planes, at.row(), k_begin, k_end, epilogue, y, streams,
+                                                         sums);
+    });
+}
+
+// What the weight gradient multiplies, of tiles [first, last) of a chunk.
+template <class F, class Source, class T>
+void transform_factors(const ConvShape& s, const Chunk<F>& chunk, long first, long last, const Source& x, const T* dy,
+                       const Panels& V, const Panels& Y) {
+  Place at(chunk, first);
+  for (long t = first; t < last; ++t, at.next())
+    by_shape(at, [&](auto down, auto across) {
+      transform_input<decltype(down), decltype(across)>(s, at, x, V, 0, at.row());
+      transform_gradient<decltype(down), decltype(across)>(s, at, dy, Y, at.row());
+    });
 }
 
 template <class T>
@@ -311,7 +113,7 @@ template <class F, class Source, class T>
 void convolve_tiles(const ConvShape& s, const Source& x, const float* U, long part, const Epilogue<T>& epilogue, T* y,
                     const Statistics* of_y) {
   constexpr int POINTS = F::P * F::P;
-  const Tiles<F::M> tiles(s);
+  const Tiles<F> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), stride = larger(cs, ks);
   const int most = threads();
   const long parts = of_y ? 8 : most;  // statistics do not depend on the number of threads
@@ -325,22 +127,23 @@ void convolve_tiles(const ConvShape& s, const Source& x, const float* U, long pa
   const bool streams = can_stream(s, y);
   const bool once = count_of_chunks <= most;  // the filters are read once, from memory: not again from a cache
   parallel_items(count_of_chunks, most, [&](long item, int thread) {
-    const long begin = item * chunk, count = smaller(chunk, tiles.count - begin);
+    const Chunk own(tiles, item * chunk, smaller(chunk, tiles.count - item * chunk));
     const Planes planes(scratch.data() + thread * work, stride, chunk);
-    Place from(tiles, begin), to(tiles, begin);
-    for (long t = 0; t < count; ++t, from.next()) transform_input<F>(s, from, x, planes, 1, t);
-    for (int p = 0; p < POINTS; ++p)
+    transform_inputs(s, own, 0, own.count, x, planes, 1);
+    for (int p = 0; p < POINTS; ++p) {
+      const auto rows = own.with(p);
       for (long k = 0; k < s.k; k += PANEL) {
         const long width = smaller(PANEL, ks - k);
         Walk walk{s.c, stride, 1, width};
         if (once) walk.ahead = s.c * width;
         walk.part = part;
-        product(walk, count, width, planes.at(p + 1, 0, 0), U + p * s.c * ks + k * s.c, planes.at(p, 0, k), stride,
-                Begin::zero);
+        product(walk, rows.count, width, planes.at(p + 1, rows.first, 0), U + p * s.c * ks + k * s.c,
+                planes.at(p, rows.first, k), stride, Begin::zero);
       }
+    }
     ChunkSums sums(planes.data + planes_size, s.k);
-    for (long t = 0; t < count; ++t, to.next())
-      transform_output<F>(s, to, planes, t, 0, s.k, epilogue, y, streams, of_y ? &sums : nullptr);
+    Place at(own);
+    transform_outputs(s, at, own.count, planes, 0, s.k, epilogue, y, streams, of_y ? &sums : nullptr);
     if (of_y) statistics.put(item, sums, 0, s.k);
     if (streams) stream_end();
   });
@@ -354,7 +157,7 @@ template <class F, class Source, class T>
 void convolve_panels(const ConvShape& s, const Source& x, const float* w, const float* U, long part,
                      const Epilogue<T>& epilogue, T* y, const Statistics* of_y) {
   constexpr int POINTS = F::P * F::P;
-  const Tiles<F::M> tiles(s);
+  const Tiles<F> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), panels = (s.k + PANEL - 1) / PANEL;
   const long fits = larger(1, (12L << 20) / (4 * POINTS * cs));  // tiles whose planes stay in the last cache
   const long phases = (tiles.count + fits - 1) / fits, chunk = larger(1, (tiles.count + phases - 1) / larger(phases, 1));
@@ -368,28 +171,28 @@ void convolve_panels(const ConvShape& s, const Source& x, const float* w, const 
   const Planes V(inputs.data(), cs, chunk);
   const bool streams = can_stream(s, y);
   for (long begin = 0; begin < tiles.count; begin += chunk) {
-    const long count = smaller(chunk, tiles.count - begin);
-    parallel_for(count, 4, [&](long first, long last, int) {
-      Place from(tiles, begin + first);
-      for (long t = first; t < last; ++t, from.next()) transform_input<F>(s, from, x, V, 0, t);
-    });
+    const Chunk all(tiles, begin, smaller(chunk, tiles.count - begin));
+    parallel_for(all.count, 4, [&](long first, long last, int) { transform_inputs(s, all, first, last, x, V, 0); });
     parallel_items(panels, most, [&](long item, int thread) {
       const long panel = item * PANEL, width = smaller(PANEL, ks - panel), end = smaller(panel + PANEL, s.k);
       float* own = scratch.data() + thread * work;
       const Planes products(own + filters_size, width, chunk);
-      if (!U) transform_filters<F>(s.c, s.k, w, panel, 0, s.c, s.c * width, own);
+      if (!U) transform_filters<typename F::Whole>(s.c, s.k, w, panel, 0, s.c, s.c * width, own);
       const float* filters = U ? U + panel * s.c : own;
       const long plane = s.c * (U ? ks : width);
       Walk walk{s.c, cs, 1, width};
       walk.part = part;
-      for (int p = 0; p < POINTS; ++p)
-        product(walk, count, width, V.at(p, 0, 0), filters + p * plane, products.at(p, 0, 0), width, Begin::zero);
-      Place to(tiles, begin);
-      for (long t = 0; t < count;) {
+      for (int p = 0; p < POINTS; ++p) {
+        const auto rows = all.with(p);
+        product(walk, rows.count, width, V.at(p, rows.first, 0), filters + p * plane, products.at(p, rows.first, 0), width,
+                Begin::zero);
+      }
+      Place at(all);
+      for (long t = 0; t < all.count; t += CHUNK) {
         ChunkSums sums(own + filters_size + products_size, PANEL);
-        for (const long last = smaller(count, t + CHUNK); t < last; ++t, to.next())
-          transform_output<F>(s, to, products, t, panel, end, epilogue, y, streams, of_y ? &sums : nullptr);
-        if (of_y) statistics.put(begin / chunk * per_phase + (t - 1) / CHUNK, sums, panel, end);
+        const long count = smaller(CHUNK, all.count - t);
+        transform_outputs(s, at, count, products, panel, end, epilogue, y, streams, of_y ? &sums : nullptr);
+        if (of_y) statistics.put(begin / chunk * per_phase + t / CHUNK, sums, panel, end);
       }
       if (streams) stream_end();
     });
@@ -409,7 +212,7 @@ void convolve(const ConvShape& s, const Source& x, const float* w, long part, co
               const Statistics* of_y) {
   if (by_panels<F>(s)) return convolve_panels<F>(s, x, w, nullptr, part, epilogue, y, of_y);
   Scratch U(transformed_size<F>(s));
-  transform_all_filters<F>(s, w, U.data());
+  transform_all_filters<typename F::Whole>(s, w, U.data());
   convolve_tiles<F>(s, x, U.data(), part, epilogue, y, of_y);
 }
 
@@ -438,14 +241,16 @@ void transform_filter_gradient(const ConvShape& s, long c_begin, long c_end, con
     }
 }
 
-// u[point] (+)= V[point]^T Y[point] for channels [c, c + rows).
-void outer_product(const Panels& V, const Panels& Y, int point, long c, long rows, long tiles, long k, float* u,
-                   Begin begin) {
-  for (long i = c; i < c + rows;) {
-    const long end = smaller(c + rows, (i / PANEL + 1) * PANEL);  // of the panel of V
+// u[point] (+)= V[point]^T Y[point] for channels [c, c + channels), summed over the chunk's tiles that have the point.
+template <class F>
+void outer_product(const Chunk<F>& chunk, const Panels& V, const Panels& Y, int point, long c, long channels, long k,
+                   float* u, Begin begin) {
+  const auto rows = chunk.with(point);
+  for (long i = c; i < c + channels;) {
+    const long end = smaller(c + channels, (i / PANEL + 1) * PANEL);  // of the panel of V
     for (long j = 0; j < k; j += PANEL)
-      product({tiles, 1, V.width(i), Y.width(j)}, end - i, smaller(PANEL, k - j), V.at(point, 0, i),
-              Y.at(point, 0, j), u + (i - c) * k + j, k, begin);
+      product({rows.count, 1, V.width(i), Y.width(j)}, end - i, smaller(PANEL, k - j), V.at(point, rows.first, i),
+              Y.at(point, rows.first, j), u + (i - c) * k + j, k, begin);
     i = end;
   }
 }
@@ -454,7 +259,7 @@ void outer_product(const Panels& V, const Panels& Y, int point, long c, long row
 template <class F, class Source, class T>
 void backward_weight_private(const ConvShape& s, const T* dy, const Source& x, float* dw) {
   constexpr int POINTS = F::P * F::P;
-  const Tiles<F::M> tiles(s);
+  const Tiles<F> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), sums = POINTS * s.c * ks;
   const long fits = (1536L << 10) / (4 * POINTS * (cs + ks));
   const long chunk = smaller(larger(fits, sums * 4 > (1L << 20) ? 64 : CHUNK), tiles.count);
@@ -466,14 +271,10 @@ void backward_weight_private(const ConvShape& s, const T* dy, const Source& x, f
     const Panels V(scratch.data() + thread * (v_size + y_size), cs, chunk), Y(V.data + v_size, ks, chunk);
     float* u = accumulators.data() + thread * sums;
     for (long item = first; item < last; ++item) {
-      const long begin = item * chunk, count = smaller(chunk, tiles.count - begin);
-      Place at(tiles, begin);
-      for (long t = 0; t < count; ++t, at.next()) {
-        transform_input<F>(s, at, x, V, 0, t);
-        transform_gradient<F>(s, at, dy, Y, t);
-      }
+      const Chunk own(tiles, item * chunk, smaller(chunk, tiles.count - item * chunk));
+      transform_factors(s, own, 0, own.count, x, dy, V, Y);
       for (int p = 0; p < POINTS; ++p)
-        outer_product(V, Y, p, 0, s.c, count, ks, u + p * s.c * ks, item == first ? Begin::zero : Begin::previous);
+        outer_product(own, V, Y, p, 0, s.c, ks, u + p * s.c * ks, item == first ? Begin::zero : Begin::previous);
     }
   });
   for (long part = 1; part < parts; ++part) {
@@ -484,7 +285,7 @@ void backward_weight_private(const ConvShape& s, const T* dy, const Source& x, f
     });
   }
   parallel_for(s.c, larger(1, 8192 / s.k), [&](long begin, long end, int) {
-    transform_filter_gradient<F>(s, begin, end, accumulators.data() + begin * ks, s.c, ks, dw);
+    transform_filter_gradient<typename F::Whole>(s, begin, end, accumulators.data() + begin * ks, s.c, ks, dw);
   });
 }
 
@@ -492,7 +293,7 @@ void backward_weight_private(const ConvShape& s, const T* dy, const Source& x, f
 template <class F, class Source, class T>
 void backward_weight_shared(const ConvShape& s, const T* dy, const Source& x, float* dw) {
   constexpr int POINTS = F::P * F::P;
-  const Tiles<F::M> tiles(s);
+  const Tiles<F> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W);
   // few phases, for each reads and writes all sums, but short enough for their tiles to stay in the last cache
   const long tiles_bytes = 4 * POINTS * (cs + ks) * tiles.count, most = larger(8L << 20, 4 * POINTS * s.c * ks);
@@ -504,22 +305,18 @@ void backward_weight_shared(const ConvShape& s, const T* dy, const Source& x, fl
   const int all = threads();
   const Panels V(v.data(), cs, chunk), Y(y.data(), ks, chunk);
   for (long phase = 0; phase < phases; ++phase) {
-    const long begin = phase * chunk, count = smaller(chunk, tiles.count - begin);
-    parallel_items((count + 7) / 8, all, [&](long item, int) {
-      Place at(tiles, begin + item * 8);
-      for (long t = item * 8; t < smaller(item * 8 + 8, count); ++t, at.next()) {
-        transform_input<F>(s, at, x, V, 0, t);
-        transform_gradient<F>(s, at, dy, Y, t);
-      }
+    const Chunk own(tiles, phase * chunk, smaller(chunk, tiles.count - phase * chunk));
+    parallel_items((own.count + 7) / 8, all, [&](long item, int) {
+      transform_factors(s, own, item * 8, smaller(item * 8 + 8, own.count), x, dy, V, Y);
     });
     parallel_items(POINTS * blocks, all, [&](long item, int) {
       const long point = item / blocks, c = item % blocks * rows;
-      outer_product(V, Y, (int)point, c, smaller(rows, s.c - c), count, ks, sums.data() + (point * s.c + c) * ks,
+      outer_product(own, V, Y, (int)point, c, smaller(rows, s.c - c), ks, sums.data() + (point * s.c + c) * ks,
                     phase ? Begin::previous : Begin::zero);
     });
   }
   parallel_for(s.c, larger(1, 8192 / s.k), [&](long begin, long end, int) {
-    transform_filter_gradient<F>(s, begin, end, sums.data() + begin * ks, s.c, ks, dw);
+    transform_filter_gradient<typename F::Whole>(s, begin, end, sums.data() + begin * ks, s.c, ks, dw);
   });
 }
 
@@ -548,11 +345,23 @@ void backward_input(const ConvShape& s, const T* dy, const float* w, const T* ad
   convolve<F>(back, Images<T>{dy}, turned.data(), part_of(back.c), Epilogue<T>{nullptr, add, false}, dx, nullptr);
 }
 
-// Calls work(transform) with the one of these filters and tiles.
+// Calls work(transform) with that of whole tiles of these filters.
 template <class Work>
 void with_transform(const ConvShape& s, int tile, const Work& work) {
   if (s.kh == 5) return work(F2x5());
   tile == 4 ? work(F4x3()) : work(F2x3());
+}
+
+// What tiles of 4 leave of `rows` or `columns`, if short ones can be of that size; in doubt, of columns.
+int left_of_four(long rows, long columns) { return columns % 4 >= 2 ? columns % 4 : rows % 4; }
+
+// Calls work(transforms) with those of whole and of short tiles, for so many outputs.
+template <class Work>
+void with_transforms(const ConvShape& s, int tile, long rows, long columns, const Work& work) {
+  const int left = s.kh == 3 && tile == 4 ? left_of_four(rows, columns) : 0;
+  if (left == 3) return work(Transforms<F4x3, F3of4>());
+  if (left == 2) return work(Transforms<F4x3, F2of4>());
+  with_transform(s, tile, [&](auto transform) { work(Transforms<decltype(transform)>()); });
 }
 
 }  // namespace
@@ -562,22 +371,24 @@ void winograd(const ConvShape& s, int tile, const T* x, const Normalization* f, 
               const Statistics* of_y) {
   const Epilogue<T> epilogue{b, nullptr, false};
   with_images(s.c, x, f, [&](const auto& images) {
-    with_transform(s, tile, [&](auto transform) {
-      convolve<decltype(transform)>(s, images, w, part_forward(s.c), epilogue, y, of_y);
+    with_transforms(s, tile, s.oh, s.ow, [&](auto transforms) {
+      convolve<decltype(transforms)>(s, images, w, part_forward(s.c), epilogue, y, of_y);
     });
   });
 }
 
 template <class T>
 void winograd_backward_input(const ConvShape& s, int tile, const T* dy, const float* w, const T* add, T* dx) {
-  with_transform(s, tile, [&](auto transform) { backward_input<decltype(transform)>(s, dy, w, add, dx); });
+  with_transforms(s, tile, s.h, s.w,
+                  [&](auto transforms) { backward_input<decltype(transforms)>(s, dy, w, add, dx); });
 }
 
 template <class T>
 void winograd_backward_weight(const ConvShape& s, int tile, const T* dy, const T* x, const Normalization* f,
                               float* dw) {
   with_images(s.c, x, f, [&](const auto& images) {
-    with_transform(s, tile, [&](auto transform) { backward_weight<decltype(transform)>(s, dy, images, dw); });
+    with_transforms(s, tile, s.oh, s.ow,
+                    [&](auto transforms) { backward_weight<decltype(transforms)>(s, dy, images, dw); });
   });
 }
 
@@ -592,8 +403,8 @@ void winograd_pack(const ConvShape& s, int tile, const float* w, float* packed) 
 void winograd_packed(const ConvShape& s, int tile, const float* x, const float* packed, const float* b,
                      const float* add, bool relu, float* y) {
   const Epilogue<float> epilogue{b, add, relu};
-  with_transform(s, tile, [&](auto transform) {
-    typedef decltype(transform) F;
+  with_transforms(s, tile, s.oh, s.ow, [&](auto transforms) {
+    typedef decltype(transforms) F;
     if (by_panels<F>(s))
       convolve_panels<F>(s, Images<float>{x}, nullptr, packed, part_forward(s.c), epilogue, y, nullptr);
     else

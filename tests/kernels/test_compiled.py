@@ -205,11 +205,23 @@ DEEP = {"pads": PADS[1], "size": (40, 37), "n": 1, "c": 1000, "k": 130}
 """Such filters, and more tiles of such an image than the caches hold."""
 LONG = {"pads": PADS[1], "size": (60, 60), "n": 1, "c": 140, "k": 130}
 """More tiles than the caches hold, for a weight gradient that all threads share."""
+SHORT_TILES = [
+    {"pads": PADS[1], "size": size, "n": n, "c": 9, "k": 17}
+    for n, sizes in [
+        (1, [(7, 7), (14, 14)]),
+        (3, [(7, 8), (5, 15), (8, 6), (6, 9), (7, 6), (6, 7)]),
+        (30, [(3, 3), (6, 6), (7, 7), (11, 15), (14, 10)]),
+    ]
+    for size in sizes
+]
+"""Images of which tiles of 4x4 leave 3 or 2 rows or columns, or 3 of the ones and 2 of the others."""
 PADDED_ONE = {"kernel": (1, 1), "pads": PADS[2], "size": (5, 4), "n": 3, "c": 17, "k": 16}
 """What would be a plain product without its padding."""
 ANY_CASES = {described(case): case for case in [*pairwise(ANY, possible), PADDED_ONE]}
 LARGEST = [WIDE, WIDER, DEEP, LONG]
-THREE_BY_THREE_CASES = {described(case): case for case in [*pairwise(THREE_BY_THREE, possible), *LARGEST]}
+THREE_BY_THREE_CASES = {
+    described(case): case for case in [*pairwise(THREE_BY_THREE, possible), *SHORT_TILES, *LARGEST]
+}
 FIVE_BY_FIVE_CASES = {
     described(case): case
     for case in [*pairwise(FIVE_BY_FIVE, possible), *({"kernel": (5, 5)} | case for case in (WIDE, LONG))]

@@ -3,7 +3,8 @@
 Costs are in multiply-adds. A tile of M x M outputs of R x R taps takes ``R*R*M*M*c*k`` of them as sums of
 products, and by Winograd's algorithm ``(M + R - 1)**2*c*k`` and three transforms: of c channels of input and
 k of output for every tile, and of the ``c*k`` filters once. What the transforms cost was measured beside the
-products: a channel of a tile takes as long as so many multiply-adds.
+products: a channel of a tile takes as long as so many multiply-adds. A short tile (docs/kernels.md) counts as much
+as it has of the points.
 
 ============  =======  ========  =====  ======  ========
 instructions  filters  tile      input  output  filters
@@ -97,12 +98,25 @@ def cost(tile: int, instructions: str, x: Shape, w: Shape, window: Window, *, pa
     if tile == DIRECT:
         terms = -(-c // 2) if instructions.endswith(IN_PAIRS) else c
         return (n * oh * ow * terms + (_READ * c if packed else 0)) * taps**2 * k
-    tiles = n * -(-oh // tile) * -(-ow // tile)
     vector, transforms = _AVX512 if instructions.startswith("avx512") else _OTHERS
     vectors_in, vectors_out = -(-c // vector) * vector, -(-k // vector) * vector
     each_input, each_output, each_filter = transforms[taps, tile]
-    points = (tile + taps - 1) ** 2
+    of_tile = (tile + taps - 1) ** 2
     if packed:
-        each_filter = _READ * points
-    products = points * c * k
-    return tiles * (products + each_input * vectors_in + each_output * vectors_out) + each_filter * c * k
+        each_filter = _READ * of_tile
+    short = _short(oh, ow) if tile == 4 else 0
+    points = n * _points(oh, tile, taps, short) * _points(ow, tile, taps, short)
+    of_transforms = (each_input * vectors_in + each_output * vectors_out) / of_tile
+    return points * (c * k + of_transforms) + each_filter * c * k
+
+
+def _short(rows: int, columns: int) -> int:
+    """Return the outputs of a short tile beside those of 4, in one direction, as csrc/winograd.cc takes them."""
+    return next((size % 4 for size in (columns, rows) if size % 4 >= 2), 0)
+
+
+def _points(size: int, tile: int, taps: int, short: int) -> int:
+    """Return the points of all tiles, in one direction; the last one is short if that covers what is left."""
+    whole, left = divmod(size, tile)
+    last = short if left == short else tile
+    return whole * (tile + taps - 1) + (last + taps - 1 if left else 0)
