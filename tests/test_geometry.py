@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handgrad.errors import ArgumentError, ShapeError
-from handgrad.geometry import Window, check_padding, image_shape, pair, resolve_padding, resolve_window
+from handgrad.geometry import (
+    Window,
+    check_padding,
+    image_shape,
+    layer_window,
+    pair,
+    resolve_padding,
+    resolve_window,
+)
 from handgrad.kernels.reference.windows import crop, pad, padded_shape, taps
 
 
@@ -177,3 +185,17 @@ def test_image_shape():
         "conv (Conv2D): expected images (height, width, channels), got shape (28, 28); "
         "reshape to (height, width, channels); grey images have one channel"
     )
+
+
+@pytest.mark.parametrize("padding", [[1, 2], [[0, 1], [2, 3]], (1, 2), ((0, 1), (2, 3))])
+def test_a_layers_arguments_may_be_lists(padding):
+    found = layer_window((9, 8), [3, 2], [2, 1], 1, padding, "conv")
+    assert found == resolve_window((9, 8), (3, 2), (2, 1), (1, 1), padding, "conv")
+
+
+def test_a_layers_arguments_are_checked_though_equal_ones_are_known():
+    """True is equal to 1, and hashes as it does."""
+    assert layer_window((9, 8), 1, 1, 1, 0, "conv") == Window((1, 1))
+    for wrong in [(True, 1, 1, 0), (1, True, 1, 0), (1, 1, True, 0), (1, 1, 1, True)]:
+        with pytest.raises(ArgumentError, match="conv"):
+            layer_window((9, 8), *wrong, "conv")

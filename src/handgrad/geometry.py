@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from handgrad.errors import ArgumentError, ShapeError
@@ -121,6 +122,38 @@ def resolve_window(
             do='use padding="same" or a smaller kernel',
         )
     return window
+
+
+def layer_window(
+    size: Pair, kernel_size: Any, strides: Any, dilation_rate: Any, padding: Any, where: str
+) -> Window:
+    """Return the window of a layer's arguments for an image of `size`; known ones are not worked out again.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of no form that layers take; `where` is how the message begins.
+    ShapeError
+        If the kernel does not fit once.
+    """
+    arguments = size, kernel_size, strides, dilation_rate, padding, where
+    try:
+        return _known_window(*arguments)
+    except TypeError:  # lists have no hash
+        return _layer_window(*arguments)
+
+
+def _layer_window(
+    size: Pair, kernel_size: Any, strides: Any, dilation_rate: Any, padding: Any, where: str
+) -> Window:
+    kernel = pair(kernel_size, f"{where} kernel_size")
+    strides = pair(strides, f"{where} strides")
+    dilation = pair(dilation_rate, f"{where} dilation_rate")
+    check_padding(padding, f"{where} padding")
+    return resolve_window(size, kernel, strides, dilation, padding, where)
+
+
+_known_window = lru_cache(maxsize=4096, typed=True)(_layer_window)
 
 
 def image_shape(shape: Shape, where: str) -> tuple[int, int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from handgrad.errors import BuildError
@@ -33,7 +33,7 @@ def forward(
     for k, node in enumerate(graph.nodes):
         inputs = tuple(values[i] for i in node.inputs)
         y, kept = node.layer.forward(
-            inputs if isinstance(node.layer, Merge) else inputs[0], _run_of(node, run)
+            inputs if isinstance(node.layer, Merge) else inputs[0], run.of(node.name)
         )
         if watch is not None:
             watch(node, y)
@@ -80,9 +80,9 @@ def backward(
         layer: Any = node.layer
         if into and layer.adds and grads[node.inputs[0]] is not None:
             i = node.inputs[0]
-            grads[i] = layer.backward(dy_k, saved_k, _run_of(node, run), add=grads[i])
+            grads[i] = layer.backward(dy_k, saved_k, run.of(node.name), add=grads[i])
             continue
-        dx = layer.backward(dy_k, saved_k, _run_of(node, run), need_dx=into)
+        dx = layer.backward(dy_k, saved_k, run.of(node.name), need_dx=into)
         del dy_k, saved_k  # so that they are not in memory beside the sums
         if into:
             for i, dx_i in zip(node.inputs, dx if isinstance(node.layer, Merge) else (dx,), strict=True):
@@ -120,8 +120,3 @@ def _needed(graph: Graph, need_dx: bool) -> list[bool]:
 
 def _trains(layer: Layer) -> bool:
     return layer.trainable and bool(layer.parameters())
-
-
-def _run_of(node: Node, run: Run) -> Run:
-    """Return the run as the node sees it, with a random stream of its own."""
-    return replace(run, rng=run.rng.child(node.name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -85,7 +84,7 @@ class Predictor:
         self.batch_size = batch_size
         self.input_shape, self.output_shape = graph.input_shape, graph.output_shape
         self._graph = graph
-        self._runs = [replace(run, rng=run.rng.child(node.name)) for node in graph.nodes]
+        self._runs = [run.of(node.name) for node in graph.nodes]
         last = {i: k for k, node in enumerate(graph.nodes) for i in node.inputs}
         self._done = [{i for i in node.inputs if last[i] == k} for k, node in enumerate(graph.nodes)]
 

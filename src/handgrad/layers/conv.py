@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple
 
 from handgrad.errors import ArgumentError, ShapeError
-from handgrad.geometry import Padding, Window, check_padding, image_shape, pair, resolve_window
+from handgrad.geometry import Padding, Window, image_shape, layer_window, pair
 from handgrad.layers.initializers import Initializer
 from handgrad.layers.layer import Layer, Run, owned
 from handgrad.layers.parameter import Init, Parameter
@@ -154,11 +154,9 @@ class Conv2D(Layer):
 
     def window(self, size: tuple[int, int]) -> Window:
         """Return the geometry for images of `size`."""
-        kernel = pair(self.kernel_size, f"{self.where} kernel_size")
-        strides = pair(self.strides, f"{self.where} strides")
-        dilation = pair(self.dilation_rate, f"{self.where} dilation_rate")
-        check_padding(self.padding, f"{self.where} padding")
-        return resolve_window(size, kernel, strides, dilation, self.padding, self.where)
+        return layer_window(
+            size, self.kernel_size, self.strides, self.dilation_rate, self.padding, self.where
+        )
 
     def _check_channels(self, c: int) -> None:
         for name in ("filters", "groups"):

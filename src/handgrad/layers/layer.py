@@ -44,6 +44,10 @@ class Run:
     mask: Array | None = field(default=None, compare=False)
     comm: Communicator | None = None
 
+    def of(self, node: str) -> Run:
+        """Return the run as a node of a model sees it, with a random stream of its own."""
+        return Run(self.training, self.kernels, self.rng.child(node), self.mask, self.comm)
+
 
 def owned() -> Any:
     """Declare an attribute that `Layer.create` sets: a parameter or buffer, not an argument."""

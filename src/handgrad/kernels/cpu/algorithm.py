@@ -3,8 +3,8 @@
 Costs are in multiply-adds. A tile of M x M outputs of R x R taps takes ``R*R*M*M*c*k`` of them as sums of
 products, and by Winograd's algorithm ``(M + R - 1)**2*c*k`` and three transforms: of c channels of input and
 k of output for every tile, and of the ``c*k`` filters once. What the transforms cost was measured beside the
-products: a channel of a tile takes as long as so many multiply-adds. A short tile (docs/kernels.md) counts as much
-as it has of the points.
+products: a channel of a tile takes as long as so many multiply-adds. A short tile (docs/kernels.md) counts by
+its share of the points.
 
 ============  =======  ========  =====  ======  ========
 instructions  filters  tile      input  output  filters
@@ -111,7 +111,7 @@ def cost(tile: int, instructions: str, x: Shape, w: Shape, window: Window, *, pa
 
 
 def _short(rows: int, columns: int) -> int:
-    """Return the outputs of a short tile beside those of 4, in one direction, as csrc/winograd.cc takes them."""
+    """Return the outputs of a short tile beside those of 4, in one direction, as csrc/winograd.cc does."""
     return next((size % 4 for size in (columns, rows) if size % 4 >= 2), 0)
 
 
