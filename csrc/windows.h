@@ -116,7 +116,8 @@ void each_result(long images, long from_image, long c, const Terms& down, const 
         long l = 0;
         s.first = image * from_image;
         for (; l + 4 * W <= n; l += 4 * W, s.first += 4 * W) op.template block<4, true>(to + l, s, 4 * W);
-        for (; l + W <= n; l += W, s.first += W) op.template block<1, true>(to + l, s, W);
+        for (; l + 2 * W <= n; l += 2 * W, s.first += 2 * W) op.template block<2, true>(to + l, s, 2 * W);
+        if (l + W <= n) op.template block<1, true>(to + l, s, W), l += W, s.first += W;
         if (l < n) op.template block<1, false>(to + l, s, n - l);
       }
     }

@@ -25,10 +25,11 @@ namespace {
 
 constexpr long CHUNK = 24;  // tiles: at most so many are transformed, or add to sums in float, at a time
 
-// Products over c channels that are added one after another: what they lose grows in the output's transform. Forward,
-// sums over many channels lose no more than others do; input gradients are taken where less is lost elsewhere.
-long part_of(long c) { return c <= 32 ? 8 : 16; }
-long part_forward(long c) { return c <= 64 ? part_of(c) : 0; }
+// Products over c channels that are added one after another: what they lose grows in the output's transform. Few
+// channels, of which sums lose little elsewhere, are added in two halves. Forward, sums over many channels lose no more
+// than others do; input gradients are taken where less is lost elsewhere.
+long part_forward(long c) { return c <= 32 ? round_up((c + 1) / 2, UNROLLED) : 0; }
+long part_backward(long c) { return c <= 32 ? part_forward(c) : 16; }
 
 // U = G g G^T for filters g (R, R, c, k): channels [c_begin, c_end) of one panel of filters, as `product` reads
 // them: a plane (c, width) for each point.
@@ -342,7 +343,7 @@ void backward_input(const ConvShape& s, const T* dy, const float* w, const T* ad
   back.h = s.oh, back.w = s.ow, back.c = s.k;
   back.oh = s.h, back.ow = s.w, back.k = s.c;
   back.top = F::R - 1 - s.top, back.left = F::R - 1 - s.left;
-  convolve<F>(back, Images<T>{dy}, turned.data(), part_of(back.c), Epilogue<T>{nullptr, add, false}, dx, nullptr);
+  convolve<F>(back, Images<T>{dy}, turned.data(), part_backward(back.c), Epilogue<T>{nullptr, add, false}, dx, nullptr);
 }
 
 // Calls work(transform) with that of whole tiles of these filters.
