@@ -194,8 +194,10 @@ def test_a_layers_arguments_may_be_lists(padding):
 
 
 def test_a_layers_arguments_are_checked_though_equal_ones_are_known():
-    """True is equal to 1, and hashes as it does."""
+    """True is equal to 1, and hashes as it does; so do numbers in tuples."""
     assert layer_window((9, 8), 1, 1, 1, 0, "conv") == Window((1, 1))
-    for wrong in [(True, 1, 1, 0), (1, True, 1, 0), (1, 1, True, 0), (1, 1, 1, True)]:
+    assert layer_window((9, 8), (1, 1), (1, 1), (1, 1), (0, 1), "conv").kernel == (1, 1)
+    single = [(True, 1, 1, 0), (1, True, 1, 0), (1, 1, True, 0), (1, 1, 1, True)]
+    for wrong in [*single, ((1.0, 1), (1, 1), (1, 1), (0, 1)), ((1, 1), (1, 1), (1, 1), (0, True))]:
         with pytest.raises(ArgumentError, match="conv"):
             layer_window((9, 8), *wrong, "conv")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 from handgrad.errors import ArgumentError, ShapeError
@@ -136,24 +135,22 @@ def layer_window(
     ShapeError
         If the kernel does not fit once.
     """
-    arguments = size, kernel_size, strides, dilation_rate, padding, where
-    try:
-        return _known_window(*arguments)
-    except TypeError:  # lists have no hash
-        return _layer_window(*arguments)
+    # as they are written: lists have no hash, and True and 3.0, which are mistakes, have that of 1 and 3
+    key = size, repr((kernel_size, strides, dilation_rate, padding))
+    if (window := _known_windows.get(key)) is None:
+        kernel = pair(kernel_size, f"{where} kernel_size")
+        strides = pair(strides, f"{where} strides")
+        dilation = pair(dilation_rate, f"{where} dilation_rate")
+        check_padding(padding, f"{where} padding")
+        window = resolve_window(size, kernel, strides, dilation, padding, where)
+        if len(_known_windows) >= _MOST_WINDOWS:
+            _known_windows.clear()
+        _known_windows[key] = window
+    return window
 
 
-def _layer_window(
-    size: Pair, kernel_size: Any, strides: Any, dilation_rate: Any, padding: Any, where: str
-) -> Window:
-    kernel = pair(kernel_size, f"{where} kernel_size")
-    strides = pair(strides, f"{where} strides")
-    dilation = pair(dilation_rate, f"{where} dilation_rate")
-    check_padding(padding, f"{where} padding")
-    return resolve_window(size, kernel, strides, dilation, padding, where)
-
-
-_known_window = lru_cache(maxsize=4096, typed=True)(_layer_window)
+_known_windows: dict[tuple[Pair, str], Window] = {}
+_MOST_WINDOWS = 4096
 
 
 def image_shape(shape: Shape, where: str) -> tuple[int, int, int]:

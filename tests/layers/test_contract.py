@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
 import handgrad as hg
 from handgrad import layers
 from handgrad.layers import Run
+from handgrad.rng import Stream
 from tests.layers.cases import CASES, names
 
 
@@ -75,3 +78,11 @@ def test_an_initializer_survives_its_configuration():
     again.build((2,))
     assert np.all(again.weight.value == 0.25)
     assert again.config() == dense.config()
+
+
+def test_a_node_sees_the_run_with_a_stream_of_its_own():
+    """And with all else that a run has: a field that is added later must come along."""
+    given = {f.name: object() for f in fields(Run)} | {"rng": Stream((7,))}
+    of_node = Run(**given).of("conv")
+    assert of_node.rng == Stream((7, "conv"))
+    assert all(getattr(of_node, name) is value for name, value in given.items() if name != "rng")
