@@ -1,105 +1,260 @@
+// A block is R rows by V vectors of sums that stay in registers while the depth runs by. Each step loads V vectors of B
+// and broadcasts R numbers of A, for R*V multiply-adds.
 #include "product.h"
 
 namespace handgrad::HG_ISA {
 
 namespace {
 
-typedef void (*Block)(const Walk&, const Factor*, const Factor*, float*, long, Begin, long);
-
 // Products that are added one after another. Rounding grows with how long such a sum is; longer ones are sums of these.
 constexpr long LONGEST = 128;
 
-template <int R, int V, bool parts>
-void block_of(const Walk& walk, const Factor* a, const Factor* b, float* c, long c_row, Begin begin,
-              long columns) {
-  // rows side by side, as in a transposed product: known offsets need no registers
-  if (!parts && walk.a_row == STEP) {
-    Walk beside = walk;
-    beside.a_row = STEP;
-    block<R, V, parts>(beside, a, b, c, c_row, begin, columns);
-  } else {
-    block<R, V, parts>(walk, a, b, c, c_row, begin, columns);
+// One step; `last` of an odd depth in pairs.
+template <int R, int V, bool last>
+HG_INLINE void step(const Factor* a, long a_row, const Factor* b, vec (&sum)[R][V]) {
+  Factors w[V];
+  for (int v = 0; v < V; ++v) w[v] = load_factors(b + v * STEP * W);
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r) {
+    const Factors p = last ? broadcast_first(a + r * a_row) : broadcast_factors(a + r * a_row);
+    for (int v = 0; v < V; ++v) sum[r][v] = dot(sum[r][v], p, w[v]);
   }
 }
 
-template <int V, bool parts>
-Block block_for(long rows) {
-  constexpr int most = block_rows(V);
+// Calls work(r, v) for the sums of a block.
+template <int R, int V, class Work>
+HG_INLINE void each_sum(const Work& work) {
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) work(r, v);
+}
+
+// Adds `depth` products of one run to the sums, one after another.
+template <int R, int V>
+HG_INLINE void sum_run(const Walk& walk, long a_row, long depth, const Factor* a, const Factor* b, vec (&sum)[R][V]) {
+  const long a_step = walk.a_step, b_step = walk.b_step, ahead = walk.ahead;
+  if (ahead)
+    for (long d = STEP; d <= depth; d += STEP, a += a_step, b += b_step) {
+      for (int v = 0; v < V * STEP * W; v += LINE) prefetch(b + ahead + v);
+      step<R, V, false>(a, a_row, b, sum);
+    }
+  else
+    for (long d = STEP; d <= depth; d += STEP, a += a_step, b += b_step) step<R, V, false>(a, a_row, b, sum);
+  if (depth % STEP) step<R, V, true>(a, a_row, b, sum);
+}
+
+// Those of all runs.
+template <int R, int V>
+HG_INLINE void sum_runs(const Walk& walk, long a_row, long depth, const Factor* a, const Factor* b, vec (&sum)[R][V]) {
+  for (long run = 0; run < walk.runs; ++run)
+    sum_run(walk, a_row, depth, a + (walk.a_runs ? walk.a_runs[run] : run * walk.a_run),
+            b + (walk.b_runs ? walk.b_runs[run] : run * walk.b_run), sum);
+}
+
+// Those of one run in parts, whose sums are added to each other.
+template <int R, int V>
+HG_INLINE void sum_parts(const Walk& walk, long a_row, long depth, const Factor* a, const Factor* b, vec (&sum)[R][V]) {
+  alignas(4 * W) float memory[R * V * W];
+  float* total = memory;
+  asm("" : "+r"(total) : : "memory");  // keeps the compiler from giving it registers, which others need
+  const long part = walk.part;
+  for (long d = 0; d < depth; d += part) {
+    sum_run(walk, a_row, smaller(part, depth - d), a + d / STEP * walk.a_step, b + d / STEP * walk.b_step, sum);
+    if (d)
+      each_sum<R, V>([&](int r, int v) HG_INLINE_LAMBDA { sum[r][v] += load(total + (r * V + v) * W); });
+    if (d + part < depth)
+      each_sum<R, V>([&](int r, int v) HG_INLINE_LAMBDA {
+        store(total + (r * V + v) * W, sum[r][v]);
+        sum[r][v] = vec{};
+      });
+  }
+}
+
+// C of a block from its sums. What C held is added last, because it may be a sum of many blocks: the products of this
+// one are added to each other first.
+template <int R, int V>
+HG_INLINE void finish_plainly(vec (&sum)[R][V], float* c, long c_row, bool previously) {
+  if (previously) each_sum<R, V>([&](int r, int v) HG_INLINE_LAMBDA { sum[r][v] += load(c + r * c_row + v * W); });
+  each_sum<R, V>([&](int r, int v) HG_INLINE_LAMBDA { store(c + r * c_row + v * W, sum[r][v]); });
+}
+template <int R, int V>
+HG_INLINE void finish(vec (&sum)[R][V], float* c, long c_row, const Begin& begin, bool relu, bool streams, long columns) {
+  const bool whole = columns == V * W;
+  const auto some = [&](const float* p, int v) HG_INLINE_LAMBDA {
+    return whole || v < V - 1 ? load(p + v * W) : load(p + v * W, columns - v * W);
+  };
+  if (begin.bias)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      const vec bias = some(begin.bias, v);
+#pragma GCC unroll 12
+      for (int r = 0; r < R; ++r) sum[r][v] += bias;
+    }
+  if (const float* add = begin.previously ? c : begin.add)
+    each_sum<R, V>([&](int r, int v) HG_INLINE_LAMBDA { sum[r][v] += some(add + r * c_row, v); });
+  if (relu) each_sum<R, V>([&](int r, int v) HG_INLINE_LAMBDA { sum[r][v] = HG_ISA::relu(sum[r][v]); });
+  if (whole && streams)
+    each_sum<R, V>([&](int r, int v) HG_INLINE_LAMBDA { stream(c + r * c_row + v * W, sum[r][v]); });
+  else if (whole)
+    each_sum<R, V>([&](int r, int v) HG_INLINE_LAMBDA { store(c + r * c_row + v * W, sum[r][v]); });
+  else
+    each_sum<R, V>([&](int r, int v) HG_INLINE_LAMBDA {
+      v < V - 1 ? store(c + r * c_row + v * W, sum[r][v]) : store(c + r * c_row + v * W, sum[r][v], columns - v * W);
+    });
+}
+
+// Blocks one below the other.
+struct Rows {
+  long count;
+  const Factor* a;
+  float* c;
+  long c_row;
+  Begin begin;
+};
+
+// What surrounds the products of a block counts where these are few, so that the most common case is apart: PLAIN, where
+// nothing comes to C but products and what it held. PARTS are such blocks summed in parts, HALVES those of two parts,
+// which are summed side by side.
+enum Kind { ANY, PLAIN, PARTS, HALVES };
+
+// `at_once` of the depth are summed, and added to C, before the next ones.
+template <int R, int V, Kind kind>
+HG_INLINE void blocks_one_by_one(const Walk& walk, long a_row, long at_once, const Rows& rows, const Factor* b, long columns) {
+  const Factor* a = rows.a;
+  float* c = rows.c;
+  for (long block = 0; block < rows.count; ++block, a += R * a_row, c += R * rows.c_row)
+    for (long d = 0; d == 0 || d < walk.depth; d += at_once) {
+      const bool previously = d || rows.begin.previously;
+      if (previously)  // near by the time that the products are there
+#pragma GCC unroll 12
+        for (int r = 0; r < R; ++r)
+          for (int v = 0; v < V * W; v += LINE) prefetch(c + r * rows.c_row + v);
+      vec sum[R][V];
+      each_sum<R, V>([&](int r, int v) HG_INLINE_LAMBDA { sum[r][v] = vec{}; });
+      const long depth = smaller(at_once, walk.depth - d);
+      const Factor *da = a + d / STEP * walk.a_step, *db = b + d / STEP * walk.b_step;
+      kind == PARTS ? sum_parts(walk, a_row, depth, da, db, sum) : sum_runs(walk, a_row, depth, da, db, sum);
+      if (kind != ANY)
+        finish_plainly(sum, c, rows.c_row, previously);
+      else
+        finish(sum, c, rows.c_row, d ? Begin::previous : rows.begin.at(block * R * rows.c_row, 0),
+               walk.relu && d + at_once >= walk.depth, walk.streams, columns);
+    }
+}
+
+template <int R, int V>
+HG_INLINE void blocks_in_halves(const Walk& walk, const Rows& rows, const Factor* b) {
+  const long a_row = walk.a_row, a_step = walk.a_step, b_step = walk.b_step, c_row = rows.c_row;
+  const long first = ((walk.depth + 1) / 2 + STEP - 1) / STEP, second = walk.depth / STEP - first;  // steps
+  const bool odd = walk.depth % STEP, previously = rows.begin.previously;
+  const Factor* a = rows.a;
+  float* c = rows.c;
+  for (long block = 0; block < rows.count; ++block, a += R * a_row, c += R * c_row) {
+    const Factor *pa = a, *pb = b, *qa = a + first * a_step, *qb = b + first * b_step;
+    vec sum[R][V], other[R][V];
+    each_sum<R, V>([&](int r, int v) HG_INLINE_LAMBDA { sum[r][v] = other[r][v] = vec{}; });
+    for (long i = 0; i < second; ++i, pa += a_step, pb += b_step, qa += a_step, qb += b_step) {
+      step<R, V, false>(pa, a_row, pb, sum);
+      step<R, V, false>(qa, a_row, qb, other);
+    }
+    for (long i = second; i < first; ++i, pa += a_step, pb += b_step) step<R, V, false>(pa, a_row, pb, sum);
+    if (odd) step<R, V, true>(qa, a_row, qb, other);
+    each_sum<R, V>([&](int r, int v) HG_INLINE_LAMBDA { sum[r][v] += other[r][v]; });
+    finish_plainly(sum, c, c_row, previously);
+  }
+}
+
+template <int R, int V, Kind kind>
+void blocks_of(const Walk& walk, long at_once, const Rows& rows, const Factor* b, long columns) {
+  if constexpr (kind == HALVES)
+    blocks_in_halves<R, V>(walk, rows, b);
+  else if (walk.a_row == STEP)  // rows side by side, as in a transposed product: known offsets need no registers
+    blocks_one_by_one<R, V, kind>(walk, STEP, at_once, rows, b, columns);
+  else
+    blocks_one_by_one<R, V, kind>(walk, walk.a_row, at_once, rows, b, columns);
+}
+
+typedef void (*Blocks)(const Walk&, long, const Rows&, const Factor*, long);
+
+// The tallest block of a kind.
+template <int V>
+constexpr int tallest(Kind kind) {
+  return kind == HALVES ? block_rows(V) / 2 : block_rows(V);
+}
+
+template <int V, Kind kind>
+Blocks blocks_for(unsigned rows) {
+  constexpr int most = tallest<V>(kind);
   switch (rows) {
-    case 1: return block_of<1, V, parts>;
-    case 2: return block_of<2, V, parts>;
-    case 3: return block_of<3, V, parts>;
-    case 4: return block_of<4, V, parts>;
-    case 5: return block_of<5, V, parts>;
-    case 6: return block_of<6, V, parts>;
-    case 7: return block_of<(most >= 7 ? 7 : 1), V, parts>;
-    case 8: return block_of<(most >= 8 ? 8 : 1), V, parts>;
-    case 9: return block_of<(most >= 9 ? 9 : 1), V, parts>;
-    case 10: return block_of<(most >= 10 ? 10 : 1), V, parts>;
-    case 11: return block_of<(most >= 11 ? 11 : 1), V, parts>;
-    default: return block_of<(most >= 12 ? 12 : 1), V, parts>;
+    case 1: return blocks_of<1, V, kind>;
+    case 2: return blocks_of<2, V, kind>;
+    case 3: return blocks_of<3, V, kind>;
+    case 4: return blocks_of<(most >= 4 ? 4 : 1), V, kind>;
+    case 5: return blocks_of<(most >= 5 ? 5 : 1), V, kind>;
+    case 6: return blocks_of<(most >= 6 ? 6 : 1), V, kind>;
+    case 7: return blocks_of<(most >= 7 ? 7 : 1), V, kind>;
+    case 8: return blocks_of<(most >= 8 ? 8 : 1), V, kind>;
+    case 9: return blocks_of<(most >= 9 ? 9 : 1), V, kind>;
+    case 10: return blocks_of<(most >= 10 ? 10 : 1), V, kind>;
+    case 11: return blocks_of<(most >= 11 ? 11 : 1), V, kind>;
+    default: return blocks_of<(most >= 12 ? 12 : 1), V, kind>;
   }
 }
 
-// Calls work(part, a, b, begin) for the parts of a depth that is longer than a sum may be.
-template <class Work>
-HG_INLINE void each_part(const Walk& walk, const Factor* a, const Factor* b, Begin begin, const Work& work) {
-  Walk part = walk;
-  for (long d = 0; d < walk.depth; d += LONGEST) {
-    part.depth = smaller(LONGEST, walk.depth - d);
-    part.relu = walk.relu && d + LONGEST >= walk.depth;
-    work(part, a + d / STEP * walk.a_step, b + d / STEP * walk.b_step, d ? Begin::previous : begin);
+template <int V, Kind kind>
+void panel_of(const Walk& walk, long at_once, Rows rows, long count, const Factor* b, long columns) {
+  constexpr unsigned most = tallest<V>(kind);
+  // blocks of nearly one height: 14 rows are 7 + 7, not 12 + 2
+  const unsigned blocks = ((unsigned)count + most - 1) / most;
+  if (!blocks) return;
+  const unsigned height = (unsigned)count / blocks, taller = (unsigned)count % blocks;
+  if (taller) {
+    rows.count = taller;
+    blocks_for<V, kind>(height + 1)(walk, at_once, rows, b, columns);
+    const long done = (long)taller * (height + 1);
+    rows.a += done * walk.a_row, rows.c += done * rows.c_row, rows.begin = rows.begin.at(done * rows.c_row, 0);
   }
+  rows.count = blocks - taller;
+  blocks_for<V, kind>(height)(walk, at_once, rows, b, columns);
 }
-
-// What goes past the caches cannot be added to.
-bool has_parts(const Walk& walk) { return walk.depth > LONGEST && walk.runs == 1 && !walk.streams; }
 
 template <int V>
-void panel(const Walk& walk, long rows, long columns, const Factor* a, const Factor* b, float* c, long c_row,
-           Begin begin) {
-  constexpr long most = block_rows(V);
-  // blocks of nearly one height: 14 rows are 7 + 7, not 12 + 2
-  const long blocks = (rows + most - 1) / most;
-  const bool parts = has_parts(walk), short_sums = walk.part && smaller(walk.depth, LONGEST) >= 2 * walk.part;
-  for (long i = 0, r = 0; i < blocks; ++i) {
-    const long height = rows * (i + 1) / blocks - r;
-    const Block block = short_sums ? block_for<V, true>(height) : block_for<V, false>(height);
-    const Factor* ar = a + r * walk.a_row;
-    float* cr = c + r * c_row;
-    const Begin first = begin.at(r * c_row, 0);
-    if (parts) {
-      each_part(walk, ar, b, first, [&](const Walk& part, const Factor* a, const Factor* b, Begin begin) {
-        block(part, a, b, cr, c_row, begin, columns);
-      });
-    } else {
-      block(walk, ar, b, cr, c_row, first, columns);
-    }
-    r += height;
-  }
+void panel(const Walk& walk, const Rows& rows, long count, const Factor* b, long columns) {
+  const bool products_only = !rows.begin.bias && !rows.begin.add && !walk.relu && !walk.streams && columns == V * W;
+  const bool divides = walk.runs == 1 && !walk.streams;  // what goes past the caches cannot be added to
+  const long at_once = divides ? LONGEST : larger(walk.depth, 1);
+  if (!products_only) return panel_of<V, ANY>(walk, at_once, rows, count, b, columns);
+  if (!walk.part || walk.depth <= walk.part) return panel_of<V, PLAIN>(walk, at_once, rows, count, b, columns);
+  if (walk.depth > 2 * walk.part) return panel_of<V, PARTS>(walk, at_once, rows, count, b, columns);
+  panel_of<V, HALVES>(walk, walk.depth, rows, count, b, columns);
 }
 
 }  // namespace
 
 void product(const Walk& walk, long rows, long columns, const Factor* a, const Factor* b, float* c, long c_row,
              Begin begin) {
+  const Rows all{0, a, c, c_row, begin};
   switch ((columns + W - 1) / W) {
     case 0: return;
-    case 1: return panel<1>(walk, rows, columns, a, b, c, c_row, begin);
-    case 2: return panel<2>(walk, rows, columns, a, b, c, c_row, begin);
-    case 3: return panel<(NV >= 3 ? 3 : 1)>(walk, rows, columns, a, b, c, c_row, begin);
-    default: return panel<(NV >= 4 ? 4 : 1)>(walk, rows, columns, a, b, c, c_row, begin);
+    case 1: return panel<1>(walk, all, rows, b, columns);
+    case 2: return panel<2>(walk, all, rows, b, columns);
+    case 3: return panel<(NV >= 3 ? 3 : 1)>(walk, all, rows, b, columns);
+    default: return panel<(NV >= 4 ? 4 : 1)>(walk, all, rows, b, columns);
   }
 }
 
 void product_by_parts(const Walk& walk, long rows, long columns, const Factor* a, const Factor* b, float* c, long c_row,
                       Begin begin) {
-  if (!has_parts(walk)) return product(walk, rows, columns, a, b, c, c_row, begin);
-  Walk ahead = walk;
-  ahead.ahead = LONGEST / STEP * walk.b_step;
-  each_part(ahead, a, b, begin, [&](const Walk& part, const Factor* a, const Factor* b, Begin begin) {
-    product(part, rows, columns, a, b, c, c_row, begin);
-  });
+  if (walk.runs > 1 || walk.streams) return product(walk, rows, columns, a, b, c, c_row, begin);
+  Walk part = walk;
+  part.ahead = LONGEST / STEP * walk.b_step;
+  for (long d = 0; d == 0 || d < walk.depth; d += LONGEST) {
+    part.depth = smaller(LONGEST, walk.depth - d);
+    part.relu = walk.relu && d + LONGEST >= walk.depth;
+    product(part, rows, columns, a + d / STEP * walk.a_step, b + d / STEP * walk.b_step, c, c_row,
+            d ? Begin::previous : begin);
+  }
 }
 
 }  // namespace handgrad::HG_ISA

@@ -28,7 +28,7 @@ constexpr long CHUNK = 24;  // tiles: at most so many are transformed, or add to
 // Products over c channels that are added one after another: what they lose grows in the output's transform. Few
 // channels, of which sums lose little elsewhere, are added in two halves. Forward, sums over many channels lose no more
 // than others do; input gradients are taken where less is lost elsewhere.
-long part_forward(long c) { return c <= 32 ? round_up((c + 1) / 2, UNROLLED) : 0; }
+long part_forward(long c) { return c <= 32 ? (c + 1) / 2 : 0; }
 long part_backward(long c) { return c <= 32 ? part_forward(c) : 16; }
 
 // U = G g G^T for filters g (R, R, c, k): channels [c_begin, c_end) of one panel of filters, as `product` reads
@@ -262,7 +262,8 @@ void backward_weight_private(const ConvShape& s, const T* dy, const Source& x, f
   constexpr int POINTS = F::P * F::P;
   const Tiles<F> tiles(s);
   const long cs = round_up(s.c, W), ks = round_up(s.k, W), sums = POINTS * s.c * ks;
-  const long fits = (1536L << 10) / (4 * POINTS * (cs + ks));
+  // sums that leave room for the tiles in the L2 cache are read and written often, others seldom
+  const long bytes = 4 * sums <= (192L << 10) ? 384L << 10 : 1536L << 10, fits = bytes / (4 * POINTS * (cs + ks));
   const long chunk = smaller(larger(fits, sums * 4 > (1L << 20) ? 64 : CHUNK), tiles.count);
   const long chunks = (tiles.count + chunk - 1) / chunk;
   const long v_size = POINTS * Planes::size(cs, chunk), y_size = POINTS * Planes::size(ks, chunk);

@@ -217,7 +217,9 @@ SHORT_TILES = [
 """Images of which tiles of 4x4 leave 3 or 2 rows or columns, or 3 of the ones and 2 of the others."""
 PADDED_ONE = {"kernel": (1, 1), "pads": PADS[2], "size": (5, 4), "n": 3, "c": 17, "k": 16}
 """What would be a plain product without its padding."""
-ANY_CASES = {described(case): case for case in [*pairwise(ANY, possible), PADDED_ONE]}
+LONG_ROWS = {"kernel": (2, 3), "pads": PADS[1], "size": (3, 50), "n": 1, "c": 3, "k": 17}
+"""Many blocks of one height."""
+ANY_CASES = {described(case): case for case in [*pairwise(ANY, possible), PADDED_ONE, LONG_ROWS]}
 LARGEST = [WIDE, WIDER, DEEP, LONG]
 THREE_BY_THREE_CASES = {
     described(case): case for case in [*pairwise(THREE_BY_THREE, possible), *SHORT_TILES, *LARGEST]

@@ -8,7 +8,7 @@ from tests.mutants.mutants import Mutant
 
 CONV = "csrc/conv.cc"
 DEPTHWISE = "csrc/depthwise.cc"
-PRODUCT = "csrc/product.h"
+PRODUCT = "csrc/product.cc"
 MATRIX = "csrc/matrix.cc"
 WINOGRAD = "csrc/winograd.cc"
 TRANSFORM = "csrc/transform.h"
@@ -59,14 +59,26 @@ COMPILED = [
            "begin.previously ? c : begin.add", "begin.previously ? nullptr : begin.add", ENTRIES),
     Mutant("product: what is added is that of the first row", PRODUCT,
            "sum[r][v] += some(add + r * c_row, v)", "sum[r][v] += some(add, v)", CONVOLUTIONS),
-    Mutant("product: what is added is that of the first block of rows", "csrc/product.cc",
-           "begin.at(r * c_row, 0)", "begin", CONVOLUTIONS),
+    Mutant("product: what is added is that of the first block of rows", PRODUCT,
+           "rows.begin.at(block * R * rows.c_row, 0)", "rows.begin", CONVOLUTIONS),
+    Mutant("product: what is added to lower blocks is that of the taller ones", PRODUCT,
+           ", rows.begin = rows.begin.at(done * rows.c_row, 0);", ";", CONVOLUTIONS),
+    Mutant("product: lower blocks begin where the taller ones do", PRODUCT,
+           "rows.a += done * walk.a_row, ", "", CONVOLUTIONS),
+    Mutant("product: what a plain block held is forgotten", PRODUCT,
+           "if (previously) each_sum", "if (false) each_sum", ENTRIES),
     Mutant("product: of the parts of a sum only the last counts", PRODUCT,
-           "if (d > part) sums.add_to(sum);", "", THREE_BY_THREE),
-    Mutant("product: a part takes the place of those before it", PRODUCT,
-           "sums.put(d == part, sum)", "sums.put(true, sum)", THREE_BY_THREE),
+           "sum[r][v] += load(total + (r * V + v) * W);", "sum[r][v] += 0 * load(total + (r * V + v) * W);", THREE_BY_THREE),
+    Mutant("product: a part begins with the sum of those before it", PRODUCT,
+           "        sum[r][v] = vec{};\n      });\n  }", "      });\n  }", THREE_BY_THREE),
     Mutant("product: what is left after whole parts is lost", PRODUCT,
-           "long left = walk.depth - d;", "long left = 0 * d;", THREE_BY_THREE),
+           "smaller(part, depth - d), a", "depth - d < part ? 0 : part, a", THREE_BY_THREE),
+    Mutant("product: the second half of a sum is lost", PRODUCT,
+           "sum[r][v] += other[r][v];", "sum[r][v] += 0 * other[r][v];", THREE_BY_THREE),
+    Mutant("product: the first half of an odd depth ends with the second", PRODUCT,
+           "for (long i = second; i < first; ++i, pa", "for (long i = first; i < first; ++i, pa", THREE_BY_THREE),
+    Mutant("product: all that comes after the first products is rectified by parts", PRODUCT,
+           "walk.relu && d + at_once >= walk.depth, walk.streams", "walk.relu, walk.streams", PACKED),
     Mutant("winograd: products over many channels are added one after another", WINOGRAD,
            "part_forward(c) : 16;", "part_forward(c) : 0;", OF_ACCURACY),
     Mutant("matrix: deep products begin again every 256 rows", MATRIX,
@@ -105,12 +117,12 @@ COMPILED = [
     Mutant("conv: the bias of a group is that of the first", CONV,
            "long column = g * kg + k, place", "long column = k, place", CONVOLUTIONS),
     # what is packed, and what follows a product
-    Mutant("product: of a deep one every part is rectified", "csrc/product.cc",
+    Mutant("product: of a deep one every part is rectified", PRODUCT,
            "part.relu = walk.relu && d + LONGEST >= walk.depth;", "part.relu = walk.relu;", PACKED),
-    Mutant("product: the second part begins at the first row of B", "csrc/product.cc",
-           "b + d / STEP * walk.b_step, d ? Begin", "b, d ? Begin", PACKED),
+    Mutant("product: the second part begins at the first row of B", PRODUCT,
+           "b + d / STEP * walk.b_step, c, c_row,\n            d ? Begin", "b, c, c_row,\n            d ? Begin", PACKED),
     Mutant("product: negative results of a block stay", PRODUCT,
-           "if (walk.relu)", "if (false)", PACKED),
+           "if (relu) each_sum", "if (false) each_sum", PACKED),
     Mutant("matrix: deep products are rectified every 256 rows", MATRIX,
            "relu && d + DEPTH >= depth", "relu", PACKED),
     Mutant("conv: sums are rectified before the last taps", CONV,
