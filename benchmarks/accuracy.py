@@ -228,7 +228,7 @@ def normalized_convolution(s: Conv) -> Case:
 
 def _parts(s: Conv) -> tuple[Window, tuple[int, ...], Array, Array, Array]:
     """Return its window, the tiles for it, images, upstream gradient and filters."""
-    tiles = TILES.get(s.kernel, ()) if s.stride == s.groups == 1 else ()
+    tiles = TILES.get((s.kernel, s.stride), ()) if s.groups == 1 else ()
     oh, ow = s.window.output_size((s.h, s.h))
     x, dy, w = normal(s.n, s.h, s.h, s.c), normal(s.n, oh, ow, s.k, seed=1), normal(*s.filters, seed=2)
     return s.window, tiles, x, dy, w

@@ -176,47 +176,48 @@ HG_INLINE void store_some(T* p, vec v, long left) {
   left >= W ? store(p, v) : store(p, v, left);
 }
 
-// Rows [r, r + P) and columns of a tile, as far as they are on an image: [begin, end) of 0..P.
-template <int P>
+// Rows [r, r + N) and columns of a tile, as far as they are on an image: [begin, end) of 0..N.
+template <int N>
 struct Range {
   long begin, end;
-  Range(long first, long size) : begin(larger(0, -first)), end(smaller(P, size - first)) {}
-  bool whole() const { return begin == 0 && end == P; }
+  Range(long first, long size) : begin(larger(0, -first)), end(smaller(N, size - first)) {}
+  bool whole() const { return begin == 0 && end == N; }
 };
 
 // V = B^T d B of one tile, all channels, in a row of the planes from `first` on; pixels outside the image are 0.
 template <class D, class A, class Source, class Layout>
 void transform_input(const ConvShape& s, const Corner& at, const Source& x, const Layout& planes, int first, long row) {
   // what stays the same stands in locals: a store to the planes could change anything else, for all that is known
-  const long r = at.p - s.top, q = at.q - s.left, channels = s.c, line = s.w * s.c, plane = planes.plane;
-  const Range<D::P> rows(r, s.h);
-  const Range<A::P> columns(q, s.w);
+  const long r = D::pixel(at.p) - s.top, q = A::pixel(at.q) - s.left;
+  const long channels = s.c, line = s.w * s.c, plane = planes.plane;
+  const Range<D::D> rows(r, s.h);
+  const Range<A::D> columns(q, s.w);
   const bool inside = rows.whole() && columns.whole();
   const auto* corner = x.data + ((at.image * s.h + r) * s.w + q) * channels;
   for (long c = 0; c < channels; c += W) {
     const long left = channels - c;
     const auto read = x.channels(c);
     float* to = planes.at(first, row, c);
-    vec v[D::P][A::P];
+    vec v[D::D][A::P];
     if (inside && left >= W) {
       const auto* pixels = corner + c;
 #pragma GCC unroll 1
-      for (int i = 0; i < D::P; ++i, pixels += line) {
+      for (int i = 0; i < D::D; ++i, pixels += line) {
         if (c % LINE == 0)  // of the next tile
-          for (int j = A::P; j < A::P + A::M; ++j) prefetch(pixels + j * channels);
-        vec d[A::P];
+          for (int j = A::D; j < A::D + A::pixel(A::M); ++j) prefetch(pixels + j * channels);
+        vec d[A::D];
         const auto* pixel = pixels;
-        for (int j = 0; j < A::P; ++j, pixel += channels) d[j] = read(load(pixel));
+        for (int j = 0; j < A::D; ++j, pixel += channels) d[j] = read(load(pixel));
         A::input(d, 1, v[i], 1);
       }
     } else {
 #pragma GCC unroll 1
-      for (long i = 0; i < D::P; ++i) {
-        vec d[A::P];
+      for (long i = 0; i < D::D; ++i) {
+        vec d[A::D];
         const auto* pixels = corner + i * line + c;
         const bool on_image = i >= rows.begin && i < rows.end;
-#pragma GCC unroll 6
-        for (int j = 0; j < A::P; ++j)
+#pragma GCC unroll 9
+        for (int j = 0; j < A::D; ++j)
           d[j] = on_image && j >= columns.begin && j < columns.end ? read(load_some(pixels + j * channels, left)) : vec{};
         A::input(d, 1, v[i], 1);
       }

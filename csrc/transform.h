@@ -1,8 +1,10 @@
-// The one-dimensional transforms of Winograd's convolution, M outputs of R taps from P = M + R - 1 pixels:
+// The one-dimensional transforms of Winograd's convolution, M outputs of R taps from D = M + R - 1 pixels, by P = D
+// products:
 //
 //     y = A^T [ (G g) . (B^T d) ]
 //
-// They follow from the P points at which the two polynomials are multiplied (docs/kernels.md derives them). Each
+// They follow from the P points at which the two polynomials are multiplied (docs/kernels.md derives them); at stride 2
+// D and P are what is said there. Each
 // function reads and writes every `step`-th vector, so that one code does rows and columns of a tile. Filters, of which
 // there are few, are transformed in double precision.
 #pragma once
@@ -11,12 +13,14 @@
 
 namespace handgrad::HG_ISA {
 
-// M outputs of R taps from P pixels, at P of `ALL` points: a short tile lacks some that a whole one has.
+// M outputs of R taps from D pixels, at P of `ALL` points: a short tile lacks some that a whole one has.
 template <int outputs, int taps, int all = outputs + taps - 1>
 struct Sizes {
-  static constexpr int M = outputs, R = taps, P = M + R - 1, ALL = all;
+  static constexpr int M = outputs, R = taps, D = M + R - 1, P = D, ALL = all;
   // Which of all points the i-th is. Infinity is the last one.
   static constexpr int point(int i) { return i < P - 1 ? i : ALL - 1; }
+  // The first of the pixels for outputs from this one on, without padding.
+  static constexpr long pixel(long output) { return output; }
 };
 
 // Points 0, 1, -1, infinity: nothing but additions and halves.
@@ -206,6 +210,98 @@ struct F2x5 : Sizes<2, 5>, SixPoints {
     g[2 * t] = a_2 * sum_a + b_2 * sum_b;
     g[3 * t] = a_3 * odd_a + b_3 * odd_b;
     g[4 * t] = u[5 * s] + a_4 * sum_a + b_4 * sum_b;
+  }
+};
+
+// At stride 2 the pixels of even number meet the taps 0 and 2, those between them tap 1:
+//
+//     y_p = (g0 d_2p + g2 d_2p+2) + g1 d_2p+1
+//
+// The first sum is one of two taps at stride 1: four outputs by five products, at the points +-a, +-b, infinity. The
+// others take one each: nine instead of twelve.
+struct Strided : SixPoints {
+  static constexpr int R = 3, P = 9, ALL = 9;
+  static constexpr double C_0 = A_0 * A, D_0 = B_0 * B;  // 1 / N
+  static constexpr float c_0 = C_0, c_1 = C_0 * A, d_0 = D_0, d_1 = D_0 * B;
+  static constexpr int point(int i) { return i; }
+
+  HG_INLINE void filter(const dvec* g, int s, dvec* u, int t) {
+    const dvec g0 = g[0], g2 = g[2 * s];
+    u[0 * t] = C_0 * (A * g2 + g0);
+    u[1 * t] = C_0 * (A * g2 - g0);
+    u[2 * t] = D_0 * (B * g2 + g0);
+    u[3 * t] = D_0 * (B * g2 - g0);
+    u[4 * t] = g2;
+    for (int i = 5; i < P; ++i) u[i * t] = g[s];
+  }
+  HG_INLINE void filter_transposed(const vec* u, int s, vec* g, int t) {
+    const vec u0 = u[0], u1 = u[1 * s], u2 = u[2 * s], u3 = u[3 * s];
+    g[0 * t] = c_0 * (u0 - u1) + d_0 * (u2 - u3);
+    g[1 * t] = (u[5 * s] + u[6 * s]) + (u[7 * s] + u[8 * s]);
+    g[2 * t] = u[4 * s] + c_1 * (u0 + u1) + d_1 * (u2 + u3);
+  }
+
+ protected:
+  // Of the sum of two taps, five pixels at the points, and back.
+  HG_INLINE void five_points(const vec* e, int s, vec* v, int t) {
+    const vec e0 = e[0], e1 = e[1 * s], e2 = e[2 * s], e3 = e[3 * s], e4 = e[4 * s];
+    const vec even_a = e3 - b2 * e1, odd_a = a * e2 - b * e0;
+    const vec even_b = e3 - a2 * e1, odd_b = b * e2 - a * e0;
+    v[0 * t] = even_a + odd_a;
+    v[1 * t] = even_a - odd_a;
+    v[2 * t] = even_b + odd_b;
+    v[3 * t] = even_b - odd_b;
+    v[4 * t] = e0 + e4 - both * e2;
+  }
+  HG_INLINE void four_outputs(const vec* m, int s, vec* y, int t) {
+    const vec sum_a = m[0] + m[1 * s], odd_a = m[0] - m[1 * s];
+    const vec sum_b = m[2 * s] + m[3 * s], odd_b = m[2 * s] - m[3 * s], m4 = m[4 * s];
+    y[0 * t] = sum_a + sum_b;
+    y[1 * t] = a * odd_a + b * odd_b;
+    y[2 * t] = a2 * sum_a + b2 * sum_b;
+    y[3 * t] = a3 * odd_a + b3 * odd_b + m4;
+  }
+};
+
+struct F4x3Strided : Strided {
+  static constexpr int M = 4, D = 9;
+  static constexpr long pixel(long output) { return 2 * output; }
+
+  HG_INLINE void input(const vec* d, int s, vec* v, int t) {
+    five_points(d, 2 * s, v, t);
+    for (int i = 0; i < M; ++i) v[(5 + i) * t] = d[(2 * i + 1) * s];
+  }
+  HG_INLINE void output(const vec* m, int s, vec* y, int t) {
+    four_outputs(m, s, y, t);
+    for (int i = 0; i < M; ++i) y[i * t] += m[(5 + i) * s];
+  }
+  HG_INLINE void output_transposed(const vec* dy, int s, vec* v, int t) {
+    const vec y0 = dy[0], y1 = dy[1 * s], y2 = dy[2 * s], y3 = dy[3 * s];
+    const vec even_a = y0 + a2 * y2, odd_a = y1 + a2 * y3;
+    const vec even_b = y0 + b2 * y2, odd_b = y1 + b2 * y3;
+    v[0 * t] = even_a + a * odd_a;
+    v[1 * t] = even_a - a * odd_a;
+    v[2 * t] = even_b + b * odd_b;
+    v[3 * t] = even_b - b * odd_b;
+    v[4 * t] = y3;
+    v[5 * t] = y0, v[6 * t] = y1, v[7 * t] = y2, v[8 * t] = y3;
+  }
+};
+
+// Its gradient with respect to the image, of filters turned by half a turn. Gradients of every second pixel, the first
+// one or the second, are sums of two taps; those between them are of one.
+template <bool two_taps_first>
+struct Gradient8x3Strided : Strided {
+  static constexpr int M = 8, D = 5;
+  static constexpr long pixel(long output) { return output / 2; }
+
+  HG_INLINE void input(const vec* e, int s, vec* v, int t) {
+    five_points(e, s, v, t);
+    for (int i = 0; i < 4; ++i) v[(5 + i) * t] = e[(i + two_taps_first) * s];
+  }
+  HG_INLINE void output(const vec* m, int s, vec* y, int t) {
+    four_outputs(m, s, y + !two_taps_first * t, 2 * t);
+    for (int i = 0; i < 4; ++i) y[(2 * i + two_taps_first) * t] = m[(5 + i) * s];
   }
 };
 

@@ -1,7 +1,9 @@
-// Convolution at stride 1 with fewer multiplications: of 3x3 filters with a quarter (Winograd, F(4x4, 3x3)) or four
-// ninths of them (F(2x2, 3x3)), of 5x5 filters with nine of twenty-five (F(2x2, 5x5)).
+// Convolution with fewer multiplications: of 3x3 filters with a quarter (Winograd, F(4x4, 3x3)) or four
+// ninths of them (F(2x2, 3x3)), of 5x5 filters with nine of twenty-five (F(2x2, 5x5)). At stride 2, of 3x3 filters with
+// nine sixteenths of them.
 //
-// An M x M tile of outputs of R x R taps depends on P x P pixels d, P = M + R - 1. With the matrices of `transform.h`,
+// An M x M tile of outputs of R x R taps depends on D x D pixels d, and takes P x P products: D = P = M + R - 1 at
+// stride 1. With the matrices of `transform.h`,
 //
 //     y  = A^T [ (G g G^T) . (B^T d B) ] A             "." multiplies point by point
 //     dg = G^T [ sum over tiles (B^T d B) . (A dy A^T) ] G
@@ -9,7 +11,7 @@
 // For many channels each of the P^2 points is a product of matrices, (tiles x channels) by (channels x
 // filters), and that is where the time goes. The input gradient is the first formula with filters turned by
 // half a turn and their channels exchanged. S. Winograd, "Arithmetic complexity of computations" (1980);
-// A. Lavin and S. Gray, CVPR 2016.
+// A. Lavin and S. Gray, CVPR 2016; of stride 2, J. Yepez and S.-B. Ko, IEEE Trans. VLSI 28 (2020).
 #include "conv.h"
 #include "filters.h"
 #include "memory.h"
@@ -217,17 +219,20 @@ void convolve(const ConvShape& s, const Source& x, const float* w, long part, co
   convolve_tiles<F>(s, x, U.data(), part, epilogue, y, of_y);
 }
 
-// dw = G^T u G of filters [c_begin, c_end); u holds for every point `rows` rows of ks, the first for c_begin.
+// Numbers from one point of the gradient of transformed filters to the next, not of the same lines of the cache.
+long sums_plane(const ConvShape& s) { return s.c * round_up(s.k, W) + LINE; }
+
+// dw = G^T u G of filters [c_begin, c_end); u holds a plane of (c, ks) for every point.
 template <class F>
-void transform_filter_gradient(const ConvShape& s, long c_begin, long c_end, const float* u, long rows, long ks,
-                               float* dw) {
+void transform_filter_gradient(const ConvShape& s, long c_begin, long c_end, const float* u, long ks, float* dw) {
   constexpr int P = F::P, R = F::R;
+  const long plane = sums_plane(s);
   for (long c = c_begin; c < c_end; ++c)
     for (long k = 0; k < s.k; k += W) {
       vec t[P][R], g[R][R];
       for (int i = 0; i < P; ++i) {
         vec m[P];
-        for (int j = 0; j < P; ++j) m[j] = load(u + ((i * P + j) * rows + c - c_begin) * ks + k);
+        for (int j = 0; j < P; ++j) m[j] = load(u + (i * P + j) * plane + c * ks + k);
         F::filter_transposed(m, 1, t[i], 1);
       }
       for (int j = 0; j < R; ++j) F::filter_transposed(&t[0][j], R, &g[0][j], R);
@@ -261,7 +266,7 @@ template <class F, class Source, class T>
 void backward_weight_private(const ConvShape& s, const T* dy, const Source& x, float* dw) {
   constexpr int POINTS = F::P * F::P;
   const Tiles<F> tiles(s);
-  const long cs = round_up(s.c, W), ks = round_up(s.k, W), sums = POINTS * s.c * ks;
+  const long cs = round_up(s.c, W), ks = round_up(s.k, W), plane = sums_plane(s), sums = POINTS * plane;
   // sums that leave room for the tiles in the L2 cache are read and written often, others seldom
   const long bytes = 4 * sums <= (192L << 10) ? 384L << 10 : 1536L << 10, fits = bytes / (4 * POINTS * (cs + ks));
   const long chunk = smaller(larger(fits, sums * 4 > (1L << 20) ? 64 : CHUNK), tiles.count);
@@ -276,7 +281,7 @@ void backward_weight_private(const ConvShape& s, const T* dy, const Source& x, f
       const Chunk own(tiles, item * chunk, smaller(chunk, tiles.count - item * chunk));
       transform_factors(s, own, 0, own.count, x, dy, V, Y);
       for (int p = 0; p < POINTS; ++p)
-        outer_product(own, V, Y, p, 0, s.c, ks, u + p * s.c * ks, item == first ? Begin::zero : Begin::previous);
+        outer_product(own, V, Y, p, 0, s.c, ks, u + p * plane, item == first ? Begin::zero : Begin::previous);
     }
   });
   for (long part = 1; part < parts; ++part) {
@@ -287,7 +292,7 @@ void backward_weight_private(const ConvShape& s, const T* dy, const Source& x, f
     });
   }
   parallel_for(s.c, larger(1, 8192 / s.k), [&](long begin, long end, int) {
-    transform_filter_gradient<typename F::Whole>(s, begin, end, accumulators.data() + begin * ks, s.c, ks, dw);
+    transform_filter_gradient<typename F::Whole>(s, begin, end, accumulators.data(), ks, dw);
   });
 }
 
@@ -296,14 +301,14 @@ template <class F, class Source, class T>
 void backward_weight_shared(const ConvShape& s, const T* dy, const Source& x, float* dw) {
   constexpr int POINTS = F::P * F::P;
   const Tiles<F> tiles(s);
-  const long cs = round_up(s.c, W), ks = round_up(s.k, W);
+  const long cs = round_up(s.c, W), ks = round_up(s.k, W), plane = sums_plane(s);
   // few phases, for each reads and writes all sums, but short enough for their tiles to stay in the last cache
-  const long tiles_bytes = 4 * POINTS * (cs + ks) * tiles.count, most = larger(8L << 20, 4 * POINTS * s.c * ks);
+  const long tiles_bytes = 4 * POINTS * (cs + ks) * tiles.count, most = larger(8L << 20, 4 * POINTS * plane);
   const long phases = (tiles_bytes + most - 1) / most;
   const long chunk = (tiles.count + phases - 1) / phases;
   // of one point, rows of sums that stay in the L2 cache with the tiles that they are sums over
   const long rows = smaller(cs, larger(PANEL, (128L << 10) / (4 * ks) / PANEL * PANEL)), blocks = (s.c + rows - 1) / rows;
-  Scratch v(POINTS * Planes::size(cs, chunk)), y(POINTS * Planes::size(ks, chunk)), sums(POINTS * s.c * ks);
+  Scratch v(POINTS * Planes::size(cs, chunk)), y(POINTS * Planes::size(ks, chunk)), sums(POINTS * plane);
   const int all = threads();
   const Panels V(v.data(), cs, chunk), Y(y.data(), ks, chunk);
   for (long phase = 0; phase < phases; ++phase) {
@@ -313,12 +318,12 @@ void backward_weight_shared(const ConvShape& s, const T* dy, const Source& x, fl
     });
     parallel_items(POINTS * blocks, all, [&](long item, int) {
       const long point = item / blocks, c = item % blocks * rows;
-      outer_product(own, V, Y, (int)point, c, smaller(rows, s.c - c), ks, sums.data() + (point * s.c + c) * ks,
+      outer_product(own, V, Y, (int)point, c, smaller(rows, s.c - c), ks, sums.data() + point * plane + c * ks,
                     phase ? Begin::previous : Begin::zero);
     });
   }
   parallel_for(s.c, larger(1, 8192 / s.k), [&](long begin, long end, int) {
-    transform_filter_gradient<typename F::Whole>(s, begin, end, sums.data() + begin * ks, s.c, ks, dw);
+    transform_filter_gradient<typename F::Whole>(s, begin, end, sums.data(), ks, dw);
   });
 }
 
@@ -335,6 +340,12 @@ void backward_weight(const ConvShape& s, const T* dy, const Source& x, float* dw
     backward_weight_shared<F>(s, dy, x, dw);
 }
 
+// What is left of an image of gradients, before the first one that the first pixel's depends on: of those at stride 2, a
+// pixel of even number beside the padding takes two, one of odd number one.
+long padding_backward(long stride, long taps, long padding) {
+  return stride == 2 ? padding == 0 : taps - 1 - padding;
+}
+
 template <class F, class T>
 void backward_input(const ConvShape& s, const T* dy, const float* w, const T* add, T* dx) {
   constexpr int TAPS = F::R * F::R;
@@ -343,7 +354,7 @@ void backward_input(const ConvShape& s, const T* dy, const float* w, const T* ad
   ConvShape back = s;
   back.h = s.oh, back.w = s.ow, back.c = s.k;
   back.oh = s.h, back.ow = s.w, back.k = s.c;
-  back.top = F::R - 1 - s.top, back.left = F::R - 1 - s.left;
+  back.top = padding_backward(s.sh, F::R, s.top), back.left = padding_backward(s.sw, F::R, s.left);
   convolve<F>(back, Images<T>{dy}, turned.data(), part_backward(back.c), Epilogue<T>{nullptr, add, false}, dx, nullptr);
 }
 
@@ -351,6 +362,7 @@ void backward_input(const ConvShape& s, const T* dy, const float* w, const T* ad
 template <class Work>
 void with_transform(const ConvShape& s, int tile, const Work& work) {
   if (s.kh == 5) return work(F2x5());
+  if (s.sh == 2) return work(F4x3Strided());
   tile == 4 ? work(F4x3()) : work(F2x3());
 }
 
@@ -360,7 +372,7 @@ int left_of_four(long rows, long columns) { return columns % 4 >= 2 ? columns % 
 // Calls work(transforms) with those of whole and of short tiles, for so many outputs.
 template <class Work>
 void with_transforms(const ConvShape& s, int tile, long rows, long columns, const Work& work) {
-  const int left = s.kh == 3 && tile == 4 ? left_of_four(rows, columns) : 0;
+  const int left = s.kh == 3 && s.sh == 1 && tile == 4 ? left_of_four(rows, columns) : 0;
   if (left == 3) return work(Transforms<F4x3, F3of4>());
   if (left == 2) return work(Transforms<F4x3, F2of4>());
   with_transform(s, tile, [&](auto transform) { work(Transforms<decltype(transform)>()); });
@@ -381,8 +393,9 @@ void winograd(const ConvShape& s, int tile, const T* x, const Normalization* f, 
 
 template <class T>
 void winograd_backward_input(const ConvShape& s, int tile, const T* dy, const float* w, const T* add, T* dx) {
-  with_transforms(s, tile, s.h, s.w,
-                  [&](auto transforms) { backward_input<decltype(transforms)>(s, dy, w, add, dx); });
+  const auto work = [&](auto transforms) { backward_input<decltype(transforms)>(s, dy, w, add, dx); };
+  if (s.sh == 1) return with_transforms(s, tile, s.h, s.w, work);
+  s.top % 2 ? work(Transforms<Gradient8x3Strided<false>>()) : work(Transforms<Gradient8x3Strided<true>>());
 }
 
 template <class T>

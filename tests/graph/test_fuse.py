@@ -123,11 +123,12 @@ def chained(**options):
 
 
 def geometries(**options):
-    """Return convolutions whose kernels do not read and write a tile at a time, but for the last."""
-    h = bn_relu(layers.Conv2D(3, 3, 2, padding="same")(i := hg.Input((9, 8, 2))))
+    """Return convolutions whose kernels do not read and write a tile at a time, but for the last two."""
+    h = bn_relu(layers.Conv2D(3, 3, 3, padding="same")(i := hg.Input((25, 22, 2))))
     h = bn_relu(layers.Conv2D(4, 1)(h))
     h = bn_relu(layers.Conv2D(4, 3, padding="same", groups=2)(h))
     h = bn_relu(layers.Conv2D(4, 3, padding="same", dilation_rate=2)(h))
+    h = bn_relu(layers.Conv2D(3, 3, 2, padding="same")(h))
     h = layers.Tanh()(layers.BatchNormalization()(layers.Conv2D(4, (3, 3), padding="same")(h)))
     return hg.Graph(i, layers.Flatten()(h), **options)
 
@@ -217,6 +218,8 @@ FUSED = {
         "batch_normalization_2": RELU,
         "batch_normalization_3": LATER,
         "conv2d_4": CONV,
+        "batch_normalization_4": LATER,
+        "conv2d_5": CONV,
     },
     shared_convolution: {
         "batch_normalization": LATER,

@@ -45,6 +45,7 @@ from tests.kernels.test_compiled import (
     FIVE_BY_FIVE_CASES,
     FUSED,
     PAST_THE_CACHES,
+    STRIDED_CASES,
     THREADS,
     THREE_BY_THREE_CASES,
     one_at_a_time,
@@ -290,6 +291,13 @@ def test_convolution_by_each_algorithm(case, name, algorithm, most):
 def test_convolution_of_filters_of_5x5_by_tiles(case, name):
     for call in [*convolution(case), *fused(case)]:
         check_all([call], with_algorithm(name, 2), 48 if "weight" in call.kernel else 16)
+
+
+@pytest.mark.parametrize("name", NARROW)
+@pytest.mark.parametrize("case", STRIDED_CASES)
+def test_convolution_at_stride_2_by_tiles(case, name):
+    for call in [*convolution(case), *fused(case)]:
+        check_all([call], with_algorithm(name, 4), 48 if "weight" in call.kernel else 24)
 
 
 @one_at_a_time

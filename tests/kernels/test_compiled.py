@@ -143,6 +143,12 @@ FIVE_BY_FIVE = WINDOWS | {
     "k": CHANNELS,
     "pads": [PADS[0], ((2, 2), (2, 2)), ((4, 1), (3, 4))],
 }
+STRIDED = WINDOWS | {
+    "strides": [(2, 2)],
+    "size": [*SIZES, (18, 21), (33, 16)],
+    "k": CHANNELS,
+    "pads": [*PADS[:3], ((0, 1), (0, 1)), ((2, 2), (2, 2)), ((1, 0), (1, 2))],
+}
 
 
 def window_of(case: dict[str, Any]) -> Window:
@@ -228,7 +234,11 @@ FIVE_BY_FIVE_CASES = {
     described(case): case
     for case in [*pairwise(FIVE_BY_FIVE, possible), *({"kernel": (5, 5)} | case for case in (WIDE, LONG))]
 }
-CASES = ANY_CASES | THREE_BY_THREE_CASES | FIVE_BY_FIVE_CASES
+STRIDED_CASES = {
+    described(case): case
+    for case in [*pairwise(STRIDED, possible), *({"strides": (2, 2)} | case for case in LARGEST)]
+}
+CASES = ANY_CASES | THREE_BY_THREE_CASES | FIVE_BY_FIVE_CASES | STRIDED_CASES
 
 
 @each_compiled
@@ -257,6 +267,13 @@ def test_convolution_of_filters_of_5x5_by_tiles(case, table):
     for call in [*convolution(case), *fused(case)]:
         # a gradient's sums may be short, and its numbers millions, of which the largest error counts
         check_all([call], with_algorithm(table, 2), 48 if "weight" in call.kernel else 16)
+
+
+@each_compiled
+@pytest.mark.parametrize("case", STRIDED_CASES)
+def test_convolution_at_stride_2_by_tiles(case, table):
+    for call in [*convolution(case), *fused(case)]:
+        check_all([call], with_algorithm(table, 4), 48 if "weight" in call.kernel else 24)
 
 
 @pytest.mark.parametrize("algorithm", [0, 2, 4])

@@ -129,8 +129,10 @@ def _by_tiles(layer: Layer) -> bool:
     conv = layer.layer if isinstance(layer, FusedConv2D) else layer
     if type(conv) is not Conv2D:
         return False
-    taps, *steps = (pair(n, layer.where) for n in (conv.kernel_size, conv.strides, conv.dilation_rate))
-    return taps in ((3, 3), (5, 5)) and steps == [(1, 1), (1, 1)] and conv.groups == 1
+    sizes = conv.kernel_size, conv.strides, conv.dilation_rate
+    taps, strides, dilation = (pair(n, layer.where) for n in sizes)
+    windows = ((3, 3), (1, 1)), ((5, 5), (1, 1)), ((3, 3), (2, 2))
+    return (taps, strides) in windows and dilation == (1, 1) and conv.groups == 1
 
 
 def _normalization(uses: Uses, value: int) -> tuple[int, BatchNormalization] | None:

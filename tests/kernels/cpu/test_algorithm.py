@@ -39,3 +39,43 @@ def test_tiles_of_two_have_no_short_ones():
 @pytest.mark.parametrize(("size", "expected"), [(1, DIRECT), (2, 2), (3, 4), (7, 4), (32, 4)])
 def test_small_images_of_many_channels_take_the_tiles_that_cover_them(size, expected):
     assert choose("avx2", (128, size, size, 256), (3, 3, 256, 256), SAME, 1) == expected
+
+
+def test_at_stride_2_a_tile_has_nine_points_for_four_outputs():
+    window = Window((3, 3), strides=(2, 2), pads=((1, 1), (1, 1)))
+    images, filters = (MANY, 16, 17, MANY), (3, 3, MANY, MANY)
+    assert cost(4, "avx2", images, filters, window) / MANY**3 == pytest.approx(2 * 9 * 3 * 9, rel=1e-5)
+    assert cost(DIRECT, "avx2", images, filters, window) / MANY**3 == 8 * 9 * 9
+
+
+@pytest.mark.parametrize(
+    ("strides", "pads", "expected"),
+    [
+        ((2, 2), ((1, 1), (1, 1)), 4),
+        ((2, 2), ((0, 1), (0, 1)), 4),
+        ((2, 2), ((0, 1), (2, 0)), 4),
+        ((2, 2), ((1, 1), (0, 1)), DIRECT),  # whose rows and columns begin differently
+        ((2, 2), ((3, 1), (1, 1)), DIRECT),
+        ((2, 1), ((1, 1), (1, 1)), DIRECT),
+        ((3, 3), ((1, 1), (1, 1)), DIRECT),
+    ],
+)
+def test_strides_that_tiles_can_have(strides, pads, expected):
+    window = Window((3, 3), strides=strides, pads=pads)
+    assert choose("avx2", (128, 32, 32, 128), (3, 3, 128, 128), window, 1, algorithm=4) == expected
+
+
+@pytest.mark.parametrize(
+    ("images", "filters", "expected"),
+    [
+        ((128, 32, 32, 64), 128, 4),
+        ((128, 8, 8, 256), 512, 4),
+        ((1, 32, 32, 64), 128, DIRECT),  # of few images, more would go into filters than into products
+        ((128, 32, 32, 3), 64, DIRECT),
+        ((128, 9, 9, 64), 64, DIRECT),  # five outputs a side: two tiles
+    ],
+)
+def test_what_tiles_are_worth_at_stride_2(images, filters, expected):
+    window = Window((3, 3), strides=(2, 2), pads=((1, 1), (1, 1)))
+    for instructions in ("avx2", "avx512"):
+        assert choose(instructions, images, (3, 3, images[3], filters), window, 1) == expected

@@ -1,25 +1,28 @@
 """Which algorithm computes a convolution: the cost rule, here and nowhere else.
 
 Costs are in multiply-adds. A tile of M x M outputs of R x R taps takes ``R*R*M*M*c*k`` of them as sums of
-products, and by Winograd's algorithm ``(M + R - 1)**2*c*k`` and three transforms: of c channels of input and
-k of output for every tile, and of the ``c*k`` filters once. What the transforms cost was measured beside the
-products: a channel of a tile takes as long as so many multiply-adds. A short tile (docs/kernels.md) counts by
-its share of the points.
+products, and by Winograd's algorithm ``(M + R - 1)**2*c*k``, at stride 2 ``(2*M + 1)**2*c*k``, and three
+transforms: of c channels of input and k of output for every tile, and of the ``c*k`` filters once. What the
+transforms cost was measured beside the products: a channel of a tile takes as long as so many multiply-adds.
+A short tile (docs/kernels.md) counts by its share of the points.
 
-============  =======  ========  =====  ======  ========
-instructions  filters  tile      input  output  filters
-============  =======  ========  =====  ======  ========
-AVX-512       3 x 3    2 x 2       220     100       100
-AVX-512       3 x 3    4 x 4       550     250       210
-AVX-512       5 x 5    2 x 2       550     150       300
-others        3 x 3    2 x 2       280     125       600
-others        3 x 3    4 x 4       400     370      1400
-others        5 x 5    2 x 2       410     430      4000
-============  =======  ========  =====  ======  ========
+============  =======  ======  ========  =====  ======  ========
+instructions  filters  stride  tile      input  output  filters
+============  =======  ======  ========  =====  ======  ========
+AVX-512       3 x 3    1       2 x 2       220     100       100
+AVX-512       3 x 3    1       4 x 4       550     250       210
+AVX-512       5 x 5    1       2 x 2       550     150       300
+AVX-512       3 x 3    2       4 x 4      1900     900      4000
+others        3 x 3    1       2 x 2       280     125       600
+others        3 x 3    1       4 x 4       400     370      1400
+others        5 x 5    1       2 x 2       410     430      4000
+others        3 x 3    2       4 x 4      1500     900      6000
+============  =======  ======  ========  =====  ======  ========
 
-AVX-512 was measured on one core of its machine, except for filters of 5 x 5, guessed from those of
-3 x 3; the others with AVX2 on Zen 3. What the filters cost there was fitted to passes over one image or few,
-for which it decides, and includes what it takes to write them transformed and to read them again.
+AVX-512 was measured on Zen 4, except for filters of 5 x 5, guessed from those of 3 x 3; the others with AVX2
+on Zen 3, at stride 2 on Zen 4. What the filters cost there, and at stride 2, was fitted to passes over one
+image or few, for which it decides, and includes what it takes to write them transformed and to read them
+again.
 The transforms of the weight gradient are the same ones transposed. Channels count in whole vectors.
 
 Of filters that were packed before, what counts is to read them: one image leaves no time to keep them in a
@@ -43,11 +46,27 @@ DIRECT = 0
 IN_PAIRS = "bf16"
 """How the names of those sets end that multiply bfloat16 in pairs."""
 
-_AVX512 = 16, {(3, 2): (220, 100, 100), (3, 4): (550, 250, 210), (5, 2): (550, 150, 300)}
-_OTHERS = 8, {(3, 2): (280, 125, 600), (3, 4): (400, 370, 1400), (5, 2): (410, 430, 4000)}
+_AVX512 = (
+    16,
+    {
+        (3, 1, 2): (220, 100, 100),
+        (3, 1, 4): (550, 250, 210),
+        (5, 1, 2): (550, 150, 300),
+        (3, 2, 4): (1900, 900, 4000),
+    },
+)
+_OTHERS = (
+    8,
+    {
+        (3, 1, 2): (280, 125, 600),
+        (3, 1, 4): (400, 370, 1400),
+        (5, 1, 2): (410, 430, 4000),
+        (3, 2, 4): (1500, 900, 6000),
+    },
+)
 _READ = 13
-TILES = {3: (2, 4), 5: (2,)}
-"""Tiles of outputs of Winograd's algorithm for filters of 3x3 and 5x5."""
+TILES = {(3, 1): (2, 4), (5, 1): (2,), (3, 2): (4,)}
+"""Tiles of outputs of Winograd's algorithm, by the taps of a row of a filter and the stride."""
 
 
 @lru_cache(maxsize=4096)
@@ -83,29 +102,32 @@ def choose(
 
 def _tiles(window: Window, groups: int) -> tuple[int, ...]:
     """Return the tiles by which Winograd's algorithm computes this convolution; none where it does not."""
-    taps = window.kernel[0]
-    geometry = (window.kernel, window.strides, window.dilation) == ((taps, taps), (1, 1), (1, 1))
+    (taps, _), (stride, _) = window.kernel, window.strides
+    geometry = (window.kernel, window.strides, window.dilation) == ((taps, taps), (stride, stride), (1, 1))
     # the gradient's padding is taps - 1 minus this
     fits = geometry and groups == 1 and all(p < taps for pads in window.pads for p in pads)
-    return TILES.get(taps, ()) if fits else ()
+    (top, _), (left, _) = window.pads
+    if stride == 2 and top % 2 != left % 2:  # rows and columns would begin differently
+        return ()
+    return TILES.get((taps, stride), ()) if fits else ()
 
 
 def cost(tile: int, instructions: str, x: Shape, w: Shape, window: Window, *, packed: bool = False) -> float:
-    """Return the multiply-adds, or what takes as long, of one pass of a convolution at stride 1."""
+    """Return the multiply-adds, or what takes as long, of one pass of a convolution."""
     (n, _, _, c), k = x, w[3]
     oh, ow = window.output_size((x[1], x[2]))
-    taps = window.kernel[0]
+    taps, stride = window.kernel[0], window.strides[0]
     if tile == DIRECT:
         terms = -(-c // 2) if instructions.endswith(IN_PAIRS) else c
         return (n * oh * ow * terms + (_READ * c if packed else 0)) * taps**2 * k
     vector, transforms = _AVX512 if instructions.startswith("avx512") else _OTHERS
     vectors_in, vectors_out = -(-c // vector) * vector, -(-k // vector) * vector
-    each_input, each_output, each_filter = transforms[taps, tile]
-    of_tile = (tile + taps - 1) ** 2
+    each_input, each_output, each_filter = transforms[taps, stride, tile]
+    of_tile = _points(tile, tile, taps, stride) ** 2
     if packed:
         each_filter = _READ * of_tile
-    short = _short(oh, ow) if tile == 4 else 0
-    points = n * _points(oh, tile, taps, short) * _points(ow, tile, taps, short)
+    short = _short(oh, ow) if tile == 4 and stride == 1 else 0
+    points = n * _points(oh, tile, taps, stride, short) * _points(ow, tile, taps, stride, short)
     of_transforms = (each_input * vectors_in + each_output * vectors_out) / of_tile
     return points * (c * k + of_transforms) + each_filter * c * k
 
@@ -115,8 +137,10 @@ def _short(rows: int, columns: int) -> int:
     return next((size % 4 for size in (columns, rows) if size % 4 >= 2), 0)
 
 
-def _points(size: int, tile: int, taps: int, short: int) -> int:
+def _points(size: int, tile: int, taps: int, stride: int, short: int = 0) -> int:
     """Return the points of all tiles, in one direction; the last one is short if that covers what is left."""
     whole, left = divmod(size, tile)
+    if stride == 2:
+        return -(-size // tile) * (2 * tile + 1)
     last = short if left == short else tile
     return whole * (tile + taps - 1) + (last + taps - 1 if left else 0)
