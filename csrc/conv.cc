@@ -326,14 +326,15 @@ void direct_backward_weight(const ConvShape& s, const Factor* dy, const Factor* 
   // Numbers of x that lie one behind the other, those of taps side by side included, are a run: as many rows of dw.
   const bool joined = s.groups == 1 && grid.side_by_side();
   const long runs = joined ? s.kh : taps * s.groups, run = joined ? s.kw * cg : cg;
-  // Where pixels lie far apart, or are to lie in pairs, the rows go by blocks, whose numbers are copied together, a few
-  // blocks at a time.
+  // Where pixels lie far apart, or are to lie in pairs, the numbers of about a hundred rows are copied together.
   const bool copied = s.sw * s.c > 4 * W || !joined || STEP > 1;
-  const long tallest = block_rows((int)smaller(NV, (kg + W - 1) / W)), blocks = (run + tallest - 1) / tallest;
-  const long height = copied ? (run + blocks - 1) / blocks : run, together = copied ? 8 * height : run;
+  const long blocks = (run + 95) / 96, together = smaller(run, round_up((run + blocks - 1) / blocks, W));
   const long line_size = round_up(s.ow, STEP);  // places, and zeros
-  const long block_size = lines * line_size * height + STEP * W, copy_size = copied ? together / height * block_size : 0;
-  const long panels = (kg + PANEL - 1) / PANEL, panel_size = lines * line_size * PANEL + STEP * W;
+  const long copy_size = copied ? lines * line_size * together + STEP * W : 0;
+  // One panel of whole vectors lies ready in dy; others are copied.
+  const bool ready = STEP == 1 && s.groups == 1 && kg <= PANEL && kg % W == 0;
+  const long panels = (kg + PANEL - 1) / PANEL, width = smaller(PANEL, round_up(kg, W));
+  const long panel_size = ready ? 0 : lines * line_size * width + STEP * W;
   ScratchOf<Factor> strips((strip_size + W) * parts), copies(copy_size * parts);
   ScratchOf<Factor> packed(s.groups * panels * panel_size * parts);
   ScratchOf<long> offsets(lines * parts);
@@ -342,7 +343,7 @@ void direct_backward_weight(const ConvShape& s, const Factor* dy, const Factor* 
   parallel_shares(share.count, (int)parts, [&](long first, long last, int thread) {
     float* u = thread ? sums.data() + (thread - 1) * size : dw;
     Factor* a = copies.data() + thread * copy_size;
-    Factor* b = packed.data() + thread * s.groups * panels * panel_size;
+    Factor* panel = packed.data() + thread * s.groups * panels * panel_size;
     long* a_runs = offsets.data() + thread * lines;
     for (long item = first; item < last; ++item) {
       const long image = share.rows < at.rows ? item / share.per_image : item * share.images;
@@ -353,11 +354,13 @@ void direct_backward_weight(const ConvShape& s, const Factor* dy, const Factor* 
       const Factor* end = strip_size ? pixels + strip_size + W : x + s.n * s.h * s.w * s.c;
       for (long m = 0; m < images; ++m)
         for (long p = 0; p < rows; ++p) a_runs[m * rows + p] = strip.place(m, p);
-      for (long group = 0; group < s.groups; ++group) {
-        long from = image * at.image_step + top * at.row_step + group * kg;
+      const long corner = image * at.image_step + top * at.row_step;
+      const Factor* b = ready ? dy + corner : panel;
+      for (long group = 0; group < s.groups && !ready; ++group) {
+        long from = corner + group * kg;
         for (long line = 0; line < images * rows; ++line, from += at.row_step)
-          pack_blocks(s.ow, kg, PANEL, dy + from, s.k, s.n * at.image_step - from,
-                      b + group * panels * panel_size + line * line_size * PANEL, panel_size);
+          pack_blocks(s.ow, kg, width, dy + from, s.k, s.n * at.image_step - from,
+                      panel + group * panels * panel_size + line * line_size * width, panel_size);
       }
       const auto first_number = [&](long t, long c) {
         const long tap = t / s.groups, group = t % s.groups;
@@ -365,12 +368,10 @@ void direct_backward_weight(const ConvShape& s, const Factor* dy, const Factor* 
                (joined ? strip.tap(grid, t, 0) : strip.tap(grid, tap / s.kw, tap % s.kw) + group * cg);
       };
       // rows [c, c + count) of run t, filters from number k on
-      const auto multiply = [&](Walk walk, const Factor* from, long from_block, long t, long c, long count, long k) {
+      const auto multiply = [&](const Walk& walk, const Factor* from, long t, long c, long count, long k) {
         const long tap = joined ? t : t / s.groups, group = joined ? 0 : t % s.groups;
-        for (long r = 0; r < count; r += height)
-          product(walk, smaller(height, count - r), smaller(PANEL, kg - k), from + r / height * from_block,
-                  b + (group * panels + k / PANEL) * panel_size, u + (tap * run + c + r) * s.k + group * kg + k, s.k,
-                  item == first ? Begin::zero : Begin::previous);
+        product(walk, count, smaller(PANEL, kg - k), from, b + (group * panels + k / PANEL) * panel_size,
+                u + (tap * run + c) * s.k + group * kg + k, s.k, item == first ? Begin::zero : Begin::previous);
       };
       if (copied) {
         for (long t = 0; t < runs; ++t)
@@ -378,16 +379,16 @@ void direct_backward_weight(const ConvShape& s, const Factor* dy, const Factor* 
             const long count = smaller(run - c, together);
             for (long line = 0; line < images * rows; ++line) {
               const Factor* pixel = first_number(t, c) + a_runs[line];
-              pack_blocks(s.ow, count, height, pixel, s.sw * s.c, end - pixel, a + line * line_size * height, block_size);
+              pack_blocks(s.ow, count, together, pixel, s.sw * s.c, end - pixel, a + line * line_size * together, 0);
             }
-            const Walk walk{images * rows * line_size, STEP, STEP * height, STEP * PANEL};
-            for (long k = 0; k < kg; k += PANEL) multiply(walk, a, block_size, t, c, count, k);
+            const Walk walk{images * rows * line_size, STEP, STEP * together, STEP * width};
+            for (long k = 0; k < kg; k += PANEL) multiply(walk, a, t, c, count, k);
           }
       } else {
-        Walk walk{s.ow, 1, s.sw * s.c, PANEL, images * rows};
-        walk.a_runs = a_runs, walk.b_run = s.ow * PANEL;
+        Walk walk{s.ow, 1, s.sw * s.c, width, images * rows};
+        walk.a_runs = a_runs, walk.b_run = s.ow * width;
         for (long k = 0; k < kg; k += PANEL)
-          for (long t = 0; t < runs; ++t) multiply(walk, first_number(t, 0), 0, t, 0, run, k);
+          for (long t = 0; t < runs; ++t) multiply(walk, first_number(t, 0), t, 0, run, k);
       }
     }
   });

@@ -23,7 +23,8 @@ struct Statistics {
 
 // Images and their gradients are of type T, float or bf16. direct: as products of matrices, of images of type X, and
 // results of type Y.
-// winograd_*: stride 1, dilation 1, one group; 3x3 with output tiles of `tile` = 2 or 4 pixels squared, 5x5 with 2.
+// winograd_*: dilation 1, one group; 3x3 with output tiles of `tile` = 2 or 4 pixels squared, at stride 2 with 4 and an
+// even difference of the paddings above and to the left; 5x5 with 2.
 // What may be null: b; `add`, which is added to the result; `f`, with which max(gamma*s*(x - mean) + beta, 0)
 // takes the place of the images x; `of_y`, where statistics of the result go.
 #define HG_DIRECT_KERNELS(K, T)                                                                               \

@@ -291,6 +291,7 @@ HG_INLINE dhalf load_double(const bf16* p) {
   memcpy(half, &v, sizeof half);
   return load_double(half);
 }
+HG_INLINE void store_float(float* p, dhalf v) { *(hvec_unaligned*)p = __builtin_convertvector(v, hvec_unaligned); }
 HG_INLINE dvec to_double(vec v) { return __builtin_convertvector(v, dvec); }
 
 constexpr long round_up(long n, long multiple) { return (n + multiple - 1) / multiple * multiple; }
