@@ -41,7 +41,8 @@ from handgrad.bench.clock import Quiet, Times
 from handgrad.bench.compare import Comparison, compare, program
 from handgrad.bench.workloads import WORKLOADS, precisions
 
-TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
+TOLERANCE = {"float32": 1e-3, "bfloat16": 6e-2}
+"""Of bfloat16 in a ResNet-50, PyTorch's third loss is itself 14 % from that of float32."""
 STEPS = 3
 SETTLE = 0.01
 """Seconds after which OpenMP's threads have stopped waiting for more to do."""

@@ -61,27 +61,55 @@ struct F2x3 : Sizes<2, 3> {
   }
 };
 
-// Points 0, +-a, +-b, infinity with a = 2/3, b = 3/2: their powers stay near 1, which keeps rounding small; the points
-// +-1, +-2 of the textbooks cost twice as much.
-struct SixPoints {
+// Points +-a, +-b, infinity with a = 2/3, b = 3/2: their powers stay near 1, which keeps rounding small; the points +-1,
+// +-2 of the textbooks cost twice as much.
+struct FivePoints {
   static constexpr double A = 2.0 / 3, B = 3.0 / 2, A2 = A * A, B2 = B * B;  // AB = 1
   static constexpr float a = A, b = B, a2 = A2, b2 = B2, a3 = A * A2, b3 = B * B2, both = A2 + B2;
+
+ protected:
+  // Five pixels at the points, the same for all filters: it depends on the points only.
+  HG_INLINE void five_pixels(const vec* d, int s, vec* v, int t) {
+    const vec d0 = d[0], d1 = d[1 * s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s];
+    const vec even_a = d3 - b2 * d1, odd_a = a * d2 - b * d0;
+    const vec even_b = d3 - a2 * d1, odd_b = b * d2 - a * d0;
+    v[0 * t] = even_a + odd_a;
+    v[1 * t] = even_a - odd_a;
+    v[2 * t] = even_b + odd_b;
+    v[3 * t] = even_b - odd_b;
+    v[4 * t] = d0 + d4 - both * d2;
+  }
+  // Four outputs of the products at the points, and the transpose of that.
+  HG_INLINE void four_outputs(const vec* m, int s, vec* y, int t) {
+    const vec sum_a = m[0] + m[1 * s], odd_a = m[0] - m[1 * s];
+    const vec sum_b = m[2 * s] + m[3 * s], odd_b = m[2 * s] - m[3 * s], m4 = m[4 * s];
+    y[0 * t] = sum_a + sum_b;
+    y[1 * t] = a * odd_a + b * odd_b;
+    y[2 * t] = a2 * sum_a + b2 * sum_b;
+    y[3 * t] = a3 * odd_a + b3 * odd_b + m4;
+  }
+  HG_INLINE void four_gradients(const vec* dy, int s, vec* v, int t) {
+    const vec y0 = dy[0], y1 = dy[1 * s], y2 = dy[2 * s], y3 = dy[3 * s];
+    const vec even_a = y0 + a2 * y2, odd_a = y1 + a2 * y3;
+    const vec even_b = y0 + b2 * y2, odd_b = y1 + b2 * y3;
+    v[0 * t] = even_a + a * odd_a;
+    v[1 * t] = even_a - a * odd_a;
+    v[2 * t] = even_b + b * odd_b;
+    v[3 * t] = even_b - b * odd_b;
+    v[4 * t] = y3;
+  }
+};
+
+// And the point 0.
+struct SixPoints : FivePoints {
   // powers of the points, divided by N
   static constexpr double A_0 = 1 / (2 * A2 * (A2 - B2)), B_0 = 1 / (2 * B2 * (B2 - A2));
   static constexpr float a_0 = A_0, a_1 = A_0 * A, a_2 = A_0 * A2, a_3 = A_0 * A * A2, a_4 = A_0 * A2 * A2;
   static constexpr float b_0 = B_0, b_1 = B_0 * B, b_2 = B_0 * B2, b_3 = B_0 * B * B2, b_4 = B_0 * B2 * B2;
 
-  // the same for all filters: it depends on the points only
   HG_INLINE void input(const vec* d, int s, vec* v, int t) {
-    const vec d0 = d[0], d1 = d[1 * s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s], d5 = d[5 * s];
-    const vec even_a = d4 - b2 * d2, odd_a = a * d3 - b * d1;
-    const vec even_b = d4 - a2 * d2, odd_b = b * d3 - a * d1;
-    v[0 * t] = d0 + d4 - both * d2;
-    v[1 * t] = even_a + odd_a;
-    v[2 * t] = even_a - odd_a;
-    v[3 * t] = even_b + odd_b;
-    v[4 * t] = even_b - odd_b;
-    v[5 * t] = d1 + d5 - both * d3;
+    v[0] = d[0] + d[4 * s] - both * d[2 * s];
+    five_pixels(d + s, s, v + t, t);
   }
 };
 
@@ -98,24 +126,12 @@ struct F4x3 : Sizes<4, 3>, SixPoints {
     u[5 * t] = g2;
   }
   HG_INLINE void output(const vec* m, int s, vec* y, int t) {
-    const vec sum_a = m[1 * s] + m[2 * s], odd_a = m[1 * s] - m[2 * s];
-    const vec sum_b = m[3 * s] + m[4 * s], odd_b = m[3 * s] - m[4 * s];
-    const vec m0 = m[0], m5 = m[5 * s];
-    y[0 * t] = m0 + sum_a + sum_b;
-    y[1 * t] = a * odd_a + b * odd_b;
-    y[2 * t] = a2 * sum_a + b2 * sum_b;
-    y[3 * t] = a3 * odd_a + b3 * odd_b + m5;
+    four_outputs(m + s, s, y, t);
+    y[0] += m[0];
   }
   HG_INLINE void output_transposed(const vec* dy, int s, vec* v, int t) {
-    const vec y0 = dy[0], y1 = dy[1 * s], y2 = dy[2 * s], y3 = dy[3 * s];
-    const vec even_a = y0 + a2 * y2, odd_a = y1 + a2 * y3;
-    const vec even_b = y0 + b2 * y2, odd_b = y1 + b2 * y3;
-    v[0 * t] = y0;
-    v[1 * t] = even_a + a * odd_a;
-    v[2 * t] = even_a - a * odd_a;
-    v[3 * t] = even_b + b * odd_b;
-    v[4 * t] = even_b - b * odd_b;
-    v[5 * t] = y3;
+    v[0] = dy[0];
+    four_gradients(dy, s, v + t, t);
   }
   HG_INLINE void filter_transposed(const vec* u, int s, vec* g, int t) {
     const vec sum_a = u[1 * s] + u[2 * s], sum_b = u[3 * s] + u[4 * s];
@@ -219,47 +235,26 @@ struct F2x5 : Sizes<2, 5>, SixPoints {
 //
 // The first sum is one of two taps at stride 1: four outputs by five products, at the points +-a, +-b, infinity. The
 // others take one each: nine instead of twelve.
-struct Strided : SixPoints {
-  static constexpr int R = 3, P = 9, ALL = 9;
-  static constexpr double C_0 = A_0 * A, D_0 = B_0 * B;  // 1 / N
-  static constexpr float c_0 = C_0, c_1 = C_0 * A, d_0 = D_0, d_1 = D_0 * B;
+struct Strided : FivePoints {
+  static constexpr int R = 3, P = 9, ALL = P;
+  static constexpr double A_0 = 1 / (2 * A * (A2 - B2)), B_0 = 1 / (2 * B * (B2 - A2));  // 1 / N
+  static constexpr float a_0 = A_0, a_1 = A_0 * A, b_0 = B_0, b_1 = B_0 * B;
   static constexpr int point(int i) { return i; }
 
   HG_INLINE void filter(const dvec* g, int s, dvec* u, int t) {
     const dvec g0 = g[0], g2 = g[2 * s];
-    u[0 * t] = C_0 * (A * g2 + g0);
-    u[1 * t] = C_0 * (A * g2 - g0);
-    u[2 * t] = D_0 * (B * g2 + g0);
-    u[3 * t] = D_0 * (B * g2 - g0);
+    u[0 * t] = A_0 * (A * g2 + g0);
+    u[1 * t] = A_0 * (A * g2 - g0);
+    u[2 * t] = B_0 * (B * g2 + g0);
+    u[3 * t] = B_0 * (B * g2 - g0);
     u[4 * t] = g2;
     for (int i = 5; i < P; ++i) u[i * t] = g[s];
   }
   HG_INLINE void filter_transposed(const vec* u, int s, vec* g, int t) {
     const vec u0 = u[0], u1 = u[1 * s], u2 = u[2 * s], u3 = u[3 * s];
-    g[0 * t] = c_0 * (u0 - u1) + d_0 * (u2 - u3);
+    g[0 * t] = a_0 * (u0 - u1) + b_0 * (u2 - u3);
     g[1 * t] = (u[5 * s] + u[6 * s]) + (u[7 * s] + u[8 * s]);
-    g[2 * t] = u[4 * s] + c_1 * (u0 + u1) + d_1 * (u2 + u3);
-  }
-
- protected:
-  // Of the sum of two taps, five pixels at the points, and back.
-  HG_INLINE void five_points(const vec* e, int s, vec* v, int t) {
-    const vec e0 = e[0], e1 = e[1 * s], e2 = e[2 * s], e3 = e[3 * s], e4 = e[4 * s];
-    const vec even_a = e3 - b2 * e1, odd_a = a * e2 - b * e0;
-    const vec even_b = e3 - a2 * e1, odd_b = b * e2 - a * e0;
-    v[0 * t] = even_a + odd_a;
-    v[1 * t] = even_a - odd_a;
-    v[2 * t] = even_b + odd_b;
-    v[3 * t] = even_b - odd_b;
-    v[4 * t] = e0 + e4 - both * e2;
-  }
-  HG_INLINE void four_outputs(const vec* m, int s, vec* y, int t) {
-    const vec sum_a = m[0] + m[1 * s], odd_a = m[0] - m[1 * s];
-    const vec sum_b = m[2 * s] + m[3 * s], odd_b = m[2 * s] - m[3 * s], m4 = m[4 * s];
-    y[0 * t] = sum_a + sum_b;
-    y[1 * t] = a * odd_a + b * odd_b;
-    y[2 * t] = a2 * sum_a + b2 * sum_b;
-    y[3 * t] = a3 * odd_a + b3 * odd_b + m4;
+    g[2 * t] = u[4 * s] + a_1 * (u0 + u1) + b_1 * (u2 + u3);
   }
 };
 
@@ -268,7 +263,7 @@ struct F4x3Strided : Strided {
   static constexpr long pixel(long output) { return 2 * output; }
 
   HG_INLINE void input(const vec* d, int s, vec* v, int t) {
-    five_points(d, 2 * s, v, t);
+    five_pixels(d, 2 * s, v, t);
     for (int i = 0; i < M; ++i) v[(5 + i) * t] = d[(2 * i + 1) * s];
   }
   HG_INLINE void output(const vec* m, int s, vec* y, int t) {
@@ -276,28 +271,21 @@ struct F4x3Strided : Strided {
     for (int i = 0; i < M; ++i) y[i * t] += m[(5 + i) * s];
   }
   HG_INLINE void output_transposed(const vec* dy, int s, vec* v, int t) {
-    const vec y0 = dy[0], y1 = dy[1 * s], y2 = dy[2 * s], y3 = dy[3 * s];
-    const vec even_a = y0 + a2 * y2, odd_a = y1 + a2 * y3;
-    const vec even_b = y0 + b2 * y2, odd_b = y1 + b2 * y3;
-    v[0 * t] = even_a + a * odd_a;
-    v[1 * t] = even_a - a * odd_a;
-    v[2 * t] = even_b + b * odd_b;
-    v[3 * t] = even_b - b * odd_b;
-    v[4 * t] = y3;
-    v[5 * t] = y0, v[6 * t] = y1, v[7 * t] = y2, v[8 * t] = y3;
+    four_gradients(dy, s, v, t);
+    for (int i = 0; i < M; ++i) v[(5 + i) * t] = dy[i * s];
   }
 };
 
-// Its gradient with respect to the image, of filters turned by half a turn. Gradients of every second pixel, the first
-// one or the second, are sums of two taps; those between them are of one.
+// The gradient of its images, of filters turned by half a turn. Of the gradients of two neighbouring pixels one, the
+// first or the second, is a sum of two taps, and the other is of one.
 template <bool two_taps_first>
 struct Gradient8x3Strided : Strided {
   static constexpr int M = 8, D = 5;
   static constexpr long pixel(long output) { return output / 2; }
 
-  HG_INLINE void input(const vec* e, int s, vec* v, int t) {
-    five_points(e, s, v, t);
-    for (int i = 0; i < 4; ++i) v[(5 + i) * t] = e[(i + two_taps_first) * s];
+  HG_INLINE void input(const vec* d, int s, vec* v, int t) {
+    five_pixels(d, s, v, t);
+    for (int i = 0; i < 4; ++i) v[(5 + i) * t] = d[(i + two_taps_first) * s];
   }
   HG_INLINE void output(const vec* m, int s, vec* y, int t) {
     four_outputs(m, s, y + !two_taps_first * t, 2 * t);

@@ -340,8 +340,8 @@ void backward_weight(const ConvShape& s, const T* dy, const Source& x, float* dw
     backward_weight_shared<F>(s, dy, x, dw);
 }
 
-// What is left of an image of gradients, before the first one that the first pixel's depends on: of those at stride 2, a
-// pixel of even number beside the padding takes two, one of odd number one.
+// How far the first gradient of outputs that the first pixel's depends on lies before them. At stride 2 that is one where
+// there is no padding, as the first pixel would have two taps.
 long padding_backward(long stride, long taps, long padding) {
   return stride == 2 ? padding == 0 : taps - 1 - padding;
 }

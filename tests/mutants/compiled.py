@@ -33,6 +33,7 @@ ALL = "kernels/test_compiled.py"
 CONVOLUTIONS = f"{ALL}::test_convolution"
 THREE_BY_THREE = f"{ALL}::test_convolution_by_each_algorithm"
 FIVE_BY_FIVE = f"{ALL}::test_convolution_of_filters_of_5x5_by_tiles"
+STRIDED = f"{ALL}::test_convolution_at_stride_2_by_tiles"
 FUSED = f"{ALL}::test_fused_convolution_by_each_algorithm"
 ENTRIES = f"{ALL}::test_an_entry_agrees_with_the_reference_in_float64"
 SHARED = f"{ALL}::test_what_threads_share_agrees_with_the_reference_in_float64"
@@ -108,6 +109,10 @@ COMPILED = [
            "part = 1; part < parts;", "part = 1; part < parts - 1;", SHARED),
     Mutant("conv: a thread adds to what scratch held", CONV,
            "item == first ? Begin::zero", "item == 0 ? Begin::zero", SHARED),
+    Mutant("conv: parts of a vector are taken for a panel", CONV,
+           "kg <= PANEL && kg % W == 0;", "kg <= PANEL;", CONVOLUTIONS),
+    Mutant("conv: what is ready of the gradient is that of the first images", CONV,
+           "ready ? dy + corner : panel", "ready ? dy : panel", CONVOLUTIONS),
     Mutant("conv: every group has the first one's gradient", CONV,
            "b + (group * panels + k / PANEL) * panel_size", "b + k / PANEL * panel_size", CONVOLUTIONS),
     Mutant("conv: padded 1x1 filters are a plain product", CONV,
@@ -163,7 +168,7 @@ COMPILED = [
     Mutant("winograd: a root has four digits", TRANSFORM,
            "A = 2.0 / 3, B", "A = 0.6667, B", THREE_BY_THREE),
     Mutant("winograd: a coefficient of the input's transform", TRANSFORM,
-           "d0 + d4 - both * d2", "d0 + d4 - b2 * d2", THREE_BY_THREE),
+           "d[0] + d[4 * s] - both * d[2 * s]", "d[0] + d[4 * s] - b2 * d[2 * s]", THREE_BY_THREE),
     Mutant("winograd: two coefficients of the output's transform are exchanged", TRANSFORM,
            "y[2 * t] = a2 * sum_a + b2 * sum_b", "y[2 * t] = b2 * sum_a + a2 * sum_b", THREE_BY_THREE),
     Mutant("winograd: the filters' gradient is not halved", TRANSFORM,
@@ -175,7 +180,7 @@ COMPILED = [
     Mutant("winograd: a sign of the gradient of filters of 5x5", TRANSFORM,
            "g[3 * t] = a_3 * odd_a", "g[3 * t] = -a_3 * odd_a", FIVE_BY_FIVE),
     Mutant("winograd: the input gradient of 5x5 is padded as that of 3x3", WINOGRAD,
-           "back.top = F::R - 1 - s.top", "back.top = 2 - s.top", FIVE_BY_FIVE),
+           "taps - 1 - padding;", "2 - padding;", FIVE_BY_FIVE),
     Mutant("winograd: pixels outside the image are normalized", TILES,
            "read(load_some(pixels + j * channels, left)) : vec{};", "read(load_some(pixels + j * channels, left)) : read(vec{});",
            FUSED),
@@ -194,7 +199,7 @@ COMPILED = [
     Mutant("winograd: a phase of the weight gradient begins anew", WINOGRAD,
            "phase ? Begin::previous : Begin::zero", "Begin::zero", THREE_BY_THREE),
     Mutant("winograd: blocks of the weight gradient share their sums", WINOGRAD,
-           "sums.data() + (point * s.c + c) * ks", "sums.data() + point * s.c * ks", THREE_BY_THREE),
+           "sums.data() + point * plane + c * ks", "sums.data() + point * plane", THREE_BY_THREE),
     Mutant("winograd: one thread's part of the weight gradient is lost", WINOGRAD,
            "part = 1; part < parts;", "part = 1; part < parts - 1;", SHARED),
     Mutant("winograd: a thread adds to what scratch held", WINOGRAD,
@@ -211,6 +216,24 @@ COMPILED = [
            "first_[narrow ? NARROW : WHOLE]", "first_[WHOLE]", THREE_BY_THREE),
     Mutant("winograd: low tiles before a chunk take rows of it", TILES,
            "in_both = low && narrow ? t / per_image : 0", "in_both = 0", THREE_BY_THREE),
+    Mutant("winograd: at stride 2 a pixel between two others has the tap of the first", TRANSFORM,
+           "u[i * t] = g[s];", "u[i * t] = g[0];", STRIDED),
+    Mutant("winograd: a sign of the filters of two taps", TRANSFORM,
+           "u[3 * t] = B_0 * (B * g2 - g0);", "u[3 * t] = B_0 * (g0 - B * g2);", STRIDED),
+    Mutant("winograd: a place of the gradient of one tap is lost", TRANSFORM,
+           "(u[7 * s] + u[8 * s])", "u[7 * s]", STRIDED),
+    Mutant("winograd: sums of one tap stand in for each other", TRANSFORM,
+           "y[i * t] += m[(5 + i) * s]", "y[i * t] += m[(8 - i) * s]", STRIDED),
+    Mutant("winograd: at stride 2 tiles lie as at stride 1", TRANSFORM,
+           "return 2 * output;", "return output;", STRIDED),
+    Mutant("winograd: gradients of one tap are those of two", TRANSFORM,
+           "y[(2 * i + two_taps_first) * t]", "y[(2 * i + !two_taps_first) * t]", STRIDED),
+    Mutant("winograd: gradients of one tap are their neighbours'", TRANSFORM,
+           "d[(i + two_taps_first) * s]", "d[i * s]", STRIDED),
+    Mutant("winograd: without padding the gradient at stride 2 begins a pixel late", WINOGRAD,
+           "stride == 2 ? padding == 0 :", "stride == 2 ? 0 :", STRIDED),
+    Mutant("winograd: the padding does not say which gradient has two taps", WINOGRAD,
+           "s.top % 2 ? work", "true ? work", STRIDED),
     Mutant("winograd: squares about a tile's mean stay", MOMENTS,
            "sums.s2[k] - s1 * s1 / n", "sums.s2[k]", FUSED),
     # windows and pooling
