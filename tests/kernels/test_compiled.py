@@ -225,7 +225,9 @@ PADDED_ONE = {"kernel": (1, 1), "pads": PADS[2], "size": (5, 4), "n": 3, "c": 17
 """What would be a plain product without its padding."""
 LONG_ROWS = {"kernel": (2, 3), "pads": PADS[1], "size": (3, 50), "n": 1, "c": 3, "k": 17}
 """Many blocks of one height."""
-ANY_CASES = {described(case): case for case in [*pairwise(ANY, possible), PADDED_ONE, LONG_ROWS]}
+FIRST_LAYER = {"pads": PADS[1], "size": (20, 30), "n": 3, "c": 3, "k": 16}
+"""Few channels of more places than are computed together, to filters that are whole vectors."""
+ANY_CASES = {described(case): case for case in [*pairwise(ANY, possible), PADDED_ONE, LONG_ROWS, FIRST_LAYER]}
 LARGEST = [WIDE, WIDER, DEEP, LONG]
 THREE_BY_THREE_CASES = {
     described(case): case for case in [*pairwise(THREE_BY_THREE, possible), *SHORT_TILES, *LARGEST]
