@@ -73,21 +73,20 @@ def test_what_flows_is_bfloat16_from_the_first_product_on(table):
 
 
 def test_steps_are_near_those_of_float32_on_every_table():
-    """Losses of a residual network with every layer that a ResNet has."""
+    """Losses of a residual network with every layer that a ResNet has, at a rate that amplifies nothing."""
     workload = Workload("r", "r", lambda: models.resnet20((9, 8, 3), 10, width=4), 12)
     model = workload.model
     x, y = workload.data(model())
 
     def values(table):
-        t = hg.Trainer(model(), "cross_entropy", optim.SGD(0.01, 0.9), kernels=table)
+        t = hg.Trainer(model(), "cross_entropy", optim.SGD(0.001, 0.9), kernels=table)
         return [t.train_step(x, y) for _ in range(4)]
 
     exact = values(tables()["cpu" if "cpu" in tables() else "reference"])
     for name, table in TABLES.items():
         found = values(table)
         assert found != exact
-        rounds_filters = name.endswith("bf16")
-        np.testing.assert_allclose(found, exact, rtol=0.05 if rounds_filters else 0.03)
+        np.testing.assert_allclose(found, exact, rtol=0.015, err_msg=name)
 
 
 def test_torch_in_autocast_loses_as_much():
