@@ -6,7 +6,7 @@
 A training step is forward, loss, backward and update by SGD with momentum. For each case:
 
 - The same weights and the same batch; values of the first steps (losses, or all outputs) must agree within
-  `TOLERANCE` of the largest before anything is timed.
+  `tolerance` of the largest before anything is timed.
 - handgrad and PyTorch take turns. Of PyTorch's ways (memory layouts; `torch.compile` with --compiled; for
   inference also its folding of batch normalizations and TorchScript) every one that is not clearly slower is
   measured, and the fastest counts.
@@ -41,8 +41,9 @@ from handgrad.bench.clock import Quiet, Times
 from handgrad.bench.compare import Comparison, compare, program
 from handgrad.bench.workloads import WORKLOADS, precisions
 
-TOLERANCE = {"float32": 1e-3, "bfloat16": 6e-2}
-"""Of bfloat16 in a ResNet-50, PyTorch's third loss is itself 14 % from that of float32."""
+TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
+TOLERANCES = {("resnet50-b32", "bfloat16"): 6e-2}
+"""Of single cases. There PyTorch's third loss in bfloat16 is itself 14 % from that in float32."""
 STEPS = 3
 SETTLE = 0.01
 """Seconds after which OpenMP's threads have stopped waiting for more to do."""
@@ -133,9 +134,13 @@ def measured(
             result = compare(contenders[0], contenders[1:], quiet, options.seconds)
             for worker in (ours, theirs):
                 worker.ask("forget")
-            if not result.difference <= TOLERANCE[setting.precision]:
+            if not result.difference <= tolerance(case, setting):
                 raise SystemExit(f"{case}, {setting}: values differ by {result.difference:.1e}")
             yield to_json(case, setting, result, failed)
+
+
+def tolerance(case: str, setting: Setting) -> float:
+    return TOLERANCES.get((case, setting.precision), TOLERANCE[setting.precision])
 
 
 def to_json(case: str, setting: Setting, result: Comparison, failed: dict[str, str]) -> dict[str, Any]:
@@ -156,7 +161,7 @@ def to_json(case: str, setting: Setting, result: Comparison, failed: dict[str, s
         "seconds_of_the_slower_at_first_sight": result.slower,
         "ratios": ratios,
         "difference": result.difference,
-        "tolerance": TOLERANCE[setting.precision],
+        "tolerance": tolerance(case, setting),
         "failed": failed,
     }
 

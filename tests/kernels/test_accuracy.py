@@ -119,6 +119,10 @@ def test_other_operations_are_right_to_a_few_units(name, table):
         assert error.rms < 5 * UNIT, f"{result}: {error.rms / UNIT:.1f} units"
 
 
+IN_PARTS, IN_BLOCKS = 2.6, 3.1
+"""Times the error of PyTorch's input gradients, which of contiguous images it adds up in parts; with AVX-512
+in blocks of 16 channels however many there are, and forward, too."""
+
 CHANCE = 1.05
 """Times the error that is allowed: few images, and PyTorch's kernels are those of the machine."""
 
@@ -126,13 +130,15 @@ CHANCE = 1.05
 @pytest.mark.skipif(not COMPILED, reason="no compiled kernels")
 @pytest.mark.parametrize("name", SUMS | OTHERS)
 def test_errors_beside_those_of_pytorch(name):
-    """Of sums that PyTorch takes in parts in one of its memory layouts, beside what is lost in one sum."""
-    pytest.importorskip("torch")
+    """With AVX-512, of what PyTorch adds up in blocks forward, beside what is lost in one sum."""
+    torch = pytest.importorskip("torch")
     case = case_of(name)
     theirs = accuracy.torch_errors(case, exact(name))
+    in_blocks = torch.backends.cpu.get_cpu_capability() == "AVX512"
     for result, error in accuracy.errors(case.ours(tables()["cpu"], np.float32), exact(name)).items():
-        least = min(of[result].rms for of in theirs.values())
-        if name in SUMS and result != "d weight":
+        least, most = min(of[result].rms for of in theirs.values()), accuracy.MOST[result]
+        if name in SUMS and result == "d input":
+            most = IN_BLOCKS if in_blocks else IN_PARTS
+        elif name in SUMS and result == "forward" and in_blocks:
             least = max(least, plain(terms(SUMS[name], result)))
-        most = CHANCE * accuracy.MOST[result] * least
-        assert error.rms <= most, f"{result}: {error.rms / least:.2f} times PyTorch's error"
+        assert error.rms <= CHANCE * most * least, f"{result}: {error.rms / least:.2f} times PyTorch's error"
