@@ -10,6 +10,12 @@
 #include <type_traits>
 #include <vector>
 
+#if defined(HG_HAS_AMX) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include "kernels.h"
 #include "memory.h"
 #include "numpy_memory.h"
@@ -708,6 +714,20 @@ bool has_bf16() {
 #endif
 }
 #endif
+#ifdef HG_HAS_AMX
+// Whether the processor has AMX, and the system lets this process use its registers: Linux does if asked.
+bool has_amx() {
+#ifdef __linux__
+  constexpr unsigned of_bf16 = 1u << 22, registers = 1u << 24;
+  constexpr long request_permission = 0x1023, register_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & of_bf16) && (d & registers) &&
+         syscall(SYS_arch_prctl, request_permission, register_data) == 0;
+#else
+  return false;
+#endif
+}
+#endif
 
 }  // namespace
 
@@ -715,6 +735,7 @@ NB_MODULE(_kernels, m) {
   nb::set_leak_warnings(false);  // the tables live as long as the process
   nb::class_<Kernels> table(m, "Kernels");
   table.def_prop_ro("name", [](const Kernels& k) { return k.name; });
+  table.def_prop_ro("of_floats", [](const Kernels& k) { return k.of_floats; });
   bind_typed<float>(table);
   bind_typed<bf16>(table);
   bind_activation(table);
@@ -732,6 +753,10 @@ NB_MODULE(_kernels, m) {
       [] {
         std::vector<const Kernels*> supported;  // the fastest first
 #ifdef HG_HAS_AVX512
+#ifdef HG_HAS_AMX
+        static const Kernels amx = with_products("amx", handgrad::avx512::kernels, handgrad::amx::products);
+        if (has_avx512() && has_bf16() && has_amx()) supported.push_back(&amx);
+#endif
 #ifdef HG_HAS_AVX512BF16
         static const Kernels avx512bf16 =
             with_products("avx512bf16", handgrad::avx512::kernels, handgrad::avx512bf16::products);
@@ -753,14 +778,21 @@ NB_MODULE(_kernels, m) {
       "emulated",
       [] {
         std::vector<const Kernels*> sets;
+#ifdef HG_HAS_PLAINAMX
+        static const Kernels amx = with_products("plainamx", handgrad::plain::kernels, handgrad::plainamx::products);
+        sets.push_back(&amx);
+#endif
 #ifdef HG_HAS_PLAINBF16
-        static const Kernels set = with_products("plainbf16", handgrad::plain::kernels, handgrad::plainbf16::products);
-        sets.push_back(&set);
+        static const Kernels pairs = with_products("plainbf16", handgrad::plain::kernels, handgrad::plainbf16::products);
+        sets.push_back(&pairs);
 #endif
         return sets;
       },
-      nb::rv_policy::reference, "Tables with the arithmetic of avx512bf16 that every machine can run: for tests.");
+      nb::rv_policy::reference, "Tables with the arithmetic of amx and avx512bf16 that every machine can run: for tests.");
   std::vector<std::string> built;  // as `tables` would give them on a machine that has all
+#ifdef HG_HAS_AMX
+  built.push_back("amx");
+#endif
 #ifdef HG_HAS_AVX512BF16
   built.push_back("avx512bf16");
 #endif

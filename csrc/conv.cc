@@ -13,6 +13,7 @@
 #include "matrix.h"
 #include "memory.h"
 #include "product.h"
+#include "taps.h"
 #include "threads.h"
 
 namespace handgrad::HG_ISA {
@@ -24,41 +25,6 @@ namespace {
 struct Images {
   const Factor* data;
   long n, h, w, c;
-};
-
-// Taps on a grid: rows x columns of them, each with its distance from the pixel p*sh, q*sw.
-struct Taps {
-  long rows, columns;
-  const long *row, *column;
-  // the extent of what they meet
-  long first_row() const { return least(rows, row); }
-  long first_column() const { return least(columns, column); }
-  long last_row() const { return most(rows, row); }
-  long last_column() const { return most(columns, column); }
-  bool side_by_side() const {
-    for (long j = 1; j < columns; ++j)
-      if (column[j] != column[j - 1] + 1) return false;
-    return true;
-  }
-
- private:
-  static long least(long n, const long* v) {
-    long m = v[0];
-    for (long i = 1; i < n; ++i) m = smaller(m, v[i]);
-    return m;
-  }
-  static long most(long n, const long* v) {
-    long m = v[0];
-    for (long i = 1; i < n; ++i) m = larger(m, v[i]);
-    return m;
-  }
-};
-
-// Places of the window on images: rows x columns of them, `sh` and `sw` pixels apart. Their results lie on a
-// grid of their own: place (p, q) of image m at m*image_step + p*row_step + q*column_step.
-struct Places {
-  long rows, columns, sh, sw;
-  long image_step, row_step, column_step;
 };
 
 // The rows of pixels that some rows of places meet, of one image or of several.
@@ -225,11 +191,6 @@ void correlate(const Images& x, const Taps& taps, const Places& at, const Packed
   });
 }
 
-// A plain product of matrices: every place meets one pixel, the one where it is.
-bool pointwise(const ConvShape& s) {
-  return s.kh == 1 && s.kw == 1 && s.sh == 1 && s.sw == 1 && s.oh == s.h && s.ow == s.w && s.groups == 1;
-}
-
 // All filters, for `direct_packed`.
 Packed all_taps(const ConvShape& s, const Factor* data) { return {data, s.kh * s.kw, s.c / s.groups, s.k, s.groups}; }
 long packed_size(const ConvShape& s) { return s.groups * all_taps(s, nullptr).group_size(); }
@@ -244,12 +205,8 @@ void pack(const ConvShape& s, const float* w, Factor* packed) {
 void direct_packed(const ConvShape& s, const Factor* x, const Factor* packed, const float* b, const float* add,
                    bool relu, float* y) {
   if (pointwise(s)) return multiply(s.n * s.h * s.w, s.c, s.k, x, s.c, 1, packed, b, add, y, relu);
-  ScratchOf<long> lists(s.kh + s.kw);
-  long *row = lists.data(), *column = row + s.kh;
-  for (long i = 0; i < s.kh; ++i) row[i] = i * s.dh - s.top;
-  for (long j = 0; j < s.kw; ++j) column[j] = j * s.dw - s.left;
-  correlate({x, s.n, s.h, s.w, s.c}, {s.kh, s.kw, row, column},
-            {s.oh, s.ow, s.sh, s.sw, s.oh * s.ow * s.k, s.ow * s.k, s.k}, all_taps(s, packed), {b, add, false}, relu, y);
+  const AllTaps all(s);
+  correlate({x, s.n, s.h, s.w, s.c}, all.taps(), places_of(s), all_taps(s, packed), {b, add, false}, relu, y);
 }
 
 }  // namespace
@@ -272,53 +229,22 @@ void direct_backward_input(const ConvShape& s, const Factor* dy, const float* w,
   transpose_groups(taps, cg, s.groups, kg, w, turned.data());
   Packed f{nullptr, taps, kg, s.c, s.groups};
   ScratchOf<Factor> packed(f.groups * f.group_size());
-  ScratchOf<long> lists(taps + s.kh + s.kw);
   f.data = packed.data();
-  long *list = lists.data(), *row = list + taps, *column = row + s.kh;
-  for (long a = 0; a < smaller(s.sh, s.h); ++a)
-    for (long e = 0; e < smaller(s.sw, s.w); ++e) {
-      // pixel r = u*sh + a meets tap i from place p = (r + top - i*dh)/sh = u + (a + top - i*dh)/sh
-      Taps here{0, 0, row, column};
-      for (long i = 0; i < s.kh; ++i)
-        if ((a + s.top - i * s.dh) % s.sh == 0) row[here.rows++] = (a + s.top - i * s.dh) / s.sh;
-      for (long j = 0; j < s.kw; ++j)
-        if ((e + s.left - j * s.dw) % s.sw == 0) column[here.columns++] = (e + s.left - j * s.dw) / s.sw;
-      long count = 0;
-      for (long i = 0; i < s.kh; ++i)
-        for (long j = 0; j < s.kw; ++j)
-          if ((a + s.top - i * s.dh) % s.sh == 0 && (e + s.left - j * s.dw) % s.sw == 0) list[count++] = i * s.kw + j;
-      const Places at{(s.h - a + s.sh - 1) / s.sh, (s.w - e + s.sw - 1) / s.sw, 1, 1,
-                      s.h * s.w * s.c, s.sh * s.w * s.c, s.sw * s.c};
-      const long corner = (a * s.w + e) * s.c;
-      const float* added = add ? add + corner : nullptr;
-      if (count == 0) {
-        parallel_for(s.n * at.rows, larger(1, 16384 / (at.columns * s.c)), [&](long begin, long end, int) {
-          for (long i = begin; i < end; ++i)
-            for (long q = 0; q < at.columns; ++q) {
-              const long place = i / at.rows * at.image_step + i % at.rows * at.row_step + q * at.column_step;
-              if (added)
-                memcpy(dx + corner + place, added + place, 4 * s.c);
-              else
-                memset(dx + corner + place, 0, 4 * s.c);
-            }
-        });
-        continue;
-      }
-      f.taps = count;
-      pack_taps(turned.data(), list, f, packed.data());
-      correlate({dy, s.n, s.oh, s.ow, s.k}, here, at, f, {nullptr, added, false}, false, dx + corner);
-    }
+  each_phase(s, [&](const Taps& here, const long* list, const Places& at, long corner) {
+    const float* added = add ? add + corner : nullptr;
+    f.taps = here.rows * here.columns;
+    if (f.taps == 0) return without_taps(s, at, added, dx + corner);
+    pack_taps(turned.data(), list, f, packed.data());
+    correlate({dy, s.n, s.oh, s.ow, s.k}, here, at, f, {nullptr, added, false}, false, dx + corner);
+  });
 }
 
 void direct_backward_weight(const ConvShape& s, const Factor* dy, const Factor* x, float* dw) {
   const long taps = s.kh * s.kw, cg = s.c / s.groups, kg = s.k / s.groups, size = taps * cg * s.k;
-  ScratchOf<long> lists(s.kh + s.kw);
-  long *row = lists.data(), *column = row + s.kh;
-  for (long i = 0; i < s.kh; ++i) row[i] = i * s.dh - s.top;
-  for (long j = 0; j < s.kw; ++j) column[j] = j * s.dw - s.left;
-  const Taps grid{s.kh, s.kw, row, column};
+  const AllTaps all(s);
+  const Taps grid = all.taps();
   const Images images_x{x, s.n, s.h, s.w, s.c};
-  const Places at{s.oh, s.ow, s.sh, s.sw, s.oh * s.ow * s.k, s.ow * s.k, s.k};
+  const Places at = places_of(s);
   const Share share(s.n, at, 256);
   const long parts = larger(1, smaller(threads(), share.count));
   const long lines = share.images * share.rows;

@@ -56,6 +56,7 @@ struct TypedKernels : ProductKernels<T> {
 
 struct Kernels {
   const char* name;
+  const char* of_floats;  // the name of the set that computes in float as this one does
   TypedKernels<float> of_float;
   TypedKernels<bf16> of_bf16;
   HG_KERNELS(HG_MEMBER)
@@ -77,17 +78,23 @@ HG_TABLE(plain)
 #endif
 #undef HG_TABLE
 
-// Sets with products of pairs (pairs.cc), of which all else is that of another set.
-#define HG_TABLE_OF_PAIRS(isa)                   \
+// Sets with products of bf16 of their own (pairs.cc, amx.cc), of which all else is that of another set.
+#define HG_PRODUCTS(isa)                         \
   namespace isa {                                \
   extern const ProductKernels<bf16> products;    \
   }
+#ifdef HG_HAS_AMX
+HG_PRODUCTS(amx)
+#endif
 #ifdef HG_HAS_AVX512BF16
-HG_TABLE_OF_PAIRS(avx512bf16)
+HG_PRODUCTS(avx512bf16)
+#endif
+#ifdef HG_HAS_PLAINAMX
+HG_PRODUCTS(plainamx)
 #endif
 #ifdef HG_HAS_PLAINBF16
-HG_TABLE_OF_PAIRS(plainbf16)
+HG_PRODUCTS(plainbf16)
 #endif
-#undef HG_TABLE_OF_PAIRS
+#undef HG_PRODUCTS
 
 }  // namespace handgrad

@@ -17,6 +17,7 @@ HG_TEMPLATE_KERNELS(HG_DECLARE_TYPED, T)
 #define HG_ENTRY(kernel, arguments) kernel,
 extern const Kernels kernels = {
     HG_NAME(HG_ISA),
+    HG_NAME(HG_ISA),
     {{HG_PRODUCT_KERNELS(HG_ENTRY, float)}, HG_TEMPLATE_KERNELS(HG_ENTRY, float)},
     {{HG_PRODUCT_KERNELS(HG_ENTRY, bf16)}, HG_TEMPLATE_KERNELS(HG_ENTRY, bf16)},
     HG_KERNELS(HG_ENTRY)};

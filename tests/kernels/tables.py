@@ -14,7 +14,7 @@ COMPILED = {name: table for name, table in tables().items() if name not in ("cpu
 TABLES = {"reference": REFERENCE, **COMPILED}
 
 SETS = {s.name: s for s in [*module.tables(), *module.emulated()]} if (module := load().module) else {}
-"""The compiled instruction sets, and "plainbf16", the emulation of those with AVX512_BF16."""
+"""The compiled instruction sets, and the emulations "plainbf16" of AVX512_BF16 and "plainamx" of AMX."""
 
 
 def in_bfloat16() -> dict[str, Kernels]:

@@ -3,7 +3,7 @@
 Arguments are numbers that bfloat16 holds, parameters such that float32 holds. So a result differs by 2**-8 of
 itself at most, by which it is rounded once, and by float32's rounding before that, as in test_compiled.py.
 
-Tables that multiply bfloat16 in pairs round the parameters, too, and are compared with what that gives.
+Tables that multiply bfloat16 round the parameters, too, and are compared with what that gives.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from handgrad.kernels import (
 )
 from handgrad.kernels.bfloat16 import bfloat16_kernels
 from handgrad.kernels.cpu import conv, cpu_kernels
-from handgrad.kernels.cpu.algorithm import DIRECT, IN_PAIRS, choose, cost
+from handgrad.kernels.cpu.algorithm import DIRECT, IN_PAIRS, IN_REGISTERS, choose, cost
 from handgrad.kernels.reference import REFERENCE
 from handgrad.rng import Stream
 from tests.kernels import test_compiled
@@ -57,7 +57,7 @@ UNIT = 2.0**-8
 """Half the distance of neighbours, over their size: the most that rounding to the nearest changes."""
 
 TABLES = tables_of_bfloat16()
-FLOAT32 = {name: select_kernels(name.removesuffix(IN_PAIRS)) for name in TABLES}
+FLOAT32 = {name: select_kernels(SETS[name].of_floats if name in SETS else name) for name in TABLES}
 """What computes in float32 as the table of that name does."""
 NARROW = {name: table for name, table in TABLES.items() if name != "reference"}
 each_table = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES.keys())
@@ -150,10 +150,10 @@ def made_of(call: Call, table: Kernels) -> tuple[Any, int | None] | None:
     return (made.args[0], made.keywords.get("algorithm")) if made else None
 
 
-def in_pairs(call: Call, table: Kernels) -> bool:
-    """Whether parameters of a call are multiplied in pairs."""
+def rounds_parameters(call: Call, table: Kernels) -> bool:
+    """Whether parameters of a call are multiplied in bfloat16."""
     found = made_of(call, table)
-    if call.kernel not in WEIGHTS or found is None or not found[0].name.endswith(IN_PAIRS):
+    if call.kernel not in WEIGHTS or found is None or not found[0].name.endswith((IN_PAIRS, IN_REGISTERS)):
         return False
     if call.kernel.startswith("dense"):
         return True
@@ -174,7 +174,7 @@ def rounded(call: Call) -> Call:
 
 def multiplied(call: Call, table: Kernels) -> Call:
     """Return a call of the numbers that a table multiplies."""
-    return rounded(call) if in_pairs(call, table) else call
+    return rounded(call) if rounds_parameters(call, table) else call
 
 
 def check(call: Call, table: Kernels, most: float = 16, *, stored: bool = False) -> None:
@@ -241,7 +241,7 @@ def test_every_number_is_rounded_to_the_nearest_and_ties_to_even(table, n, lower
     bits = numbers.view(np.uint32)
     below, tie, odd = bits >> 16, (bits & 0xFFFF) == 0x8000, (bits >> 16) & 1
     right = (below + np.where(tie, odd, (bits & 0xFFFF) > 0x8000)).astype(np.uint16)
-    if in_pairs(Call("dense", ()), table):  # whose products take numbers below the smallest normal one as 0
+    if rounds_parameters(Call("dense", ()), table):  # its products take what is not normal as 0
         right[right & 0x7F80 == 0] = 0
     right = right.view(BF16)
     nan = np.isnan(numbers)
@@ -589,11 +589,11 @@ def test_pairs_count_half_of_the_products_of_many_channels():
         assert found == cost(DIRECT, "avx512", (2, 5, 4, pairs), (3, 3, pairs, 16), window)
 
 
-@pytest.mark.parametrize("name", PAIRS)
-def test_float32_is_planned_without_pairs(name, monkeypatch):
+@pytest.mark.parametrize("name", [name for name in NARROW if name in SETS])
+def test_float32_is_planned_as_it_is_multiplied(name, monkeypatch):
     x, window = test_compiled.normal(0, 2, 4, 5, 3).astype(np.float32), Window((2, 2))
     w, dy, float32 = np.ones((2, 2, 3, 3), np.float32), x[:, :-1, :-1], cpu_kernels(SETS[name])
-    for table, by in ((float32, name.removesuffix(IN_PAIRS)), (bfloat16_kernels(float32), name)):
+    for table, by in ((float32, SETS[name].of_floats), (bfloat16_kernels(float32), name)):
         planned = []
         monkeypatch.setattr(conv, "choose", lambda *args, to=planned: to.append(args[0]) or DIRECT)
         table.conv2d(x, w, None, window)

@@ -28,6 +28,11 @@ EXP = "csrc/exp.h"
 ACTIVATION = "csrc/activation.cc"
 SIMD = "csrc/simd.h"
 WINDOWS = "csrc/windows.h"
+TAPS = "csrc/taps.h"
+AMX = "csrc/amx.h"
+AMX_CONV = "csrc/amx_conv.cc"
+AMX_WEIGHTS = "csrc/amx_weights.cc"
+SQUARE = "csrc/square.h"
 
 ALL = "kernels/test_compiled.py"
 CONVOLUTIONS = f"{ALL}::test_convolution"
@@ -49,6 +54,9 @@ POOLS = "kernels/test_pool.py"
 PACKED = "kernels/test_packed.py"
 OF_ACCURACY = "kernels/test_accuracy.py::test_convolutions_lose_little_more_than_a_plain_sum"
 IN_BFLOAT16 = "kernels/test_bfloat16.py"
+MATRIX_REGISTERS = "kernels/test_matrix_registers.py"
+OF_REGISTERS = f"{MATRIX_REGISTERS}::test_convolutions_agree_with_the_reference"
+ROUNDED_IN_REGISTERS = f"{MATRIX_REGISTERS}::test_sums_are_rounded_as_the_instruction_does"
 OF_MEMORY = "kernels/test_memory.py"
 OF_THREADS = "kernels/test_threads.py"
 
@@ -91,10 +99,10 @@ COMPILED = [
     Mutant("matrix: vectors that are not aligned are streamed", MATRIX,
            "streamed(m * n) && n % W == 0 &&", "streamed(m * n) &&", STREAMED),
     # convolution by products
-    Mutant("conv: the gradient's phases forget the dilation", CONV,
+    Mutant("conv: the gradient's phases forget the dilation", TAPS,
            "if ((a + s.top - i * s.dh) % s.sh == 0) row", "if ((a + s.top - i) % s.sh == 0) row", CONVOLUTIONS),
-    Mutant("conv: pixels that no tap meets lose what is added", CONV,
-           "if (added)", "if (false)", CONVOLUTIONS),
+    Mutant("conv: pixels that no tap meets lose what is added", TAPS,
+           "if (add)", "if (false)", CONVOLUTIONS),
     Mutant("conv: taps may meet the pixel behind the last", CONV,
            "(at.columns - 1) * at.sw + taps.last_column() < x.w", "(at.columns - 1) * at.sw + taps.last_column() <= x.w", CONVOLUTIONS),
     Mutant("conv: rows of a strip forget the stride", CONV,
@@ -115,7 +123,7 @@ COMPILED = [
            "ready ? dy + corner : panel", "ready ? dy : panel", CONVOLUTIONS),
     Mutant("conv: every group has the first one's gradient", CONV,
            "b + (group * panels + k / PANEL) * panel_size", "b + k / PANEL * panel_size", CONVOLUTIONS),
-    Mutant("conv: padded 1x1 filters are a plain product", CONV,
+    Mutant("conv: padded 1x1 filters are a plain product", TAPS,
            "s.oh == s.h && s.ow == s.w && s.groups", "s.groups", CONVOLUTIONS),
     Mutant("conv: without images the weight gradient is what memory held", CONV,
            "if (s.n == 0) memset(dw, 0, 4 * size);", "", CONVOLUTIONS),
@@ -382,6 +390,61 @@ COMPILED = [
            "return weight_decay ? g + weight_decay * p : g;", "return g + weight_decay * p;", UPDATES),
     Mutant("adam: epsilon is in the root", UPDATE,
            "square_root(vi) * correction + epsilon", "square_root(vi + epsilon) * correction", UPDATES),
+    # products of bf16 in matrix registers
+    Mutant("amx: first and second numbers of pairs are added as they come", AMX,
+           "sum[half] = normal(sum[half] +", "sum[0] = normal(sum[0] +", ROUNDED_IN_REGISTERS),
+    Mutant("amx: a difference that is not normal counts", AMX,
+           "total = normal(normal(total) + normal(sum[0] + sum[1]));", "total = total + (sum[0] + sum[1]);", ROUNDED_IN_REGISTERS),
+    Mutant("amx: of an odd number of channels the last pair is not ended", AMX_CONV,
+           "channel + i < c ? load_some", "true ? load_some", f"{MATRIX_REGISTERS}"),
+    Mutant("amx: steps do not divide a run", AMX_CONV,
+           "while (run % step) step -= 2;", "", OF_REGISTERS),
+    Mutant("amx: the last places of a row are read beyond its end", AMX_CONV,
+           "return smaller(i * height, n - height);", "return i * height;", OF_REGISTERS),
+    Mutant("amx: filters of a panel of one register lie as those of two", AMX_CONV,
+           "return k - p * PANEL > ROWS ? 2 : 1;", "return 2;", OF_REGISTERS),
+    Mutant("amx: the first row of sums is added to all", AMX_CONV,
+           "for (long r = 0; r < rows; ++r, place += row)", "for (long r = 0; r < rows; ++r)", OF_REGISTERS),
+    Mutant("amx: the bias is that of the first filters", AMX_CONV,
+           "sum += some(to.bias + f);", "sum += some(to.bias);", OF_REGISTERS),
+    Mutant("amx: what is added is forgotten", AMX_CONV,
+           "if (to.add) sum += some(to.add + place + f);", "", OF_REGISTERS),
+    Mutant("amx: zeros behind padded channels are what was there", AMX_CONV,
+           "if (pitch > c) memset(to + c, 0, 2 * (pitch - c));", "if (pitch > c) memset(to + c, 0xff, 2 * (pitch - c));", MATRIX_REGISTERS),
+    Mutant("amx: zeros before a row are missing", AMX_CONV,
+           "memset(to, 0, 2 * begin * pitch);", "", OF_REGISTERS),
+    Mutant("amx: a strip is one row of pixels short", AMX_CONV,
+           "i < (here - 1) * at.sh + taps.last_row() - first_row + 1; ++i", "i < (here - 1) * at.sh + taps.last_row() - first_row; ++i", OF_REGISTERS),
+    Mutant("amx: taps of a dilated window are taken for one run", AMX_CONV,
+           "const bool joined = taps.side_by_side();", "const bool joined = true;", OF_REGISTERS),
+    Mutant("amx: taps beyond the sides of images count", AMX_CONV,
+           "if (r >= 0 && r < x.h && u >= 0 && u < x.w)", "if (r >= 0 && r < x.h)", OF_REGISTERS),
+    Mutant("amx: the second register of images reads those of the first", AMX_CONV,
+           "blocks[i] = {copy + i * images.height * apart,", "blocks[i] = {copy,", OF_REGISTERS),
+    Mutant("amx: rows that are copied some at a time begin with the image", AMX_CONV,
+           "runs[number++] = {((r - first) * x.w + u)", "runs[number++] = {(r * x.w + u)", OF_REGISTERS),
+    Mutant("amx: filters are turned whose channels come first", AMX_CONV,
+           "turned ? f.pack_turned(w, list, packed.data()) : f.pack(w, list, packed.data());", "f.pack(w, list, packed.data());", OF_REGISTERS),
+    Mutant("amx: what is left of a matrix's rows is not computed", AMX_CONV,
+           "if (m > done) rows_of(done, 1, m - done);", "", f"{MATRIX_REGISTERS}::test_dense_layers_agree_with_the_reference"),
+    Mutant("amx: places beyond the last of an item are read", AMX_WEIGHTS,
+           "d + 2 * t + 1 < places ? second + f : nullptr", "second + f", OF_REGISTERS),
+    Mutant("amx: pairs of places are not ended with zeros", AMX_WEIGHTS,
+           "pairs.put_zeros(depth - item.images * (end - first) * s.ow);", "", MATRIX_REGISTERS),
+    Mutant("amx: an item's sums take the place of those before it", AMX_WEIGHTS,
+           "add(m, depth, a + f * OF_A, p, i == begin,", "add(m, depth, a + f * OF_A, p, true,", OF_REGISTERS),
+    Mutant("amx: the pixels of a row above are the taps' of all rows", AMX_WEIGHTS,
+           "b + row * s.ow * CHANNELS);", "b);", OF_REGISTERS),
+    Mutant("amx: pixels are shared where rows are left out", AMX_WEIGHTS,
+           "s.kh > 1 && s.sh == 1 &&", "s.kh > 1 &&", OF_REGISTERS),
+    Mutant("amx: pixels beyond the left side are those of the row above", AMX_WEIGHTS,
+           "(larger(0, -shift) + s.sw - 1) / s.sw", "0", OF_REGISTERS),
+    Mutant("amx: only the first part of the places makes the gradient", AMX_WEIGHTS,
+           "for (long n = 1; n < parts; ++n) sum +=", "for (long n = parts; n < parts; ++n) sum +=", f"{MATRIX_REGISTERS}::test_whatever_threads_divide"),
+    Mutant("amx: joined taps meet the pixels without padding", AMX_WEIGHTS,
+           "memcpy(row + begin * s.c, x + line * s.w * s.c,", "memcpy(row, x + line * s.w * s.c,", OF_REGISTERS),
+    Mutant("amx: a square is not transposed", SQUARE,
+           "memcpy(to + j * to_row + i, &rows[i][j], 4);", "memcpy(to + i * to_row + j, &rows[i][j], 4);", OF_REGISTERS),
     # bf16
     Mutant("bf16: ties are rounded up", SIMD,
            "u + 0x7fffu + ((u >> 16) & 1u)", "u + 0x8000u", IN_BFLOAT16),

@@ -47,6 +47,7 @@ RECIPE = "train/recipe.py"
 RECIPES = "train/test_named_recipes.py"
 BFLOAT16 = "kernels/bfloat16.py"
 IN_BFLOAT16 = "kernels/test_bfloat16.py"
+MATRIX_REGISTERS = "kernels/test_matrix_registers.py"
 BN = "layers/norm.py"
 RUNNING = "layers/running_statistics.py"
 STATISTICS = "layers/batch_statistics.py"
@@ -441,8 +442,11 @@ MUTANTS = [
     Mutant("at stride 2 a tile costs as at stride 1", "kernels/cpu/algorithm.py",
            "(2 * tile + 1)", "(tile + 2)", "kernels/cpu/test_algorithm.py::test_at_stride_2_a_tile_has_nine_points_for_four_outputs"),
     Mutant("float32 is planned as products of bfloat16", "kernels/cpu/conv.py",
-           "cpu.name if is_bfloat16(given) else cpu.name.removesuffix(IN_PAIRS)", "cpu.name",
-           f"{IN_BFLOAT16}::test_float32_is_planned_without_pairs"),
+           "cpu.name if is_bfloat16(given) else cpu.of_floats", "cpu.name",
+           f"{IN_BFLOAT16}::test_float32_is_planned_as_it_is_multiplied"),
+    Mutant("products in matrix registers count as those of floats", "kernels/cpu/algorithm.py",
+           "terms = c / _REGISTERS", "terms = c",
+           f"{MATRIX_REGISTERS}::test_they_leave_nothing_to_algorithms_with_fewer_products"),
     # prediction
     Mutant("packed filters are those of the layer, not a copy", "kernels/reference/packed.py",
            "copy=True", "copy=False", "kernels/test_packed.py::test_packed_filters_do_not_change_with_those_they_were_made_of"),

@@ -26,7 +26,9 @@ def copy_package(folder: Path) -> Path:
 
 
 class Workplace:
-    """A build of the fastest instruction set that this machine has, in a folder of its own.
+    """A build of the fastest instruction set for floats that this machine has, in a folder of its own.
+
+    And of the sets that every machine has, some of which are there for tests.
 
     Parameters
     ----------
@@ -48,7 +50,8 @@ class Workplace:
         shutil.copy2(ROOT / "CMakeLists.txt", self._place)
         nanobind = _output(sys.executable, "-m", "nanobind", "--cmake_dir").strip()
         found = [f"-Dnanobind_DIR={nanobind}", f"-DPython_EXECUTABLE={sys.executable}"]
-        only = f"-DHANDGRAD_ISA={load().module.tables()[0].name.removesuffix('bf16')}"
+        sets = {load().module.tables()[0].of_floats, "plain", "plainbf16", "plainamx"}
+        only = f"-DHANDGRAD_ISA={';'.join(sorted(sets))}"
         _output("cmake", "-S", self._place, "-B", self._place / "build", *found, only)
         self._build()
         shutil.copytree(self._place, self._kept)

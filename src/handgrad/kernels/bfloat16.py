@@ -4,7 +4,8 @@ A number of bfloat16 is the upper half of a float32: it has the same range, and 
 Activations and their gradients are stored in it, which halves their memory and the bytes that are moved.
 Sums are taken in float32 or float64, and what is stored is rounded once, to the nearest. Parameters and what
 is summed over a batch stay float32 or float64. Products are of float32, but for processors that multiply
-bfloat16 (the instruction set ``"avx512bf16"``): there parameters are rounded as they are multiplied.
+bfloat16 (the instruction sets ``"amx"`` and ``"avx512bf16"``): there parameters are rounded as they are
+multiplied.
 
 - Products (`conv2d`, `dense`, `simple_rnn`, and the gradients of their inputs) take activations of float32 or
   bfloat16 and return bfloat16.

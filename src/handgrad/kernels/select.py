@@ -18,8 +18,8 @@ def tables(precision: str = "float32") -> Mapping[str, Kernels]:
     """Return the tables that this machine can run, by name.
 
     ``"cpu"`` is the fastest of the compiled ones, which follow under the names of their instruction sets
-    (``"avx512bf16"``, ``"avx512"``, ``"avx2"``, ``"plain"``); ``"reference"`` is the mathematics in NumPy,
-    and the only one where handgrad is installed without compiled kernels.
+    (``"amx"``, ``"avx512bf16"``, ``"avx512"``, ``"avx2"``, ``"plain"``); ``"reference"`` is the mathematics
+    in NumPy, and the only one where handgrad is installed without compiled kernels.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from handgrad.geometry import Window
-from handgrad.kernels.cpu.algorithm import IN_PAIRS, choose
+from handgrad.kernels.cpu.algorithm import choose
 from handgrad.kernels.cpu.arrays import bits, contiguous, empty
 from handgrad.typing import Array, Shape, is_bfloat16
 
@@ -88,6 +88,5 @@ def plan(
     (top, _), (left, _) = window.pads
     oh, ow = window.output_size((x[1], x[2]))
     sizes = [*x, oh, ow, w[3], w[0], w[1], *window.strides, *window.dilation, top, left, groups]
-    # float32 is multiplied as in the set without products of bfloat16
-    instructions = cpu.name if is_bfloat16(given) else cpu.name.removesuffix(IN_PAIRS)
+    instructions = cpu.name if is_bfloat16(given) else cpu.of_floats
     return sizes, choose(instructions, x, w, window, groups, algorithm, packed)
