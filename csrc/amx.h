@@ -84,31 +84,38 @@ class Registers {
   // normal one count as 0: that is the instruction's arithmetic.
   template <int c, int a, int b>
   void dot() {
+    vec sums[ROWS][ROWS / W][2] = {};
+    for (long t = 0; t < pairs_; ++t)
+      for (long v = 0; v < ROWS / W; ++v) {
+        const uvec of_b = pairs(memory_[b][t] + 4 * W * v);
+        const vec first = normal((vec)(of_b << 16)), second = normal((vec)(of_b & 0xffff0000u));
+        for (long m = 0; m < rows_; ++m) {
+          uint32_t of_a;
+          memcpy(&of_a, memory_[a][m] + 4 * t, 4);
+          vec* sum = sums[m][v];
+          sum[0] = normal(sum[0] + normal((vec)(of_a << 16 | uvec{})) * first);
+          sum[1] = normal(sum[1] + normal((vec)((of_a & 0xffff0000u) | uvec{})) * second);
+        }
+      }
     for (long m = 0; m < rows_; ++m)
-      for (long n = 0; n < ROWS; ++n) {
-        float sum[2] = {0, 0};
-        for (long t = 0; t < pairs_; ++t)
-          for (int half = 0; half < 2; ++half)
-            sum[half] = normal(sum[half] + number(memory_[a][m], 2 * t + half) * number(memory_[b][t], 2 * n + half));
-        float total;
-        memcpy(&total, memory_[c][m] + 4 * n, 4);
-        total = normal(normal(total) + normal(sum[0] + sum[1]));
-        memcpy(memory_[c][m] + 4 * n, &total, 4);
+      for (long v = 0; v < ROWS / W; ++v) {
+        float* to = (float*)(memory_[c][m] + 4 * W * v);
+        HG_ISA::store(to, normal(normal(HG_ISA::load(to)) + normal(sums[m][v][0] + sums[m][v][1])));
       }
   }
 
  private:
-  static float normal(float a) { return a > -0x1p-126f && a < 0x1p-126f ? a * 0 : a; }
-  static float number(const char* row, long i) {
-    uint16_t bits;
-    memcpy(&bits, row + 2 * i, 2);
-    const uint32_t upper = (uint32_t)bits << 16;
-    float a;
-    memcpy(&a, &upper, 4);
-    return normal(a);
+  static uvec pairs(const char* p) {
+    uvec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+  }
+  static vec normal(vec v) {
+    const uvec u = (uvec)v;
+    return (vec)((u & 0x7f800000u) == 0 ? u & 0x80000000u : u);
   }
   long rows_, pairs_;
-  char memory_[COUNT][ROWS][64];
+  alignas(64) char memory_[COUNT][ROWS][64];
 };
 
 #endif

@@ -8,9 +8,9 @@
 
 #include "amx.h"
 #include "memory.h"
-#include "square.h"
 #include "taps.h"
 #include "threads.h"
+#include "transpose.h"
 
 namespace handgrad::HG_ISA {
 
@@ -69,7 +69,7 @@ struct Filters {
           const long left = f + r < k ? smaller(DEPTH, c - channel) : 0;
           for (long v = 0; v < DEPTH; v += W) store((bf16*)(square + r * SIDE) + v, load_some(from + v, left - v));
         }
-        transpose((float*)square, SIDE, (float*)square, SIDE);
+        transpose_square((float*)square, SIDE, (float*)square, SIDE);
         for (long pair = 0; pair < smaller(DEPTH, padded(c) - channel) / 2; ++pair)
           memcpy(rows.at(channel + 2 * pair), square + pair * SIDE, 4 * SIDE);
       }

@@ -9,9 +9,9 @@
 #include "amx.h"
 #include "amx_conv.h"
 #include "memory.h"
-#include "square.h"
 #include "taps.h"
 #include "threads.h"
+#include "transpose.h"
 
 namespace handgrad::HG_ISA {
 
@@ -67,7 +67,7 @@ void transpose_gradient(const bf16* dy, long places, long k, long filters, bf16*
         store_pairs(d + 2 * t < places ? first + f : nullptr, d + 2 * t + 1 < places ? second + f : nullptr, filters - f,
                     to + f * DEPTH + 2 * t * ROWS);
     }
-    for (long f = 0; f < width; f += ROWS) transpose((float*)(to + f * DEPTH), ROWS, (float*)(to + f * DEPTH), ROWS);
+    for (long f = 0; f < width; f += ROWS) transpose_square((float*)(to + f * DEPTH), ROWS, (float*)(to + f * DEPTH), ROWS);
   }
 }
 
@@ -180,9 +180,9 @@ void turn(const ConvShape& s, const float* sums, long parts, long c, long tap, l
     float* to = dw + (tap * s.c + c) * s.k + f * ROWS;
     const long channels = smaller(ROWS, s.c - c), filters = smaller(ROWS, s.k - f * ROWS);
     if (channels == ROWS && filters == ROWS) {
-      transpose(total, ROWS, to, s.k);
+      transpose_square(total, ROWS, to, s.k);
     } else {
-      transpose(total, ROWS, turned, ROWS);
+      transpose_square(total, ROWS, turned, ROWS);
       for (long row = 0; row < channels; ++row) memcpy(to + row * s.k, turned + row * ROWS, 4 * filters);
     }
   }

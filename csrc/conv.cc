@@ -9,7 +9,6 @@
 #include "conv.h"
 
 #include "depthwise.h"
-#include "filters.h"
 #include "matrix.h"
 #include "memory.h"
 #include "product.h"
@@ -100,21 +99,42 @@ struct Share {
 struct Packed {
   const Factor* data;
   long taps, depth, k, groups;  // depth = c/groups, k of all groups
+  bool in_place = false;        // or as they are, (taps, depth, k), of one group
   long rows() const { return round_up(depth, STEP); }
   long group_size() const { return taps * rows() * round_up(k / groups, W); }
-  const Factor* panel(long group, long column) const { return data + group * group_size() + column * taps * rows(); }
+  const Factor* panel(long group, long column) const {
+    return data + (in_place ? column : group * group_size() + column * taps * rows());
+  }
+  // numbers from one row of a panel to the next
+  long row(long column) const { return in_place ? k : smaller(PANEL, round_up(k / groups - column, W)); }
 };
 
-// From filters (all_taps, depth, k), the taps of a list.
-void pack_taps(const float* w, const long* list, const Packed& f, Factor* to) {
+// Calls work(tap, group, column, to) for all taps and panels of columns.
+template <class Work>
+void each_panel(const Packed& f, Factor* to, const Work& work) {
   const long kg = f.k / f.groups, panels = (kg + PANEL - 1) / PANEL, each = f.groups * panels;
   parallel_for(f.taps * each, larger(1, 16384 / (f.depth * PANEL)), [&](long begin, long end, int) {
     for (long item = begin; item < end; ++item) {
-      const long t = item / each, g = item % each / panels, panel = item % panels * PANEL;
-      const long width = smaller(PANEL, round_up(kg - panel, W));
-      pack_panel(f.depth, kg - panel, w + list[t] * f.depth * f.k + g * kg + panel, f.k,
-                 to + g * f.group_size() + (panel * f.taps + t * width) * f.rows());
+      const long t = item / each, g = item % each / panels, column = item % panels * PANEL;
+      const long width = smaller(PANEL, round_up(kg - column, W));
+      work(t, g, column, to + g * f.group_size() + (column * f.taps + t * width) * f.rows());
     }
+  });
+}
+
+// From filters (all_taps, depth, k), the taps of a list.
+void pack_taps(const float* w, const long* list, const Packed& f, Factor* to) {
+  const long kg = f.k / f.groups;
+  each_panel(f, to, [&](long t, long g, long column, Factor* panel) {
+    pack_panel(f.depth, kg - column, w + list[t] * f.depth * f.k + g * kg + column, f.k, panel);
+  });
+}
+
+// The same from filters whose channels and filters are exchanged, (all_taps, k/groups, groups, depth).
+void pack_taps_turned(const float* w, const long* list, const Packed& f, Factor* to) {
+  const long kg = f.k / f.groups, row = f.groups * f.depth;
+  each_panel(f, to, [&](long t, long g, long column, Factor* panel) {
+    pack_panel_turned(f.depth, kg - column, w + (list[t] * kg + column) * row + g * f.depth, row, panel);
   });
 }
 
@@ -165,7 +185,7 @@ void correlate(const Images& x, const Taps& taps, const Places& at, const Packed
     }
     for (long g = 0; g < f.groups; ++g)
       for (long panel = panels * part / parts; panel < panels * (part + 1) / parts; ++panel) {
-        const long k = panel * PANEL, columns = smaller(PANEL, kg - k), width = round_up(columns, W);
+        const long k = panel * PANEL, columns = smaller(PANEL, kg - k), width = f.row(k);
         for (long r = 0; r < runs; ++r) b_runs[r] = r * round_up(run, STEP) * width;
         for (long first = 0; first < runs; first += at_once) {
           Walk walk{run, gathered ? line : at.sw * x.c, STEP, STEP * width, smaller(at_once, runs - first)};
@@ -212,29 +232,32 @@ void direct_packed(const ConvShape& s, const Factor* x, const Factor* packed, co
 }  // namespace
 
 void direct(const ConvShape& s, const Factor* x, const float* w, const float* b, float* y) {
+#if !defined(HG_PAIRS)
+  if (s.n * s.oh * s.ow <= FEW && s.groups == 1 && s.k % W == 0) {  // read once: to pack them takes longer
+    const AllTaps all(s);
+    const Packed as_they_are{w, s.kh * s.kw, s.c, s.k, 1, /*in_place=*/true};
+    return correlate({x, s.n, s.h, s.w, s.c}, all.taps(), places_of(s), as_they_are, {b, nullptr, false}, false, y);
+  }
+#endif
   ScratchOf<Factor> packed(packed_size(s));
   pack(s, w, packed.data());
   direct_packed(s, x, packed.data(), b, nullptr, false, y);
 }
 
 void direct_backward_input(const ConvShape& s, const Factor* dy, const float* w, const float* add, float* dx) {
-  const long taps = s.kh * s.kw, cg = s.c / s.groups, kg = s.k / s.groups;
   if (pointwise(s)) {
     ScratchOf<Factor> packed(round_up(s.k, STEP) * round_up(s.c, W));
     pack_panels_turned(s.k, s.c, w, packed.data());
     return multiply(s.n * s.h * s.w, s.k, s.c, dy, s.k, 1, packed.data(), nullptr, add, dx);
   }
-  // (taps, c/g, groups, k/g) -> (taps, k/g, groups, c/g): the filters of the transposed convolution
-  Scratch turned(taps * cg * s.k);
-  transpose_groups(taps, cg, s.groups, kg, w, turned.data());
-  Packed f{nullptr, taps, kg, s.c, s.groups};
+  Packed f{nullptr, s.kh * s.kw, s.k / s.groups, s.c, s.groups};
   ScratchOf<Factor> packed(f.groups * f.group_size());
   f.data = packed.data();
   each_phase(s, [&](const Taps& here, const long* list, const Places& at, long corner) {
     const float* added = add ? add + corner : nullptr;
     f.taps = here.rows * here.columns;
     if (f.taps == 0) return without_taps(s, at, added, dx + corner);
-    pack_taps(turned.data(), list, f, packed.data());
+    pack_taps_turned(w, list, f, packed.data());
     correlate({dy, s.n, s.oh, s.ow, s.k}, here, at, f, {nullptr, added, false}, false, dx + corner);
   });
 }

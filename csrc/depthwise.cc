@@ -10,6 +10,7 @@ namespace {
 
 constexpr long GRAIN = 1 << 16;  // multiply-adds that are worth a thread
 constexpr long MOST = 6;         // sums side by side, two vectors each: they stay in the registers
+constexpr int SUMS = NV == 4 ? 20 : 12;  // vectors of sums of several rows of a filter
 
 Axis rows_of(const ConvShape& s) { return {s.h, s.oh, s.kh, s.sh, s.dh, s.top}; }
 Axis columns_of(const ConvShape& s) { return {s.w, s.ow, s.kw, s.sw, s.dw, s.left}; }
@@ -118,22 +119,47 @@ bool can_stream(const ConvShape& s, long floats, const float* y) {
   return streamed(floats) && s.c % W == 0 && (size_t)y % (4 * W) == 0;
 }
 
-// u += sum of x * dy over `places` of a line, for T terms of a row of the filter; sums of a line are short.
-template <int T, int V>
-void multiply_line(const Term* terms, const float* x, long hop, const float* dy, long channels, long places,
-                   Channels<V> at, float* u) {
-  vec sum[T][V] = {};
-  for (long q = 0; q < places; ++q, x += hop, dy += channels) {
+// u += sum of x * dy over `places` of a line, for T terms of R rows of the filter; sums of a line are short.
+template <int R, int T, int V>
+void multiply_line(const Term* rows, const Term* terms, long kw, const float* x, long hop, const float* dy, long channels,
+                   long places, Channels<V> at, float* u) {
+  const float* lines[R];
+  for (int r = 0; r < R; ++r) lines[r] = x + rows[r].from;
+  long from[T];
+  for (int t = 0; t < T; ++t) from[t] = terms[t].from;
+  vec sum[R][T][V] = {};
+  for (long q = 0; q < places; ++q, dy += channels) {
     vec d[V];
     for (int v = 0; v < V; ++v) d[v] = at.get(dy, v);
-    for (int t = 0; t < T; ++t)
-      for (int v = 0; v < V; ++v) sum[t][v] += at.get(x + terms[t].from, v) * d[v];
-  }
-  for (int t = 0; t < T; ++t)
-    for (int v = 0; v < V; ++v) {
-      float* to = u + terms[t].tap * channels;
-      at.put(to, v, at.get(to, v) + sum[t][v], /*streams=*/false);
+#pragma GCC unroll 3
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 6
+      for (int t = 0; t < T; ++t)
+        for (int v = 0; v < V; ++v) sum[r][t][v] += at.get(lines[r] + from[t], v) * d[v];
+      lines[r] += hop;
     }
+  }
+#pragma GCC unroll 3
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 6
+    for (int t = 0; t < T; ++t)
+      for (int v = 0; v < V; ++v) {
+        float* to = u + (rows[r].tap * kw + terms[t].tap) * channels;
+        at.put(to, v, at.get(to, v) + sum[r][t][v], /*streams=*/false);
+      }
+}
+
+// The same for `n` rows, as many at a time as their sums stay in the registers.
+template <int T, int V>
+void multiply_rows(const Term* rows, long n, const Term* terms, long kw, const float* x, long hop, const float* dy,
+                   long channels, long places, Channels<V> at, float* u) {
+  constexpr int all = T * V * 3 <= SUMS ? 3 : T * V * 2 <= SUMS ? 2 : 1;
+  for (; n >= all; n -= all, rows += all)
+    multiply_line<all, T>(rows, terms, kw, x, hop, dy, channels, places, at, u);
+  if (n == 2)
+    multiply_line<(all > 2 ? 2 : 1), T>(rows, terms, kw, x, hop, dy, channels, places, at, u);
+  else if (n == 1)
+    multiply_line<1, T>(rows, terms, kw, x, hop, dy, channels, places, at, u);
 }
 
 }  // namespace
@@ -163,18 +189,17 @@ void depthwise_backward_weight(const ConvShape& s, const float* dy, const float*
     for (long line = begin; line < end; ++line) {
       const long image = line / s.oh, p = line % s.oh;
       each_channels(s.c, [&](long c, auto at) {
-        for (const Term* i = down.begin(p); i < down.end(p); ++i)
-          for (long q = 0, all; q < s.ow; q += all) {
-            all = across.alike(q);
-            each_piece(across.end(q) - across.begin(q), [&](long j, long n) {
-              with_constant(n, [&](auto count) {
-                multiply_line<decltype(count)::value>(
-                    across.begin(q) + j, x + image * s.h * s.w * s.c + i->from + c, across.hop,
-                    dy + (line * s.ow + q) * s.c + c, s.c, all, at,
-                    sums.data() + thread * size + i->tap * s.kw * s.c + c);
-              });
+        for (long q = 0, all; q < s.ow; q += all) {
+          all = across.alike(q);
+          each_piece(across.end(q) - across.begin(q), [&](long j, long n) {
+            with_constant(n, [&](auto count) {
+              multiply_rows<decltype(count)::value>(
+                  down.begin(p), down.end(p) - down.begin(p), across.begin(q) + j, s.kw,
+                  x + image * s.h * s.w * s.c + c, across.hop, dy + (line * s.ow + q) * s.c + c, s.c, all, at,
+                  sums.data() + thread * size + c);
             });
-          }
+          });
+        }
       });
     }
   });

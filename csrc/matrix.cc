@@ -5,6 +5,7 @@
 #include "memory.h"
 #include "product.h"
 #include "threads.h"
+#include "transpose.h"
 
 namespace handgrad::HG_ISA {
 
@@ -81,7 +82,7 @@ void pack_blocks(long rows, long columns, long height, const Factor* a, long a_r
 
 namespace {
 
-// Calls work(panel, width, begin, end, to) for rows [begin, end) of the panels from column `panel` on; begin is a step's
+// Calls work(panel, begin, end, to) for rows [begin, end) of the panels from column `panel` on; begin is a step's
 // first.
 template <class Work>
 void each_panel(long depth, long n, Factor* packed, const Work& work) {
@@ -90,7 +91,7 @@ void each_panel(long depth, long n, Factor* packed, const Work& work) {
     for (long i = first, next; i < last; i = next) {
       const long p = i / steps, panel = p * PANEL, d = i % steps * STEP, width = smaller(PANEL, round_up(n, W) - panel);
       next = smaller(last, (p + 1) * steps);
-      work(panel, width, d, smaller(depth, d + STEP * (next - i)), packed + panel * steps * STEP + d * width);
+      work(panel, d, smaller(depth, d + STEP * (next - i)), packed + panel * steps * STEP + d * width);
     }
   });
 }
@@ -99,22 +100,27 @@ void each_panel(long depth, long n, Factor* packed, const Work& work) {
 
 template <class T>
 void pack_panels(long depth, long n, const T* b, Factor* packed) {
-  each_panel(depth, n, packed, [&](long panel, long, long begin, long end, Factor* to) {
+  each_panel(depth, n, packed, [&](long panel, long begin, long end, Factor* to) {
     pack_panel(end - begin, n - panel, b + begin * n + panel, n, to);
   });
 }
 
+void pack_panel_turned(long rows, long left, const float* b, long b_row, Factor* to) {
+  const long width = smaller(PANEL, round_up(left, W)), lines = smaller(width, left);
+#if defined(HG_PAIRS)
+  for (long v = 0; v < width; v += smaller(W, 8))
+    for (long d = 0; d < round_up(rows, STEP); ++d)
+      for (long l = v; l < v + smaller(W, 8); ++l)
+        to[steps_before(d) * width + l * STEP + d % STEP] = factor(l < lines && d < rows ? b[l * b_row + d] : 0);
+#else
+  transpose(lines, rows, b, b_row, to, width);
+  for (long d = 0; lines < width && d < rows; ++d) memset(to + d * width + lines, 0, sizeof(Factor) * (width - lines));
+#endif
+}
+
 void pack_panels_turned(long depth, long n, const float* b, Factor* packed) {
-  constexpr long FEW = 8;  // lines of B^T at a time: so many of the first cache may lie a power of two apart
-  each_panel(depth, n, packed, [&](long panel, long width, long begin, long end, Factor* to) {
-    for (long v = 0; v < width; v += smaller(W, FEW)) {
-      const float* from = b + (panel + v) * depth;
-      const long lines = smaller(smaller(W, FEW), n - panel - v);
-      for (long d = begin; d < round_up(end, STEP); ++d)
-        for (long l = 0; l < smaller(W, FEW); ++l)
-          to[steps_before(d - begin) * width + (v + l) * STEP + d % STEP] =
-              factor(l < lines && d < end ? from[l * depth + d] : 0);
-    }
+  each_panel(depth, n, packed, [&](long panel, long begin, long end, Factor* to) {
+    pack_panel_turned(end - begin, n - panel, b + panel * depth + begin, depth, to);
   });
 }
 

@@ -16,6 +16,8 @@ void pack_panels_turned(long depth, long n, const float* b, Factor* packed);
 // has from the panel's first on.
 template <class T>
 void pack_panel(long rows, long left, const T* b, long b_row, Factor* to);
+// The same from B^T, whose rows lie `b_row` apart and of which `left` are left.
+void pack_panel_turned(long rows, long left, const float* b, long b_row, Factor* to);
 
 // Columns of A as rows of a product: `columns` of them in blocks of `height`, of each block all `rows` one behind the
 // other, `block_size` numbers from block to block. Up to STEP*W numbers behind a block are written, too; `readable` is

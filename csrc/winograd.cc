@@ -13,10 +13,10 @@
 // half a turn and their channels exchanged. S. Winograd, "Arithmetic complexity of computations" (1980);
 // A. Lavin and S. Gray, CVPR 2016; of stride 2, J. Yepez and S.-B. Ko, IEEE Trans. VLSI 28 (2020).
 #include "conv.h"
-#include "filters.h"
 #include "memory.h"
 #include "threads.h"
 #include "tiles.h"
+#include "transpose.h"
 
 namespace handgrad::HG_ISA {
 
@@ -340,6 +340,17 @@ void backward_weight(const ConvShape& s, const T* dy, const Source& x, float* dw
     backward_weight_shared<F>(s, dy, x, dw);
 }
 
+// (taps, c, k) -> (taps, k, c), the taps in the opposite order.
+void turn_filters(long taps, long c, long k, const float* w, float* to) {
+  const long strips = (c + SIDE - 1) / SIDE;
+  parallel_for(taps * strips, larger(1, 4096 / (k * SIDE)), [&](long begin, long end, int) {
+    for (long i = begin; i < end; ++i) {
+      const long tap = i / strips, first = i % strips * SIDE;
+      transpose(smaller(SIDE, c - first), k, w + (tap * c + first) * k, k, to + (taps - 1 - tap) * c * k + first, c);
+    }
+  });
+}
+
 // How far the first gradient of outputs that the first pixel's depends on lies before them. At stride 2 that is one where
 // there is no padding, as the first pixel would have two taps.
 long padding_backward(long stride, long taps, long padding) {
@@ -350,7 +361,7 @@ template <class F, class T>
 void backward_input(const ConvShape& s, const T* dy, const float* w, const T* add, T* dx) {
   constexpr int TAPS = F::R * F::R;
   Scratch turned(TAPS * s.c * s.k);
-  transpose_filters(TAPS, s.c, s.k, w, /*turn=*/true, turned.data());
+  turn_filters(TAPS, s.c, s.k, w, turned.data());
   ConvShape back = s;
   back.h = s.oh, back.w = s.ow, back.c = s.k;
   back.oh = s.h, back.ow = s.w, back.k = s.c;

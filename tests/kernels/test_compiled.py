@@ -227,7 +227,10 @@ LONG_ROWS = {"kernel": (2, 3), "pads": PADS[1], "size": (3, 50), "n": 1, "c": 3,
 """Many blocks of one height."""
 FIRST_LAYER = {"pads": PADS[1], "size": (20, 30), "n": 3, "c": 3, "k": 16}
 """Few channels of more places than are computed together, to filters that are whole vectors."""
-ANY_CASES = {described(case): case for case in [*pairwise(ANY, possible), PADDED_ONE, LONG_ROWS, FIRST_LAYER]}
+FEW_PLACES = {"pads": PADS[1], "size": (4, 4), "n": 1, "c": 6, "k": 144}
+"""Filters that are read once, as they are, and more than a panel of them."""
+ADDED = PADDED_ONE, LONG_ROWS, FIRST_LAYER, FEW_PLACES
+ANY_CASES = {described(case): case for case in [*pairwise(ANY, possible), *ADDED]}
 LARGEST = [WIDE, WIDER, DEEP, LONG]
 THREE_BY_THREE_CASES = {
     described(case): case for case in [*pairwise(THREE_BY_THREE, possible), *SHORT_TILES, *LARGEST]

@@ -16,17 +16,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 
+from handgrad.kernels.extension import load
 from tests.mutants.compiled import COMPILED
 from tests.mutants.mutants import MUTANTS, Mutant
 from tests.mutants.workplace import ROOT, SOURCE, Workplace, copy_package
 
 AT_ONCE = 2
+WRITTEN_OUT = "amx", "transpose"
+"""How files begin whose code is other code where it is tested on every machine."""
 TESTS_FAILED = 1
 """pytest's exit status where tests ran and failed; other errors, as of an import, have others."""
 CRASHES = ("AttributeError", "ImportError", "NameError", "SyntaxError", "UnboundLocalError")
@@ -103,16 +107,27 @@ def try_in_python(mutant: Mutant) -> tuple[str, str]:
 Try = Callable[[Mutant], tuple[str, str]]
 
 
+def instruction_sets(mutant: Mutant) -> tuple[str, ...]:
+    """Return the sets that a mutant is built for: the machine's fastest for floats, or those written out."""
+    if Path(mutant.file).name.startswith(WRITTEN_OUT):
+        return "plain", "plainbf16", "plainamx"
+    return (load().module.tables()[0].of_floats,)
+
+
 @contextmanager
-def compiling(at_once: int) -> Iterator[Try]:
-    """Give a function that builds and tries mutants of compiled kernels, so many at a time."""
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(at_once) as pool:
-        free: SimpleQueue[Workplace] = SimpleQueue()
-        for place in pool.map(lambda i: Workplace(Path(folder, str(i))), range(at_once)):
-            free.put(place)
+def compiling(mutants: list[Mutant]) -> Iterator[Try]:
+    """Give a function that builds and tries mutants of compiled kernels, `AT_ONCE` at a time."""
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(AT_ONCE) as pool:
+        kept = Counter(map(instruction_sets, mutants))
+        wanted = [sets for sets, n in kept.items() for _ in range(min(AT_ONCE, n))]
+        free: dict[tuple[str, ...], SimpleQueue[Workplace]] = {sets: SimpleQueue() for sets in kept}
+        folders = [Path(folder, str(i)) for i in range(len(wanted))]
+        for sets, place in zip(wanted, pool.map(Workplace, folders, wanted), strict=True):
+            free[sets].put(place)
 
         def try_compiled(mutant: Mutant) -> tuple[str, str]:
-            place = free.get()
+            sets = instruction_sets(mutant)
+            place = free[sets].get()
             try:
                 place.build(mutant.file, mutant.old, mutant.new)
                 status, output = run_tests(mutant, place.package, "cpu", seconds=300)
@@ -120,7 +135,7 @@ def compiling(at_once: int) -> Iterator[Try]:
                 first = re.search(r"error: .*", str(error))
                 return "BROKEN", first[0] if first else str(error).strip().splitlines()[-1]
             finally:
-                free.put(place)
+                free[sets].put(place)
             if status < 0:
                 return "caught", f"signal {-status} ended the process"
             return judged(status, output, mutant.tests)
@@ -156,7 +171,7 @@ def main(words: list[str]) -> int:
     chosen = [m for m in (COMPILED if compiled else MUTANTS) if not words or any(w in m.name for w in words)]
     if not compiled:
         return report(chosen, try_in_python)
-    with compiling(max(1, min(AT_ONCE, len(chosen)))) as attempt:
+    with compiling(chosen) as attempt:
         return report(chosen, attempt)
 
 

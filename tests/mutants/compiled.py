@@ -32,7 +32,7 @@ TAPS = "csrc/taps.h"
 AMX = "csrc/amx.h"
 AMX_CONV = "csrc/amx_conv.cc"
 AMX_WEIGHTS = "csrc/amx_weights.cc"
-SQUARE = "csrc/square.h"
+TRANSPOSE = "csrc/transpose.h"
 
 ALL = "kernels/test_compiled.py"
 CONVOLUTIONS = f"{ALL}::test_convolution"
@@ -156,12 +156,24 @@ COMPILED = [
            "s.c * (U ? ks : width)", "s.c * width", PACKED),
     Mutant("conv: vectors that are not aligned are streamed", CONV,
            "kg % W == 0 &&", "true &&", STREAMED),
-    Mutant("filters: the input gradient's are not turned", "csrc/filters.h",
-           "(turn ? taps - 1 - tap : tap)", "tap", THREE_BY_THREE),
+    Mutant("winograd: the input gradient's filters are not turned", WINOGRAD,
+           "(taps - 1 - tap) * c * k", "tap * c * k", THREE_BY_THREE),
+    Mutant("conv: filters that are read as they are lie as packed ones", CONV,
+           "return in_place ? k : smaller(PANEL,", "return smaller(PANEL,", CONVOLUTIONS),
+    Mutant("conv: of filters that are read as they are all panels are the first", CONV,
+           "in_place ? column :", "in_place ? 0 :", CONVOLUTIONS),
+    Mutant("conv: turned filters of a group are the first one's", CONV,
+           "* row + g * f.depth, row, panel);", "* row, row, panel);", CONVOLUTIONS),
+    Mutant("transpose: what squares leave of a row is left out", TRANSPOSE,
+           "for (; c < columns; ++c)", "for (; false && c < columns; ++c)", CONVOLUTIONS),
     Mutant("depthwise: only the first phase of a stride", DEPTHWISE,
            "first < smaller(across.spread, across.results)", "first < 1", CONVOLUTIONS),
     Mutant("depthwise: wide filters repeat their first taps", DEPTHWISE,
-           "across.begin(q) + j, x", "across.begin(q), x", CONVOLUTIONS),
+           "across.begin(q) + j, s.kw,", "across.begin(q), s.kw,", CONVOLUTIONS),
+    Mutant("depthwise: rows of the filter that are multiplied together are one row's", DEPTHWISE,
+           "lines[r] = x + rows[r].from;", "lines[r] = x + rows[0].from;", CONVOLUTIONS),
+    Mutant("depthwise: the last rows of a filter are left out", DEPTHWISE,
+           "else if (n == 1)", "else if (n == 3)", CONVOLUTIONS),
     Mutant("depthwise: one thread's part of the weight gradient is lost", DEPTHWISE,
            "part < most; ++part", "part < larger(1, most - 1); ++part", SHARED),
     Mutant("depthwise: what is added is that of the first result", DEPTHWISE,
@@ -192,8 +204,6 @@ COMPILED = [
     Mutant("winograd: pixels outside the image are normalized", TILES,
            "read(load_some(pixels + j * channels, left)) : vec{};", "read(load_some(pixels + j * channels, left)) : read(vec{});",
            FUSED),
-    Mutant("winograd: the input gradient's filters are not turned", WINOGRAD,
-           "/*turn=*/true", "/*turn=*/false", THREE_BY_THREE),
     Mutant("winograd: what is added is lost at the edges", TILES,
            "add ? o[i][j] + load_some(add + place, left) : o[i][j]", "o[i][j]", THREE_BY_THREE),
     Mutant("winograd: vectors that are not aligned are streamed", WINOGRAD,
@@ -392,9 +402,9 @@ COMPILED = [
            "square_root(vi) * correction + epsilon", "square_root(vi + epsilon) * correction", UPDATES),
     # products of bf16 in matrix registers
     Mutant("amx: first and second numbers of pairs are added as they come", AMX,
-           "sum[half] = normal(sum[half] +", "sum[0] = normal(sum[0] +", ROUNDED_IN_REGISTERS),
+           "sum[1] = normal(sum[1] +", "sum[0] = normal(sum[0] +", ROUNDED_IN_REGISTERS),
     Mutant("amx: a difference that is not normal counts", AMX,
-           "total = normal(normal(total) + normal(sum[0] + sum[1]));", "total = total + (sum[0] + sum[1]);", ROUNDED_IN_REGISTERS),
+           "normal(normal(HG_ISA::load(to)) + normal(sums[m][v][0] + sums[m][v][1]))", "HG_ISA::load(to) + (sums[m][v][0] + sums[m][v][1])", ROUNDED_IN_REGISTERS),
     Mutant("amx: of an odd number of channels the last pair is not ended", AMX_CONV,
            "channel + i < c ? load_some", "true ? load_some", f"{MATRIX_REGISTERS}"),
     Mutant("amx: steps do not divide a run", AMX_CONV,
@@ -443,7 +453,7 @@ COMPILED = [
            "for (long n = 1; n < parts; ++n) sum +=", "for (long n = parts; n < parts; ++n) sum +=", f"{MATRIX_REGISTERS}::test_whatever_threads_divide"),
     Mutant("amx: joined taps meet the pixels without padding", AMX_WEIGHTS,
            "memcpy(row + begin * s.c, x + line * s.w * s.c,", "memcpy(row, x + line * s.w * s.c,", OF_REGISTERS),
-    Mutant("amx: a square is not transposed", SQUARE,
+    Mutant("amx: a square is not transposed", TRANSPOSE,
            "memcpy(to + j * to_row + i, &rows[i][j], 4);", "memcpy(to + i * to_row + j, &rows[i][j], 4);", OF_REGISTERS),
     # bf16
     Mutant("bf16: ties are rounded up", SIMD,

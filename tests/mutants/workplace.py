@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-
-from handgrad.kernels.extension import load
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "handgrad"
@@ -26,14 +25,14 @@ def copy_package(folder: Path) -> Path:
 
 
 class Workplace:
-    """A build of the fastest instruction set for floats that this machine has, in a folder of its own.
-
-    And of the sets that every machine has, some of which are there for tests.
+    """A build of some instruction sets, in a folder of its own.
 
     Parameters
     ----------
     folder : Path
         Empty.
+    sets : sequence of str
+        Their names.
 
     Raises
     ------
@@ -41,7 +40,7 @@ class Workplace:
         If the source as it is cannot be built; the message is what the compiler said.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sets: Sequence[str]) -> None:
         self.package = folder / "package"
         self._place, self._kept = folder / "place", folder / "kept"
         self._in_package = copy_package(self.package) / "kernels" / "cpu"
@@ -50,8 +49,7 @@ class Workplace:
         shutil.copy2(ROOT / "CMakeLists.txt", self._place)
         nanobind = _output(sys.executable, "-m", "nanobind", "--cmake_dir").strip()
         found = [f"-Dnanobind_DIR={nanobind}", f"-DPython_EXECUTABLE={sys.executable}"]
-        sets = {load().module.tables()[0].of_floats, "plain", "plainbf16", "plainamx"}
-        only = f"-DHANDGRAD_ISA={';'.join(sorted(sets))}"
+        only = f"-DHANDGRAD_ISA={';'.join(sets)}"
         _output("cmake", "-S", self._place, "-B", self._place / "build", *found, only)
         self._build()
         shutil.copytree(self._place, self._kept)

@@ -1,15 +1,20 @@
-// A square of 16 x 16 numbers of four bytes, as a matrix register holds it, transposed.
+// Numbers of four bytes, transposed.
 #pragma once
 
 #include "simd.h"
 
 namespace handgrad::HG_ISA {
 
-constexpr long SIDE = 16;
+constexpr long SIDE = 16;  // of a square, as a matrix register holds it
 constexpr long SQUARE = SIDE * SIDE;
+#if defined(__AVX512F__)
+constexpr bool FAST_SQUARES = true;  // whether it is not done number by number
+#else
+constexpr bool FAST_SQUARES = false;
+#endif
 
-// Rows lie so many numbers apart; it may be in place.
-HG_INLINE void transpose(const float* from, long from_row, float* to, long to_row) {
+// A square, in place or not; its rows lie so many numbers apart.
+HG_INLINE void transpose_square(const float* from, long from_row, float* to, long to_row) {
 #if defined(__AVX512F__)
   // that what a mask would leave is zero spares compilers the thought that it might be anything
   const auto low32 = [](__m512i a, __m512i b) HG_INLINE_LAMBDA { return _mm512_maskz_unpacklo_epi32((__mmask16)-1, a, b); };
@@ -37,6 +42,20 @@ HG_INLINE void transpose(const float* from, long from_row, float* to, long to_ro
   for (long i = 0; i < SIDE; ++i)
     for (long j = 0; j < SIDE; ++j) memcpy(to + j * to_row + i, &rows[i][j], 4);
 #endif
+}
+
+// A matrix (rows, columns).
+inline void transpose(long rows, long columns, const float* from, long from_row, float* to, long to_row) {
+  constexpr long FEW = 8;  // lines a power of two apart share a few places in the cache: more would not stay
+  for (long r = 0, lines; r < rows; r += lines) {
+    const bool squares = FAST_SQUARES && rows - r >= SIDE;
+    lines = squares ? SIDE : smaller(FEW, rows - r);
+    long c = 0;
+    for (; squares && c + SIDE <= columns; c += SIDE)
+      transpose_square(from + r * from_row + c, from_row, to + c * to_row + r, to_row);
+    for (; c < columns; ++c)
+      for (long l = r; l < r + lines; ++l) to[c * to_row + l] = from[l * from_row + c];
+  }
 }
 
 }  // namespace handgrad::HG_ISA
