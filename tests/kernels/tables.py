@@ -8,13 +8,13 @@ from handgrad.kernels import Kernels, tables
 from handgrad.kernels.extension import load
 from handgrad.kernels.reference import REFERENCE
 
-COMPILED = {name: table for name, table in tables().items() if name not in ("cpu", "reference")}
-"""By instruction set; none where handgrad is installed without compiled kernels."""
-
-TABLES = {"reference": REFERENCE, **COMPILED}
-
 SETS = {s.name: s for s in [*module.tables(), *module.emulated()]} if (module := load().module) else {}
 """The compiled instruction sets, and the emulations "plainbf16" of AVX512_BF16 and "plainamx" of AMX."""
+
+COMPILED = {name: table for name, table in tables().items() if name in SETS and SETS[name].of_floats == name}
+"""By instruction set, those that differ in float32; none where handgrad has no compiled kernels."""
+
+TABLES = {"reference": REFERENCE, **COMPILED}
 
 
 def in_bfloat16() -> dict[str, Kernels]:

@@ -279,21 +279,32 @@ def with_algorithm(name: str, algorithm: int) -> Kernels:
     return bfloat16_kernels(cpu_kernels(SETS[name], algorithm=algorithm))
 
 
-@pytest.mark.parametrize(("algorithm", "most"), [(0, 4), (2, 5), (4, 16)], ids=["direct", "2x2", "4x4"])
-@pytest.mark.parametrize("name", NARROW)
+OWN_TRANSFORMS = [name for name in NARROW if SETS[name].of_floats == name]
+"""Of sets that only multiply in another way, Winograd's algorithm is another one's."""
+
+
+def each_algorithm(*most: tuple[int, int]) -> pytest.MarkDecorator:
+    """Parametrize over sets and algorithms, and how much more each may lose than float32."""
+    names = {0: "direct", 2: "2x2", 4: "4x4"}
+    chosen = [(name, a, m) for a, m in most for name in (OWN_TRANSFORMS if a else NARROW)]
+    ids = [f"{name}-{names[a]}" for name, a, _ in chosen]
+    return pytest.mark.parametrize(("name", "algorithm", "most"), chosen, ids=ids)
+
+
+@each_algorithm((0, 4), (2, 5), (4, 16))
 @pytest.mark.parametrize("case", THREE_BY_THREE_CASES)
 def test_convolution_by_each_algorithm(case, name, algorithm, most):
     check_all(convolution(case), with_algorithm(name, algorithm), most)
 
 
-@pytest.mark.parametrize("name", NARROW)
+@pytest.mark.parametrize("name", OWN_TRANSFORMS)
 @pytest.mark.parametrize("case", FIVE_BY_FIVE_CASES)
 def test_convolution_of_filters_of_5x5_by_tiles(case, name):
     for call in [*convolution(case), *fused(case)]:
         check_all([call], with_algorithm(name, 2), 48 if "weight" in call.kernel else 16)
 
 
-@pytest.mark.parametrize("name", NARROW)
+@pytest.mark.parametrize("name", OWN_TRANSFORMS)
 @pytest.mark.parametrize("case", STRIDED_CASES)
 def test_convolution_at_stride_2_by_tiles(case, name):
     for call in [*convolution(case), *fused(case)]:
@@ -305,8 +316,7 @@ def fused(case: str) -> list[Call]:
     return list(map(in_bfloat16, test_compiled.fused(case)))
 
 
-@pytest.mark.parametrize(("algorithm", "most"), [(0, 8), (2, 10), (4, 32)], ids=["direct", "2x2", "4x4"])
-@pytest.mark.parametrize("name", NARROW)
+@each_algorithm((0, 8), (2, 10), (4, 32))
 @pytest.mark.parametrize("case", THREE_BY_THREE_CASES)
 def test_fused_convolution_by_each_algorithm(case, name, algorithm, most):
     check_all(fused(case), with_algorithm(name, algorithm), most, stored=algorithm == 0)
