@@ -148,8 +148,8 @@ def measure(
     Parameters
     ----------
     contenders : sequence of Contender
-        Each does one step first that is not counted, and tells how many make a sample. Where those are several,
-        the first of each turn is not counted either: it finds the caches as the others left them.
+        Each does one step first that is not counted, and tells how many make a sample. Where those are
+        several, the first of each turn is not counted either: it finds the caches as the others left them.
     quiet : callable
         Says whether the machine is quiet, as `Quiet` does; is asked before and after every sample.
     seconds : float
