@@ -108,10 +108,10 @@ struct Run {
   long a, b;
 };
 
-// Places, one below the other in A and in the result.
+// Places, one below the other in A and in the result; of some, the first ones, another block writes the results.
 struct Block {
   const bf16* a;
-  long place;
+  long place, written;
 };
 
 // What is added to a result, if not null, and where that goes.
@@ -148,11 +148,12 @@ HG_INLINE void multiply(Registers& m, const bf16* first, const bf16* second, lon
   if (R == 2 && N == 2) m.store<3>(sums + ROWS * PANEL + ROWS, 4 * PANEL);
 }
 
-// Rows of the result, `row` numbers from one to the next, from their sums: those of filter f and what follows, of k.
-void write(const Result& to, const float* sums, long rows, long row, long place, long f, long k) {
+// The results of a block from its sums, `row` numbers from one to the next: those of filter f and what follows, of k.
+void write(const Result& to, const float* sums, const Block& block, long rows, long row, long f, long k) {
   const long columns = smaller(PANEL, k - f);
-  for (long r = 0; r < rows; ++r, place += row)
+  for (long r = block.written; r < rows; ++r)
     for (long v = 0; v < columns; v += W) {
+      const long place = block.place + r * row;
       const long left = columns - v;
       const auto some = [=](const auto* p) HG_INLINE_LAMBDA { return left >= W ? load(p + v) : load(p + v, left); };
       vec sum = load(sums + r * PANEL + v);
@@ -185,7 +186,7 @@ class Products {
   void pair(const Block* blocks, const Run* runs, long number, long depth, const bf16* panel, long p) {
     alignas(64) float sums[2 * ROWS * PANEL];
     multiply<R, N>(registers_, blocks[0].a, blocks[R - 1].a, a_row_, runs, number, depth / filters_.step, filters_.step, panel, sums);
-    for (int r = 0; r < R; ++r) write(to_, sums + r * ROWS * PANEL, height_, y_row_, blocks[r].place, p * PANEL, filters_.k);
+    for (int r = 0; r < R; ++r) write(to_, sums + r * ROWS * PANEL, blocks[r], height_, y_row_, p * PANEL, filters_.k);
   }
   const Filters& filters_;
   const bf16* packed_;
@@ -194,11 +195,12 @@ class Products {
   Registers registers_;
 };
 
-// n things in registers of equal height; the last begins where it ends with them, and may do some again.
+// n things in registers of equal height; the last ends with them, and may begin with some of the one before.
 struct Heights {
   long n, count, height;
   explicit Heights(long n) : n(n), count((n + ROWS - 1) / ROWS), height((n + count - 1) / count) {}
   long begin(long i) const { return smaller(i * height, n - height); }
+  long repeated(long i) const { return i * height - begin(i); }
   // the part of its rows that a register spends on things of its own
   bool fuller_than(const Heights& other) const { return n * other.count > other.n * count; }
 };
@@ -263,7 +265,7 @@ void along_rows(const Images& x, const Taps& taps, const Places& at, const Filte
       for (long i = 0; i < across.count; ++i) {
         const long q = across.begin(i);
         list[count++] = {pixels + p * at.sh * line + q * at.sw * pitch,
-                         image * at.image_step + (top + p) * at.row_step + q * at.column_step};
+                         image * at.image_step + (top + p) * at.row_step + q * at.column_step, across.repeated(i)};
       }
     Products products(f, packed, to, across.height, at.sw * pitch, at.column_step);
     for (long p = f.panels() * part / parts; p < f.panels() * (part + 1) / parts; ++p)
@@ -315,7 +317,8 @@ void across_images(const Images& x, const Taps& taps, const Places& at, const Fi
           Block blocks[2];
           for (long i = 0; i < count; ++i)
             blocks[i] = {copy + i * images.height * apart,
-                         images.begin(2 * group + i) * at.image_step + p * at.row_step + q * at.column_step};
+                         images.begin(2 * group + i) * at.image_step + p * at.row_step + q * at.column_step,
+                         images.repeated(2 * group + i)};
           products(blocks, count, runs, number, pitch, panel);
         }
   });
@@ -337,12 +340,15 @@ void correlate(const Images& x, const Taps& taps, const long* list, const Places
 void multiply_rows(long m, long c, long k, const bf16* x, const float* w, bool turned, const Result& to) {
   const long zero = 0, most = threads();
   const Taps one{1, 1, &zero, &zero};
+  const Filters f{1, c, k, step_of(padded(c))};
+  ScratchOf<bf16> packed(f.size());
+  turned ? f.pack_turned(w, &zero, packed.data()) : f.pack(w, &zero, packed.data());
   // as rows of images, and what is left over as an image of its own
   const long row = smaller(m, smaller(TOGETHER, round_up(larger(1, m / (4 * most)), PANEL))), done = m / row * row;
   const auto rows_of = [&](long begin, long n, long w_x) {
     const long size = w_x * k;
-    correlate({x + begin * c, n, 1, w_x, c}, one, &zero, {1, w_x, 1, 1, size, size, k}, w, turned, k,
-              {to.bias, to.add ? to.add + begin * k : nullptr, to.y + begin * k});
+    along_rows({x + begin * c, n, 1, w_x, c}, one, {1, w_x, 1, 1, size, size, k}, f, packed.data(),
+               {to.bias, to.add ? to.add + begin * k : nullptr, to.y + begin * k});
   };
   rows_of(0, m / row, row);
   if (m > done) rows_of(done, 1, m - done);
