@@ -3,7 +3,8 @@
 ``python -m tests.mutants`` at the root of the repository; words after it choose mutants by their names. The
 exit status is 1 where one survives, or does not fit the source any more. The reference kernels run, unless a
 test asks for others: these mutants are theirs. With ``--compiled`` first it is those of ``csrc/``, which are
-built for the fastest instruction set that the machine has; that takes CMake, and minutes.
+built for the machine's fastest instruction set for floats or, where tests have code of their own, for the sets
+of every machine; that takes CMake, and minutes.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ cache until the next. A number that comes from memory takes as long as 13 multip
 
 Where bfloat16 is multiplied in pairs (AVX512_BF16), sums of products take half as many instructions, and half
 as long: 360 to 400 in place of 200 GFLOP/s on two Zen 4 cores. Of less than 32 channels they do not, as there
-numbers are moved more than multiplied. In matrix registers (AMX) they take an eighth of the time: 2000 to
-3800 in place of 350 GFLOP/s on two cores of a Xeon. No transforms take less.
+numbers are moved more than multiplied. In matrix registers (AMX) they count an eighth: 1700 to 3800 in place
+of 350 GFLOP/s on two cores of a Xeon. No transforms take less.
 """
 
 from __future__ import annotations
