@@ -8,10 +8,11 @@
 #pragma once
 
 #include "simd.h"
+#include "transpose.h"
 
 namespace handgrad::HG_ISA {
 
-constexpr long ROWS = 16;     // of A and C at most, and columns of B and C
+constexpr long ROWS = SIDE;   // of A and C at most, and columns of B and C
 constexpr long DEPTH = 32;    // numbers of a row of A at most
 constexpr long COUNT = 8;     // registers
 
@@ -19,10 +20,10 @@ constexpr long COUNT = 8;     // registers
 // loads and stores say that they touch memory.
 #if defined(HG_AMX)
 
-class Registers {
+// One register at a time: 0 to 3 have the shape of C, 4 and 5 that of A, 6 and 7 that of B.
+class SingleRegisters {
  public:
-  // Registers 0 to 3 are for C, 4 and 5 for A, 6 and 7 for B; what they hold is lost.
-  Registers(long rows, long pairs) {
+  SingleRegisters(long rows, long pairs) {
     struct alignas(64) {
       uint8_t palette, start, reserved[14];
       uint16_t bytes[16];  // in a row
@@ -36,9 +37,9 @@ class Registers {
     asm volatile("ldtilecfg %0" : : "m"(shapes));
   }
   // Idle registers need not be saved when threads take turns.
-  ~Registers() { asm volatile("tilerelease"); }
-  Registers(const Registers&) = delete;
-  Registers& operator=(const Registers&) = delete;
+  ~SingleRegisters() { asm volatile("tilerelease"); }
+  SingleRegisters(const SingleRegisters&) = delete;
+  SingleRegisters& operator=(const SingleRegisters&) = delete;
 
   template <int c>
   HG_INLINE_MEMBER void zero() {
@@ -61,11 +62,11 @@ class Registers {
 
 #else
 
-class Registers {
+class SingleRegisters {
  public:
-  Registers(long rows, long pairs) : rows_(rows), pairs_(pairs) {}
-  Registers(const Registers&) = delete;
-  Registers& operator=(const Registers&) = delete;
+  SingleRegisters(long rows, long pairs) : rows_(rows), pairs_(pairs) {}
+  SingleRegisters(const SingleRegisters&) = delete;
+  SingleRegisters& operator=(const SingleRegisters&) = delete;
 
   template <int c>
   void zero() {
@@ -119,5 +120,44 @@ class Registers {
 };
 
 #endif
+
+// Registers 0 to 3 are a block of C, of R by N of them: 4 and 5 are for its rows of A, 6 and 7 for its columns of B.
+// What they hold is lost when this is made.
+class Registers : SingleRegisters {
+ public:
+  using SingleRegisters::SingleRegisters;
+
+  HG_INLINE_MEMBER void zero_block() { zero<0>(), zero<1>(), zero<2>(), zero<3>(); }
+
+  // In memory registers begin so many numbers behind those above and to the left, and a row so many bytes behind the one
+  // before.
+  template <int R, int N>
+  HG_INLINE_MEMBER void load_block(const float* p, long below, long beside, long bytes) {
+    load<0>(p, bytes);
+    if (N == 2) load<1>(p + beside, bytes);
+    if (R == 2) load<2>(p + below, bytes);
+    if (R == 2 && N == 2) load<3>(p + below + beside, bytes);
+  }
+  template <int R, int N>
+  HG_INLINE_MEMBER void store_block(float* p, long below, long beside, long bytes) {
+    store<0>(p, bytes);
+    if (N == 2) store<1>(p + beside, bytes);
+    if (R == 2) store<2>(p + below, bytes);
+    if (R == 2 && N == 2) store<3>(p + below + beside, bytes);
+  }
+  // One step of the depth; the second of A and of B are not read where the block has no second.
+  template <int R, int N>
+  HG_INLINE_MEMBER void multiply_block(const bf16* a, const bf16* second_a, long a_bytes, const bf16* b, const bf16* second_b,
+                                       long b_bytes) {
+    load<4>(a, a_bytes);
+    load<6>(b, b_bytes);
+    dot<0, 4, 6>();
+    if (R == 2) load<5>(second_a, a_bytes);
+    if (R == 2) dot<2, 5, 6>();
+    if (N == 2) load<7>(second_b, b_bytes);
+    if (N == 2) dot<1, 4, 7>();
+    if (R == 2 && N == 2) dot<3, 5, 7>();
+  }
+};
 
 }  // namespace handgrad::HG_ISA

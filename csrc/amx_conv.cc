@@ -125,27 +125,13 @@ struct Result {
 template <int R, int N>
 HG_INLINE void multiply(Registers& m, const bf16* first, const bf16* second, long a_row, const Run* runs, long count, long steps,
                         long step, const bf16* panel, float* sums) {
-  m.zero<0>();
-  if (N == 2) m.zero<1>();
-  if (R == 2) m.zero<2>();
-  if (R == 2 && N == 2) m.zero<3>();
+  m.zero_block();
   for (long r = 0; r < count; ++r) {
     const bf16 *p = first + runs[r].a, *q = second + runs[r].a, *b = panel + runs[r].b;
-    for (long i = 0; i < steps; ++i, p += step, q += step, b += N * step * ROWS) {
-      m.load<4>(p, 2 * a_row);
-      m.load<6>(b, 64);
-      m.dot<0, 4, 6>();
-      if (R == 2) m.load<5>(q, 2 * a_row);
-      if (R == 2) m.dot<2, 5, 6>();
-      if (N == 2) m.load<7>(b + step * ROWS, 64);
-      if (N == 2) m.dot<1, 4, 7>();
-      if (R == 2 && N == 2) m.dot<3, 5, 7>();
-    }
+    for (long i = 0; i < steps; ++i, p += step, q += step, b += N * step * ROWS)
+      m.multiply_block<R, N>(p, q, 2 * a_row, b, b + step * ROWS, 64);
   }
-  m.store<0>(sums, 4 * PANEL);
-  if (N == 2) m.store<1>(sums + ROWS, 4 * PANEL);
-  if (R == 2) m.store<2>(sums + ROWS * PANEL, 4 * PANEL);
-  if (R == 2 && N == 2) m.store<3>(sums + ROWS * PANEL + ROWS, 4 * PANEL);
+  m.store_block<R, N>(sums, ROWS * PANEL, ROWS, 4 * PANEL);
 }
 
 // The results of a block from its sums, `row` numbers from one to the next: those of filter f and what follows, of k.
@@ -205,12 +191,6 @@ struct Heights {
   bool fuller_than(const Heights& other) const { return n * other.count > other.n * count; }
 };
 
-// A pixel's channels, with zeros behind them.
-HG_INLINE void copy_pixel(const bf16* from, long c, long pitch, bf16* to) {
-  memcpy(to, from, 2 * c);
-  if (pitch > c) memset(to + c, 0, 2 * (pitch - c));
-}
-
 // Neighbours in rows of an image are the rows of A.
 void along_rows(const Images& x, const Taps& taps, const Places& at, const Filters& f, const bf16* packed, const Result& to) {
   const Heights across(at.columns);
@@ -245,17 +225,8 @@ void along_rows(const Images& x, const Taps& taps, const Places& at, const Filte
     if (copied) {
       bf16* copy = copies.data() + thread * size;
       for (long i = 0; i < (here - 1) * at.sh + taps.last_row() - first_row + 1; ++i) {
-        const bool on = first + i >= 0 && first + i < x.h;
-        const long begin = on ? smaller(width, larger(0, -first_column)) : width;
-        const long end = on ? larger(begin, smaller(width, x.w - first_column)) : width;
-        bf16* to = copy + i * line;
-        const bf16* from = of_image + ((first + i) * x.w + first_column) * x.c;
-        memset(to, 0, 2 * begin * pitch);
-        if (pitch == x.c)
-          memcpy(to + begin * pitch, from + begin * x.c, 2 * (end - begin) * pitch);
-        else
-          for (long u = begin; u < end; ++u) copy_pixel(from + u * x.c, x.c, pitch, to + u * pitch);
-        memset(to + end * pitch, 0, 2 * (width - end) * pitch);
+        const long r = first + i;
+        copy_line(r >= 0 && r < x.h ? of_image + r * x.w * x.c : nullptr, x.w, x.c, first_column, width, pitch, copy + i * line);
       }
       pixels = copy;
     }

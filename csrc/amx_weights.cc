@@ -138,31 +138,13 @@ struct Depth {
 template <int R, int N>
 HG_INLINE void add_products(Registers& m, const Depth& depth, const bf16* a, const bf16* b, bool zero, float* sums,
                             long of_channels) {
-  if (zero) {
-    m.zero<0>(), m.zero<1>(), m.zero<2>(), m.zero<3>();
-  } else {
-    m.load<0>(sums, 4 * ROWS);
-    if (N == 2) m.load<1>(sums + of_channels, 4 * ROWS);
-    if (R == 2) m.load<2>(sums + SQUARE, 4 * ROWS);
-    if (R == 2 && N == 2) m.load<3>(sums + of_channels + SQUARE, 4 * ROWS);
-  }
+  zero ? m.zero_block() : m.load_block<R, N>(sums, SQUARE, of_channels, 4 * ROWS);
   for (long image = 0; image < depth.images; ++image, b += depth.b_image) {
     const bf16* p = b;
-    for (long i = 0; i < depth.steps; ++i, a += depth.a_step, p += DEPTH * CHANNELS) {
-      m.load<4>(a, 2 * DEPTH);
-      m.load<6>(p, 4 * CHANNELS);
-      m.dot<0, 4, 6>();
-      if (R == 2) m.load<5>(a + OF_A, 2 * DEPTH);
-      if (R == 2) m.dot<2, 5, 6>();
-      if (N == 2) m.load<7>(p + 2 * ROWS, 4 * CHANNELS);
-      if (N == 2) m.dot<1, 4, 7>();
-      if (R == 2 && N == 2) m.dot<3, 5, 7>();
-    }
+    for (long i = 0; i < depth.steps; ++i, a += depth.a_step, p += DEPTH * CHANNELS)
+      m.multiply_block<R, N>(a, a + OF_A, 2 * DEPTH, p, p + 2 * ROWS, 4 * CHANNELS);
   }
-  m.store<0>(sums, 4 * ROWS);
-  if (N == 2) m.store<1>(sums + of_channels, 4 * ROWS);
-  if (R == 2) m.store<2>(sums + SQUARE, 4 * ROWS);
-  if (R == 2 && N == 2) m.store<3>(sums + of_channels + SQUARE, 4 * ROWS);
+  m.store_block<R, N>(sums, SQUARE, of_channels, 4 * ROWS);
 }
 
 // Rows [c, c + 16) of tap `tap` of dw (taps, c, k), filters [16*begin, 16*end), from sums (parts, channels/16, taps,
@@ -257,14 +239,9 @@ void backward_weight(const ConvShape& s, const bf16* dy, const bf16* x, long pit
 // Images with what the taps meet beyond their sides as zeros, (n, h, w, c), w being as many pixels as a row of places
 // needs.
 void with_sides(const ConvShape& s, long w, const bf16* x, bf16* to) {
-  const long begin = smaller(w, s.left), end = larger(begin, smaller(w, s.left + s.w));
   parallel_for(s.n * s.h, larger(1, 65536 / (w * s.c)), [&](long first, long last, int) {
-    for (long line = first; line < last; ++line) {
-      bf16* row = to + line * w * s.c;
-      memset(row, 0, 2 * begin * s.c);
-      memcpy(row + begin * s.c, x + line * s.w * s.c, 2 * (end - begin) * s.c);
-      memset(row + end * s.c, 0, 2 * (w - end) * s.c);
-    }
+    for (long line = first; line < last; ++line)
+      copy_line(x + line * s.w * s.c, s.w, s.c, -s.left, w, s.c, to + line * w * s.c);
   });
 }
 

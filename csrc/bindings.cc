@@ -10,15 +10,10 @@
 #include <type_traits>
 #include <vector>
 
-#if defined(HG_HAS_AMX) && defined(__linux__)
-#include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-
 #include "kernels.h"
 #include "memory.h"
 #include "numpy_memory.h"
+#include "sets.h"
 #include "threads.h"
 
 namespace nb = nanobind;
@@ -28,7 +23,6 @@ using handgrad::ConvShape;
 using handgrad::FrameShape;
 using handgrad::GroupShape;
 using handgrad::Kernels;
-using handgrad::ProductKernels;
 using handgrad::PoolShape;
 using handgrad::TypedKernels;
 using handgrad::bf16;
@@ -686,49 +680,6 @@ void bind_typed(nb::class_<Kernels>& table) {
   bind_group_norm<T>(table);
 }
 
-// The set of that name: another one, but for products of bf16.
-Kernels with_products(const char* name, const Kernels& base, const ProductKernels<bf16>& products) {
-  Kernels set = base;
-  set.name = name;
-  static_cast<ProductKernels<bf16>&>(set.of_bf16) = products;
-  return set;
-}
-
-#ifdef HG_HAS_AVX512
-bool has_avx512() {
-  __builtin_cpu_init();
-#ifdef HG_EMULATED  // with what AVX2 has
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#else
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-#endif
-}
-#endif
-#ifdef HG_HAS_AVX512BF16
-bool has_bf16() {
-#ifdef HG_EMULATED
-  return true;
-#else
-  return __builtin_cpu_supports("avx512bf16");
-#endif
-}
-#endif
-#ifdef HG_HAS_AMX
-// Whether the processor has AMX, and the system lets this process use its registers: Linux does if asked.
-bool has_amx() {
-#ifdef __linux__
-  constexpr unsigned of_bf16 = 1u << 22, registers = 1u << 24;
-  constexpr long request_permission = 0x1023, register_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-  unsigned a, b, c, d;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & of_bf16) && (d & registers) &&
-         syscall(SYS_arch_prctl, request_permission, register_data) == 0;
-#else
-  return false;
-#endif
-}
-#endif
-
 }  // namespace
 
 NB_MODULE(_kernels, m) {
@@ -748,64 +699,11 @@ NB_MODULE(_kernels, m) {
   bind_resize(table);
   bind_memory(m);
 
-  m.def(
-      "tables",
-      [] {
-        std::vector<const Kernels*> supported;  // the fastest first
-#ifdef HG_HAS_AVX512
-#ifdef HG_HAS_AMX
-        static const Kernels amx = with_products("amx", handgrad::avx512::kernels, handgrad::amx::products);
-        if (has_avx512() && has_bf16() && has_amx()) supported.push_back(&amx);
-#endif
-#ifdef HG_HAS_AVX512BF16
-        static const Kernels avx512bf16 =
-            with_products("avx512bf16", handgrad::avx512::kernels, handgrad::avx512bf16::products);
-        if (has_avx512() && has_bf16()) supported.push_back(&avx512bf16);
-#endif
-        if (has_avx512()) supported.push_back(&handgrad::avx512::kernels);
-#endif
-#ifdef HG_HAS_AVX2
-        if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-          supported.push_back(&handgrad::avx2::kernels);
-#endif
-#ifdef HG_HAS_PLAIN
-        supported.push_back(&handgrad::plain::kernels);
-#endif
-        return supported;
-      },
-      nb::rv_policy::reference, "The tables of kernels that this machine can run, the fastest first.");
-  m.def(
-      "emulated",
-      [] {
-        std::vector<const Kernels*> sets;
-#ifdef HG_HAS_PLAINAMX
-        static const Kernels amx = with_products("plainamx", handgrad::plain::kernels, handgrad::plainamx::products);
-        sets.push_back(&amx);
-#endif
-#ifdef HG_HAS_PLAINBF16
-        static const Kernels pairs = with_products("plainbf16", handgrad::plain::kernels, handgrad::plainbf16::products);
-        sets.push_back(&pairs);
-#endif
-        return sets;
-      },
-      nb::rv_policy::reference, "Tables with the arithmetic of amx and avx512bf16 that every machine can run: for tests.");
-  std::vector<std::string> built;  // as `tables` would give them on a machine that has all
-#ifdef HG_HAS_AMX
-  built.push_back("amx");
-#endif
-#ifdef HG_HAS_AVX512BF16
-  built.push_back("avx512bf16");
-#endif
-#ifdef HG_HAS_AVX512
-  built.push_back("avx512");
-#endif
-#ifdef HG_HAS_AVX2
-  built.push_back("avx2");
-#endif
-#ifdef HG_HAS_PLAIN
-  built.push_back("plain");
-#endif
-  m.attr("instruction_sets") = built;
+  m.def("tables", &handgrad::supported, nb::rv_policy::reference,
+        "The tables of kernels that this machine can run, the fastest first.");
+  m.def("emulated", &handgrad::written_out, nb::rv_policy::reference,
+        "Tables with the arithmetic of amx and avx512bf16 that every machine can run: for tests.");
+  m.attr("instruction_sets") = handgrad::built();
 #ifdef _OPENMP
   m.attr("parallel") = true;
 #else

@@ -50,7 +50,8 @@ class Strip {
       data_ = scratch;
       for (long m = 0; m < images; ++m)
         for (long i = 0; i < h; ++i)
-          copy_line(x, image + m, first + i, w, scratch + m * image_ + i * line_);
+          copy_line(first + i >= 0 && first + i < x.h ? x.data + ((image + m) * x.h + first + i) * x.w * x.c : nullptr, x.w,
+                    x.c, first_column_, w, x.c, scratch + m * image_ + i * line_);
     }
     first_row_ = taps.first_row();
   }
@@ -68,16 +69,6 @@ class Strip {
   }
   static long width(const Taps& taps, const Places& at) {
     return (at.columns - 1) * at.sw + taps.last_column() - taps.first_column() + 1;
-  }
-
-  void copy_line(const Images& x, long image, long row, long w, Factor* to) const {
-    const bool on = row >= 0 && row < x.h;
-    const long begin = on ? smaller(w, larger(0, -first_column_)) : w;
-    const long end = on ? larger(begin, smaller(w, x.w - first_column_)) : w;
-    memset(to, 0, sizeof(Factor) * begin * c_);
-    memcpy(to + begin * c_, x.data + ((image * x.h + row) * x.w + first_column_ + begin) * c_,
-           sizeof(Factor) * (end - begin) * c_);
-    memset(to + end * c_, 0, sizeof(Factor) * (w - end) * c_);
   }
 
   const Factor* data_;

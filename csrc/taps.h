@@ -47,6 +47,27 @@ inline Places places_of(const ConvShape& s) {
   return {s.oh, s.ow, s.sh, s.sw, s.oh * s.ow * s.k, s.ow * s.k, s.k};
 }
 
+// A pixel's c numbers, with zeros behind them.
+template <class T>
+HG_INLINE void copy_pixel(const T* from, long c, long pitch, T* to) {
+  memcpy(to, from, sizeof(T) * c);
+  if (pitch > c) memset(to + c, 0, sizeof(T) * (pitch - c));
+}
+
+// Pixels [first, first + width) of a line of `w`, or null where there is no line; those beyond it are zeros. Behind c
+// numbers of each pixel come zeros up to `pitch`.
+template <class T>
+void copy_line(const T* line, long w, long c, long first, long width, long pitch, T* to) {
+  if (!line) return void(memset(to, 0, sizeof(T) * width * pitch));
+  const long begin = smaller(width, larger(0, -first)), end = larger(begin, smaller(width, w - first));
+  memset(to, 0, sizeof(T) * begin * pitch);
+  if (pitch == c)
+    memcpy(to + begin * c, line + (first + begin) * c, sizeof(T) * (end - begin) * c);
+  else
+    for (long u = begin; u < end; ++u) copy_pixel(line + (first + u) * c, c, pitch, to + u * pitch);
+  memset(to + end * pitch, 0, sizeof(T) * (width - end) * pitch);
+}
+
 // All taps of a window, seen from its places.
 class AllTaps {
  public:

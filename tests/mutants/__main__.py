@@ -3,8 +3,8 @@
 ``python -m tests.mutants`` at the root of the repository; words after it choose mutants by their names. The
 exit status is 1 where one survives, or does not fit the source any more. The reference kernels run, unless a
 test asks for others: these mutants are theirs. With ``--compiled`` first it is those of ``csrc/``, which are
-built for the machine's fastest instruction set for floats or, where tests have code of their own, for the sets
-of every machine; that takes CMake, and minutes.
+built for the machine's fastest instruction set for floats or, where tests have code of their own, for the
+sets of every machine; that takes CMake, and minutes.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from tests.mutants.mutants import MUTANTS, Mutant
 from tests.mutants.workplace import ROOT, SOURCE, Workplace, copy_package
 
 AT_ONCE = 2
-WRITTEN_OUT = "amx", "transpose"
-"""How files begin whose code is other code where it is tested on every machine."""
+WRITTEN_OUT = "amx", "taps", "transpose"
+"""How files begin whose mutants some tests meet only in sets that are written out for every machine."""
 TESTS_FAILED = 1
 """pytest's exit status where tests ran and failed; other errors, as of an import, have others."""
 CRASHES = ("AttributeError", "ImportError", "NameError", "SyntaxError", "UnboundLocalError")
