@@ -14,6 +14,7 @@
 #include "product.h"
 #include "taps.h"
 #include "threads.h"
+#include "transpose.h"
 
 namespace handgrad::HG_ISA {
 
@@ -129,6 +130,12 @@ void pack_taps_turned(const float* w, const long* list, const Packed& f, Factor*
   });
 }
 
+// Places that are worth asking for, each of so many products: an item of few would be over before the next is found.
+long places_of_an_item(long places, long products) {
+  const long worth = (1L << 20) / larger(1, products);
+  return larger(128, smaller(smaller(worth, 4096), places / (8L * threads())));
+}
+
 // So many places at most, in rows shorter than a block, are gathered: together they are rows of one product, and fill
 // its blocks.
 constexpr long FEW = 32;
@@ -137,7 +144,7 @@ constexpr long FEW = 32;
 void correlate(const Images& x, const Taps& taps, const Places& at, const Packed& f, const Begin& begin, bool relu,
                float* y) {
   const long depth = f.depth, kg = f.k / f.groups, panels = (kg + PANEL - 1) / PANEL;
-  const Share share(x.n, at, 128);
+  const Share share(x.n, at, places_of_an_item(x.n * at.rows * at.columns, taps.rows * taps.columns * depth * f.k));
   // taps side by side on one group's channels, if they end with a step, are one run of products
   const bool joined = f.groups == 1 && taps.side_by_side() && depth % STEP == 0;
   const long runs = joined ? taps.rows : taps.rows * taps.columns;
@@ -235,6 +242,48 @@ void direct(const ConvShape& s, const Factor* x, const float* w, const float* b,
   direct_packed(s, x, packed.data(), b, nullptr, false, y);
 }
 
+#if !defined(HG_PAIRS)
+// dx^T[c, place] = add + sum over taps of w[tap] @ dy^T, for few places: filters are read once, as they lie, and it is
+// the pixels that are transposed.
+void gradient_of_few(const Images& dy, const Taps& taps, const long* list, const Places& at, const float* w, long c,
+                   const float* add, float* dx) {
+  const long places = dy.n * at.rows * at.columns, width = round_up(places, W), number = taps.rows * taps.columns;
+  const long run = dy.c, at_once = larger(1, smaller(number, 1024 / run));
+  Scratch pixels(places * run), turned(number * run * width), sums(c * width);
+  ScratchOf<long> offsets(2 * number);
+  long *a_runs = offsets.data(), *b_runs = a_runs + number;
+  for (long t = 0; t < number; ++t) {
+    float* to = pixels.data();
+    for (long m = 0; m < dy.n; ++m)
+      for (long p = 0; p < at.rows; ++p) {
+        const long r = p * at.sh + taps.row[t / taps.columns];
+        copy_line(r >= 0 && r < dy.h ? dy.data + (m * dy.h + r) * dy.w * dy.c : nullptr, dy.w, dy.c,
+                  taps.column[t % taps.columns], at.columns, dy.c, to);
+        to += at.columns * dy.c;
+      }
+    a_runs[t] = list[t] * c * run, b_runs[t] = t * run * width;
+    if (places < width) memset(turned.data() + b_runs[t], 0, 4 * run * width);  // what memory held may be slow to multiply
+    transpose(places, run, pixels.data(), run, turned.data() + b_runs[t], width);
+  }
+  constexpr long ROWS = 4 * block_rows(1);
+  parallel_items((c + ROWS - 1) / ROWS, threads(), [&](long item, int) {
+    const long row = item * ROWS, rows = smaller(ROWS, c - row);
+    for (long first = 0; first < number; first += at_once) {
+      Walk walk{run, run, 1, width, smaller(at_once, number - first)};
+      walk.a_runs = a_runs + first, walk.b_runs = b_runs + first;
+      for (long v = 0; v < width; v += PANEL)
+        product(walk, rows, smaller(PANEL, width - v), w + row * run, turned.data() + v, sums.data() + row * width + v, width,
+                first ? Begin::previous : Begin::zero);
+    }
+  });
+  for (long i = 0; i < places; ++i) {
+    const long m = i / at.columns / at.rows, p = i / at.columns % at.rows, q = i % at.columns;
+    const long to = m * at.image_step + p * at.row_step + q * at.column_step;
+    for (long j = 0; j < c; ++j) dx[to + j] = sums.data()[j * width + i] + (add ? add[to + j] : 0);
+  }
+}
+#endif
+
 void direct_backward_input(const ConvShape& s, const Factor* dy, const float* w, const float* add, float* dx) {
   if (pointwise(s)) {
     ScratchOf<Factor> packed(round_up(s.k, STEP) * round_up(s.c, W));
@@ -248,12 +297,28 @@ void direct_backward_input(const ConvShape& s, const Factor* dy, const float* w,
     const float* added = add ? add + corner : nullptr;
     f.taps = here.rows * here.columns;
     if (f.taps == 0) return without_taps(s, at, added, dx + corner);
+#if !defined(HG_PAIRS)
+    if (s.groups == 1 && s.n * at.rows * at.columns <= FEW)
+      return gradient_of_few({dy, s.n, s.oh, s.ow, s.k}, here, list, at, w, s.c, added, dx + corner);
+#endif
     pack_taps_turned(w, list, f, packed.data());
     correlate({dy, s.n, s.oh, s.ow, s.k}, here, at, f, {nullptr, added, false}, false, dx + corner);
   });
 }
 
+// In rows of so many numbers at most, panels are read where they lie: the lines of longer ones share places in the cache.
+constexpr long NEAR = 4 * PANEL;
+
 void direct_backward_weight(const ConvShape& s, const Factor* dy, const Factor* x, float* dw) {
+  if (STEP == 1 && pointwise(s) && s.k < s.c && s.c <= NEAR && s.c % W == 0) {  // dw^T = dy^T @ x copies less
+    ConvShape exchanged = s;
+    exchanged.c = s.k, exchanged.k = s.c;
+    Scratch turned(s.c * s.k);
+    direct_backward_weight(exchanged, x, dy, turned.data());
+    return parallel_for(s.k, larger(1, 16384 / s.c), [&](long begin, long end, int) {
+      transpose(end - begin, s.c, turned.data() + begin * s.c, s.c, dw + begin, s.k);
+    });
+  }
   const long taps = s.kh * s.kw, cg = s.c / s.groups, kg = s.k / s.groups, size = taps * cg * s.k;
   const AllTaps all(s);
   const Taps grid = all.taps();
@@ -271,10 +336,10 @@ void direct_backward_weight(const ConvShape& s, const Factor* dy, const Factor* 
   const long blocks = (run + 95) / 96, together = smaller(run, round_up((run + blocks - 1) / blocks, W));
   const long line_size = round_up(s.ow, STEP);  // places, and zeros
   const long copy_size = copied ? lines * line_size * together + STEP * W : 0;
-  // One panel of whole vectors lies ready in dy; others are copied.
-  const bool ready = STEP == 1 && s.groups == 1 && kg <= PANEL && kg % W == 0;
-  const long panels = (kg + PANEL - 1) / PANEL, width = smaller(PANEL, round_up(kg, W));
-  const long panel_size = ready ? 0 : lines * line_size * width + STEP * W;
+  // Panels may lie ready in dy, if the last vector does not reach beyond its end; others are copied.
+  const bool near = STEP == 1 && s.groups == 1 && kg <= NEAR;
+  const long panels = (kg + PANEL - 1) / PANEL, packed_width = smaller(PANEL, round_up(kg, W));
+  const long panel_size = near && kg % W == 0 ? 0 : lines * line_size * packed_width + STEP * W;
   ScratchOf<Factor> strips((strip_size + W) * parts), copies(copy_size * parts);
   ScratchOf<Factor> packed(s.groups * panels * panel_size * parts);
   ScratchOf<long> offsets(lines * parts);
@@ -295,6 +360,8 @@ void direct_backward_weight(const ConvShape& s, const Factor* dy, const Factor* 
       for (long m = 0; m < images; ++m)
         for (long p = 0; p < rows; ++p) a_runs[m * rows + p] = strip.place(m, p);
       const long corner = image * at.image_step + top * at.row_step;
+      const bool ready = near && (kg % W == 0 || corner + images * rows * s.ow * kg + W <= s.n * at.image_step);
+      const long width = ready ? kg : packed_width;
       const Factor* b = ready ? dy + corner : panel;
       for (long group = 0; group < s.groups && !ready; ++group) {
         long from = corner + group * kg;
@@ -310,7 +377,7 @@ void direct_backward_weight(const ConvShape& s, const Factor* dy, const Factor* 
       // rows [c, c + count) of run t, filters from number k on
       const auto multiply = [&](const Walk& walk, const Factor* from, long t, long c, long count, long k) {
         const long tap = joined ? t : t / s.groups, group = joined ? 0 : t % s.groups;
-        product(walk, count, smaller(PANEL, kg - k), from, b + (group * panels + k / PANEL) * panel_size,
+        product(walk, count, smaller(PANEL, kg - k), from, ready ? b + k : b + (group * panels + k / PANEL) * panel_size,
                 u + (tap * run + c) * s.k + group * kg + k, s.k, item == first ? Begin::zero : Begin::previous);
       };
       if (copied) {
@@ -326,7 +393,7 @@ void direct_backward_weight(const ConvShape& s, const Factor* dy, const Factor* 
           }
       } else {
         Walk walk{s.ow, 1, s.sw * s.c, width, images * rows};
-        walk.a_runs = a_runs, walk.b_run = s.ow * width;
+        walk.a_runs = a_runs, walk.b_run = s.ow * width, walk.beside = true;
         for (long k = 0; k < kg; k += PANEL)
           for (long t = 0; t < runs; ++t) multiply(walk, first_number(t, 0), t, 0, run, k);
       }

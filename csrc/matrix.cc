@@ -73,7 +73,7 @@ void pack_blocks(long rows, long columns, long height, const Factor* a, long a_r
   for (long d = 0; d < rows; ++d, a += a_row, readable -= a_row) {
     Factor* block = to + steps_before(d) * height;
     for (long c = 0; c < columns; c += height, block += block_size)
-      for (long v = 0; v < height; v += W) {
+      for (long v = 0; v < smaller(height, columns - c); v += W) {
         const long left = readable - c - v;
         put(block + STEP * v, d, left >= W ? load(a + c + v) : load(a + c + v, larger(0, left)));
       }

@@ -44,12 +44,40 @@ HG_INLINE void sum_run(const Walk& walk, long a_row, long depth, const Factor* a
   if (depth % STEP) step<R, V, true>(a, a_row, b, sum);
 }
 
+// So many runs at a time keep the processor busy: in a small block each sum waits for itself.
+template <int R, int V>
+constexpr int side_by_side() {
+  constexpr int busy = 8, most = 4;  // sums, runs
+  constexpr int runs = (busy + R * V - 1) / (R * V);
+  return runs < most ? runs : most;
+}
+
 // Those of all runs.
 template <int R, int V>
 HG_INLINE void sum_runs(const Walk& walk, long a_row, long depth, const Factor* a, const Factor* b, vec (&sum)[R][V]) {
-  for (long run = 0; run < walk.runs; ++run)
-    sum_run(walk, a_row, depth, a + (walk.a_runs ? walk.a_runs[run] : run * walk.a_run),
-            b + (walk.b_runs ? walk.b_runs[run] : run * walk.b_run), sum);
+  const auto a_of = [&](long run) HG_INLINE_LAMBDA { return a + (walk.a_runs ? walk.a_runs[run] : run * walk.a_run); };
+  const auto b_of = [&](long run) HG_INLINE_LAMBDA { return b + (walk.b_runs ? walk.b_runs[run] : run * walk.b_run); };
+  long run = 0;
+  if constexpr (constexpr int N = side_by_side<R, V>(); N > 1)
+    if (walk.beside && walk.runs >= N) {
+      const long a_step = walk.a_step, b_step = walk.b_step;
+      vec sums[N][R][V];
+      for (int n = 0; n < N; ++n) each_sum<R, V>([&](int r, int v) HG_INLINE_LAMBDA { sums[n][r][v] = vec{}; });
+      for (; run + N <= walk.runs; run += N) {
+        const Factor *p[N], *q[N];
+        for (int n = 0; n < N; ++n) p[n] = a_of(run + n), q[n] = b_of(run + n);
+        for (long d = STEP; d <= depth; d += STEP)
+#pragma GCC unroll 4
+          for (int n = 0; n < N; ++n) {
+            step<R, V, false>(p[n], a_row, q[n], sums[n]);
+            p[n] += a_step, q[n] += b_step;
+          }
+        if (depth % STEP)
+          for (int n = 0; n < N; ++n) step<R, V, true>(p[n], a_row, q[n], sums[n]);
+      }
+      for (int n = 0; n < N; ++n) each_sum<R, V>([&](int r, int v) HG_INLINE_LAMBDA { sum[r][v] += sums[n][r][v]; });
+    }
+  for (; run < walk.runs; ++run) sum_run(walk, a_row, depth, a_of(run), b_of(run), sum);
 }
 
 // Those of one run in parts, whose sums are added to each other.

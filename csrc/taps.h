@@ -110,15 +110,19 @@ void each_phase(const ConvShape& s, const Work& work) {
 // dx = add, or 0, in a phase that no tap meets.
 template <class T>
 void without_taps(const ConvShape& s, const Places& at, const T* add, T* dx) {
+  const bool streams = streamed<T>(s.n * at.rows * at.columns * s.c) && s.c % W == 0 && aligned(dx);
   parallel_for(s.n * at.rows, larger(1, 16384 / (at.columns * s.c)), [&](long begin, long end, int) {
     for (long i = begin; i < end; ++i)
       for (long q = 0; q < at.columns; ++q) {
         const long place = i / at.rows * at.image_step + i % at.rows * at.row_step + q * at.column_step;
-        if (add)
+        if (streams)
+          for (long v = 0; v < s.c; v += W) stream(dx + place + v, add ? load(add + place + v) : vec{});
+        else if (add)
           memcpy(dx + place, add + place, sizeof(T) * s.c);
         else
           memset(dx + place, 0, sizeof(T) * s.c);
       }
+    if (streams) stream_end();
   });
 }
 

@@ -229,7 +229,11 @@ FIRST_LAYER = {"pads": PADS[1], "size": (20, 30), "n": 3, "c": 3, "k": 16}
 """Few channels of more places than are computed together, to filters that are whole vectors."""
 FEW_PLACES = {"pads": PADS[1], "size": (4, 4), "n": 1, "c": 6, "k": 144}
 """Filters that are read once, as they are, and more than a panel of them."""
-ADDED = PADDED_ONE, LONG_ROWS, FIRST_LAYER, FEW_PLACES
+FEW_PLACES_OF_MANY = {"strides": (2, 2), "pads": PADS[1], "size": (8, 10), "n": 1, "c": 100, "k": 144}
+"""The same of the input gradient's phases, and more filters than are multiplied at once."""
+FEWER_FILTERS = {"kernel": (1, 1), "pads": PADS[0], "size": (5, 4), "n": 3, "c": 32, "k": 17}
+"""A plain product whose gradient has fewer columns than rows."""
+ADDED = PADDED_ONE, LONG_ROWS, FIRST_LAYER, FEW_PLACES, FEW_PLACES_OF_MANY, FEWER_FILTERS
 ANY_CASES = {described(case): case for case in [*pairwise(ANY, possible), *ADDED]}
 LARGEST = [WIDE, WIDER, DEEP, LONG]
 THREE_BY_THREE_CASES = {
@@ -627,6 +631,18 @@ def _streamed_odd_channels() -> list[Call]:
     ]
 
 
+def _streamed_phases() -> list[Call]:
+    """Return input gradients of which most pixels meet no tap."""
+    window, calls = Window((1, 1), (2, 2)), []
+    for size, c in ((300, 48), (352, 37)):
+        x, w, dy = normal(0, 1, size, size, c), normal(1, 1, 1, c, 3), normal(2, 1, size // 2, size // 2, 3)
+        calls += [
+            Call("conv2d_backward_input", (dy, w, x.shape, window)),
+            Call("conv2d_backward_input", (dy, w, x.shape, window, 1, x)),
+        ]
+    return calls
+
+
 def _streamed_pools() -> list[Call]:
     shape, dy, two = (1, 520, 520, 32), normal(0, 1, 260, 260, 32), Window((2, 2), (2, 2))
     tap = np.random.default_rng(1).integers(0, 4, dy.shape).astype(np.uint8)
@@ -676,6 +692,7 @@ STREAMED: dict[str, Callable[[], list[Call]]] = {
     "1x1": partial(_streamed_convolutions, (1, 1)),
     "depthwise": _streamed_depthwise,
     "odd channels": _streamed_odd_channels,
+    "phases": _streamed_phases,
     "pools": _streamed_pools,
     "dense": _streamed_dense,
     "columns": _streamed_columns,
