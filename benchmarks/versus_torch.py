@@ -82,8 +82,7 @@ def main() -> None:
         if any(value not in (None, getattr(setting, name)) for name, value in wanted.items()):
             continue
         print(f"\n{setting}\n{HEAD}", flush=True)
-        cases = [c for c in options.cases if WORKLOADS[c].training or setting.precision == "float32"]
-        for row in measured(cases, setting, options, quiet):
+        for row in measured(options.cases, setting, options, quiet):
             rows.append(row)
             print(*lines(row), sep="\n", flush=True)
     print(f"\n{time.perf_counter() - begun:.0f} s; ~ was never measured while the machine was quiet")

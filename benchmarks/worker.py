@@ -106,7 +106,7 @@ def ways(case: str, precision: str, *, compiled: bool = False) -> dict[str, Call
     workload = WORKLOADS[case]
     found = {"handgrad": partial(step, workload, precision if precision in precisions() else "float32")}
     found |= pytorch.steps(workload, precision, compiled=compiled)
-    if not workload.training:
+    if not workload.training and precision == "float32":
         found["onnxruntime"] = partial(onnx_runtime.inference_step, workload)
     return found
 

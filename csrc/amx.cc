@@ -8,12 +8,14 @@
 namespace handgrad::HG_BASE {
 
 HG_DIRECT_KERNELS(HG_DECLARE, bf16)
+HG_PACKED_KERNELS(HG_DECLARE, bf16)
 
 }  // namespace handgrad::HG_BASE
 
 namespace handgrad::HG_ISA {
 
 HG_DIRECT_KERNELS(HG_DECLARE, bf16)
+HG_PACKED_KERNELS(HG_DECLARE, bf16)
 HG_DENSE_KERNELS(HG_DECLARE, bf16)
 
 namespace {
@@ -32,6 +34,20 @@ void conv2d_backward_input(const ConvShape& s, const bf16* dy, const float* w, c
 
 void conv2d_backward_weight(const ConvShape& s, const bf16* dy, const bf16* x, float* dw) {
   of_matrices(s) ? amx_conv2d_backward_weight(s, dy, x, dw) : HG_BASE::conv2d_backward_weight(s, dy, x, dw);
+}
+
+void packed_filters_size(const ConvShape& s, int tile, For<bf16> images, long* size) {
+  tile || !of_matrices(s) ? HG_BASE::packed_filters_size(s, tile, images, size) : void(*size = amx_packed_size(s));
+}
+
+void pack_filters(const ConvShape& s, int tile, For<bf16> images, const float* w, float* packed) {
+  tile || !of_matrices(s) ? HG_BASE::pack_filters(s, tile, images, w, packed) : amx_pack(s, w, packed);
+}
+
+void conv2d_packed(const ConvShape& s, int tile, const bf16* x, const float* packed, const float* b, const bf16* add,
+                   bool relu, bf16* y) {
+  tile || !of_matrices(s) ? HG_BASE::conv2d_packed(s, tile, x, packed, b, add, relu, y)
+                          : amx_conv2d_packed(s, x, packed, b, add, relu, y);
 }
 
 // A dense layer is a convolution of images of one pixel.

@@ -45,12 +45,12 @@ struct Filters {
   // registers across panel p
   long across(long p) const { return k - p * PANEL > ROWS ? 2 : 1; }
 
-  // From filters of all taps (taps, c, k) those of a list.
+  // From filters of all taps (taps, c, k) those of a list, or all.
   void pack(const float* w, const long* list, bf16* to) const {
     each(to, [&](long t, long f, const Rows& rows) {
       const long left = smaller(ROWS, k - f);
       for (long channel = 0; channel < padded(c); channel += 2) {
-        const float* from = w + (list[t] * c + channel) * k + f;
+        const float* from = w + (tap(list, t) * c + channel) * k + f;
         for (long v = 0; v < ROWS; v += W) {
           const auto row = [&](long i) { return channel + i < c ? load_some(from + i * k + v, left - v) : vec{}; };
           store((int32_t*)(rows.at(channel) + 2 * v), pairs(row(0), row(1)));
@@ -65,7 +65,7 @@ struct Filters {
       alignas(64) int32_t square[SQUARE];
       for (long channel = 0; channel < padded(c); channel += DEPTH) {
         for (long r = 0; r < ROWS; ++r) {  // a filter's channels are pairs as they are
-          const float* from = w + (list[t] * k + f + r) * c + channel;
+          const float* from = w + (tap(list, t) * k + f + r) * c + channel;
           const long left = f + r < k ? smaller(DEPTH, c - channel) : 0;
           for (long v = 0; v < DEPTH; v += W) store((bf16*)(square + r * SIDE) + v, load_some(from + v, left - v));
         }
@@ -77,6 +77,7 @@ struct Filters {
   }
 
  private:
+  static long tap(const long* list, long t) { return list ? list[t] : t; }
   static vec load_some(const float* p, long n) { return n >= W ? load(p) : n > 0 ? load(p, n) : vec{}; }
   static ivec pairs(vec first, vec second) { return (ivec)(rounded(first) >> 16 | (rounded(second) & 0xffff0000u)); }
 
@@ -119,6 +120,7 @@ struct Result {
   const float* bias;
   const bf16* add;
   bf16* y;
+  bool relu = false;  // whether what is negative is written as 0
 };
 
 // The sums of R registers of places by N of filters.
@@ -145,6 +147,7 @@ void write(const Result& to, const float* sums, const Block& block, long rows, l
       vec sum = load(sums + r * PANEL + v);
       if (to.bias) sum += some(to.bias + f);
       if (to.add) sum += some(to.add + place + f);
+      if (to.relu) sum = relu(sum);
       bf16* y = to.y + place + f + v;
       left >= W ? store(y, sum) : store(y, sum, left);
     }
@@ -295,11 +298,16 @@ void across_images(const Images& x, const Taps& taps, const Places& at, const Fi
   });
 }
 
+// Whether registers are fuller with the same place of many images than with neighbours.
+bool images_are_fuller(const Images& x, const Places& at) {
+  return x.n > 1 && Heights(x.n).fuller_than(Heights(at.columns));
+}
+
 // result[place] = bias + add[place] + sum over taps of x[...] @ w[tap], or of @ w[tap]^T if they are turned, of a list of
-// taps and k filters.
+// taps, or all, and k filters.
 void correlate(const Images& x, const Taps& taps, const long* list, const Places& at, const float* w, bool turned, long k,
                const Result& to) {
-  const bool images = x.n > 1 && Heights(x.n).fuller_than(Heights(at.columns));
+  const bool images = images_are_fuller(x, at);
   const long run = images || !taps.side_by_side() ? padded(x.c) : taps.columns * padded(x.c);
   const Filters f{taps.rows * taps.columns, x.c, k, step_of(run)};
   ScratchOf<bf16> packed(f.size());
@@ -308,21 +316,32 @@ void correlate(const Images& x, const Taps& taps, const long* list, const Places
 }
 
 // The same of places that meet one pixel each: m of them, one behind the other.
-void multiply_rows(long m, long c, long k, const bf16* x, const float* w, bool turned, const Result& to) {
-  const long zero = 0, most = threads();
+void multiply_rows(long m, const Filters& f, const bf16* packed, const bf16* x, const Result& to) {
+  const long zero = 0, most = threads(), c = f.c, k = f.k;
   const Taps one{1, 1, &zero, &zero};
-  const Filters f{1, c, k, step_of(padded(c))};
-  ScratchOf<bf16> packed(f.size());
-  turned ? f.pack_turned(w, &zero, packed.data()) : f.pack(w, &zero, packed.data());
   // as rows of images, and what is left over as an image of its own
   const long row = smaller(m, smaller(TOGETHER, round_up(larger(1, m / (4 * most)), PANEL))), done = m / row * row;
   const auto rows_of = [&](long begin, long n, long w_x) {
     const long size = w_x * k;
-    along_rows({x + begin * c, n, 1, w_x, c}, one, {1, w_x, 1, 1, size, size, k}, f, packed.data(),
-               {to.bias, to.add ? to.add + begin * k : nullptr, to.y + begin * k});
+    along_rows({x + begin * c, n, 1, w_x, c}, one, {1, w_x, 1, 1, size, size, k}, f, packed,
+               {to.bias, to.add ? to.add + begin * k : nullptr, to.y + begin * k, to.relu});
   };
   rows_of(0, m / row, row);
   if (m > done) rows_of(done, 1, m - done);
+}
+
+void multiply_rows(long m, long c, long k, const bf16* x, const float* w, bool turned, const Result& to) {
+  const Filters f{1, c, k, step_of(padded(c))};
+  ScratchOf<bf16> packed(f.size());
+  turned ? f.pack_turned(w, nullptr, packed.data()) : f.pack(w, nullptr, packed.data());
+  multiply_rows(m, f, packed.data(), x, to);
+}
+
+// Filters of all taps, for images of any number and size: of many channels every tap has steps of its own, so that both
+// forms can read them, and of few the taps of a row share them.
+Filters all_filters(const ConvShape& s) {
+  const bool joined = s.dw == 1 && padded(s.c) < DEPTH;
+  return {s.kh * s.kw, s.c, s.k, step_of(joined ? s.kw * padded(s.c) : padded(s.c))};
 }
 
 }  // namespace
@@ -331,9 +350,25 @@ void amx_conv2d(const ConvShape& s, const bf16* x, const float* w, const float* 
   if (s.n == 0) return;
   if (pointwise(s)) return multiply_rows(s.n * s.h * s.w, s.c, s.k, x, w, false, {b, nullptr, y});
   const AllTaps all(s);
-  ScratchOf<long> list(s.kh * s.kw);
-  for (long t = 0; t < s.kh * s.kw; ++t) list.data()[t] = t;
-  correlate({x, s.n, s.h, s.w, s.c}, all.taps(), list.data(), places_of(s), w, false, s.k, {b, nullptr, y});
+  correlate({x, s.n, s.h, s.w, s.c}, all.taps(), nullptr, places_of(s), w, false, s.k, {b, nullptr, y});
+}
+
+long amx_packed_size(const ConvShape& s) { return all_filters(s).size() / 2; }
+
+void amx_pack(const ConvShape& s, const float* w, float* packed) { all_filters(s).pack(w, nullptr, (bf16*)packed); }
+
+void amx_conv2d_packed(const ConvShape& s, const bf16* x, const float* packed, const float* b, const bf16* add, bool relu,
+                       bf16* y) {
+  if (s.n == 0) return;
+  const Filters f = all_filters(s);
+  const bf16* filters = (const bf16*)packed;
+  const Result to{b, add, y, relu};
+  if (pointwise(s)) return multiply_rows(s.n * s.h * s.w, f, filters, x, to);
+  const AllTaps all(s);
+  const Images images{x, s.n, s.h, s.w, s.c};
+  const Places at = places_of(s);
+  padded(s.c) % f.step == 0 && images_are_fuller(images, at) ? across_images(images, all.taps(), at, f, filters, to)
+                                                             : along_rows(images, all.taps(), at, f, filters, to);
 }
 
 void amx_conv2d_backward_input(const ConvShape& s, const bf16* dy, const float* w, const bf16* add, bf16* dx) {

@@ -193,31 +193,39 @@ float* data_or_null(long n, const std::optional<FloatsOut>& a) {
   return a ? a->data() : nullptr;
 }
 
-void bind_packed_conv(nb::class_<Kernels>& table) {
+// For images of bf16 or of float.
+void bind_packing(nb::class_<Kernels>& table) {
   table.def(
       "packed_filters_size",
-      [](const Kernels& k, const std::vector<long>& shape, int tile) {
+      [](const Kernels& k, const std::vector<long>& shape, int tile, bool narrow) {
+        ConvShape s = conv_shape(shape);
         long size;
-        k.packed_filters_size(conv_shape(shape), tile, &size);
+        narrow ? k.of_bf16.packed_filters_size(s, tile, {}, &size) : k.of_float.packed_filters_size(s, tile, {}, &size);
         return size;
       },
-      "shape"_a, "tile"_a);
+      "shape"_a, "tile"_a, "narrow"_a);
   table.def(
       "pack_filters",
-      [](const Kernels& k, const std::vector<long>& shape, int tile, Floats w, FloatsOut packed) {
+      [](const Kernels& k, const std::vector<long>& shape, int tile, bool narrow, Floats w, FloatsOut packed) {
         ConvShape s = conv_shape(shape);
         nb::gil_scoped_release release;
-        k.pack_filters(s, tile, w.data(), packed.data());
+        narrow ? k.of_bf16.pack_filters(s, tile, {}, w.data(), packed.data())
+               : k.of_float.pack_filters(s, tile, {}, w.data(), packed.data());
       },
-      "shape"_a, "tile"_a, "w"_a.noconvert(), "packed"_a.noconvert());
+      "shape"_a, "tile"_a, "narrow"_a, "w"_a.noconvert(), "packed"_a.noconvert());
+}
+
+template <class T>
+void bind_packed_conv(nb::class_<Kernels>& table) {
   table.def(
       "conv2d_packed",
-      [](const Kernels& k, const std::vector<long>& shape, int tile, Floats x, Floats packed, std::optional<Floats> b,
-         std::optional<Floats> add, bool relu, FloatsOut y) {
+      [](const Kernels& k, const std::vector<long>& shape, int tile, In<T> x, Floats packed, std::optional<Floats> b,
+         std::optional<In<T>> add, bool relu, Out<T> y) {
         ConvShape s = conv_shape(shape);
-        const float* added = data_or_null((long)y.size(), add);
+        if (add && add->size() != y.size()) throw nb::value_error("arrays of one size");
         nb::gil_scoped_release release;
-        k.conv2d_packed(s, tile, x.data(), packed.data(), data_or_null(b), added, relu, y.data());
+        Activations<T>::kernels(k).conv2d_packed(s, tile, of<T>(x), packed.data(), data_or_null(b), of_or_null<T>(add), relu,
+                                                 of<T>(y));
       },
       "shape"_a, "tile"_a, "x"_a.noconvert(), "packed"_a.noconvert(), "b"_a.noconvert().none(),
       "add"_a.noconvert().none(), "relu"_a, "y"_a.noconvert());
@@ -672,6 +680,7 @@ void bind_group_norm(nb::class_<Kernels>& table) {
 template <class T>
 void bind_typed(nb::class_<Kernels>& table) {
   bind_conv<T>(table);
+  bind_packed_conv<T>(table);
   bind_fused_conv<T>(table);
   bind_dense<T>(table);
   bind_relu_and_add<T>(table);
@@ -694,7 +703,7 @@ NB_MODULE(_kernels, m) {
   bind_loss(table);
   bind_update(table);
   bind_gradient(table);
-  bind_packed_conv(table);
+  bind_packing(table);
   bind_pool(table);
   bind_resize(table);
   bind_memory(m);

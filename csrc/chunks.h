@@ -10,7 +10,7 @@ namespace handgrad::HG_ISA {
 
 constexpr long FLOATS = 1L << 20;  // at a time
 
-// How n images of x and y, of so many numbers each, are divided. With every chunk all weights are put in the order
+// How n images of x and y, of so many numbers each, are divided. With every chunk so many weights are put in the order
 // of the products again: chunks are several times as large.
 struct Chunks {
   long n, count, x_size, y_size;
@@ -22,17 +22,20 @@ struct Chunks {
   long most() const { return count ? (n + count - 1) / count : 0; }
 };
 
-// y = of(x) + add, a chunk at a time: of(images, x, floats); add may be null.
+// y = of(x) + add, a chunk at a time: of(images, x, floats); add may be null, and with `relu` y is 0 where it were
+// negative.
 template <class Of>
-void each_chunk(const Chunks& chunks, const bf16* x, const bf16* add, bf16* y, const Of& of) {
+void each_chunk(const Chunks& chunks, const bf16* x, const bf16* add, bf16* y, const Of& of, bool relu = false) {
   Scratch floats(chunks.most() * chunks.y_size);
   for (long i = 0; i < chunks.count; ++i) {
     const long begin = chunks.begin(i), images = chunks.begin(i + 1) - begin;
     of(images, x + begin * chunks.x_size, floats.data());
     const float* sums = floats.data();
     const bf16* added = add ? add + begin * chunks.y_size : nullptr;
-    map(images * chunks.y_size, CHEAP, y + begin * chunks.y_size,
-        [=](Lanes at) { return added ? load(sums, at) + load(added, at) : load(sums, at); });
+    map(images * chunks.y_size, CHEAP, y + begin * chunks.y_size, [=](Lanes at) {
+      const vec sum = added ? load(sums, at) + load(added, at) : load(sums, at);
+      return relu ? HG_ISA::relu(sum) : sum;
+    });
   }
 }
 

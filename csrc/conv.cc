@@ -114,11 +114,11 @@ void each_panel(const Packed& f, Factor* to, const Work& work) {
   });
 }
 
-// From filters (all_taps, depth, k), the taps of a list.
+// From filters (all_taps, depth, k), the taps of a list, or all.
 void pack_taps(const float* w, const long* list, const Packed& f, Factor* to) {
   const long kg = f.k / f.groups;
   each_panel(f, to, [&](long t, long g, long column, Factor* panel) {
-    pack_panel(f.depth, kg - column, w + list[t] * f.depth * f.k + g * kg + column, f.k, panel);
+    pack_panel(f.depth, kg - column, w + (list ? list[t] : t) * f.depth * f.k + g * kg + column, f.k, panel);
   });
 }
 
@@ -209,19 +209,16 @@ void correlate(const Images& x, const Taps& taps, const Places& at, const Packed
   });
 }
 
-// All filters, for `direct_packed`.
+// All filters, for `sums_of_packed`.
 Packed all_taps(const ConvShape& s, const Factor* data) { return {data, s.kh * s.kw, s.c / s.groups, s.k, s.groups}; }
 long packed_size(const ConvShape& s) { return s.groups * all_taps(s, nullptr).group_size(); }
 void pack(const ConvShape& s, const float* w, Factor* packed) {
   if (pointwise(s)) return pack_panels(s.c, s.k, w, packed);
-  const long taps = s.kh * s.kw;
-  ScratchOf<long> list(taps);
-  for (long t = 0; t < taps; ++t) list.data()[t] = t;
-  pack_taps(w, list.data(), all_taps(s, packed), packed);
+  pack_taps(w, nullptr, all_taps(s, packed), packed);
 }
 
-void direct_packed(const ConvShape& s, const Factor* x, const Factor* packed, const float* b, const float* add,
-                   bool relu, float* y) {
+void sums_of_packed(const ConvShape& s, const Factor* x, const Factor* packed, const float* b, const float* add,
+                    bool relu, float* y) {
   if (pointwise(s)) return multiply(s.n * s.h * s.w, s.c, s.k, x, s.c, 1, packed, b, add, y, relu);
   const AllTaps all(s);
   correlate({x, s.n, s.h, s.w, s.c}, all.taps(), places_of(s), all_taps(s, packed), {b, add, false}, relu, y);
@@ -239,7 +236,7 @@ void direct(const ConvShape& s, const Factor* x, const float* w, const float* b,
 #endif
   ScratchOf<Factor> packed(packed_size(s));
   pack(s, w, packed.data());
-  direct_packed(s, x, packed.data(), b, nullptr, false, y);
+  sums_of_packed(s, x, packed.data(), b, nullptr, false, y);
 }
 
 #if !defined(HG_PAIRS)
@@ -423,20 +420,32 @@ void conv2d_backward_weight(const ConvShape& s, const float* dy, const float* x,
   is_depthwise(s) ? depthwise_backward_weight(s, dy, x, dw) : direct_backward_weight(s, dy, x, dw);
 }
 
-HG_PACKED_KERNELS(HG_DECLARE)
+HG_PACKED_KERNELS(HG_DECLARE, float)
 HG_PACKED_WINOGRAD_KERNELS(HG_DECLARE)
 
-void packed_filters_size(const ConvShape& s, int tile, long* size) {
+void packed_filters_size(const ConvShape& s, int tile, For<float>, long* size) {
   tile ? winograd_packed_size(s, tile, size) : void(*size = packed_size(s));
 }
 
-void pack_filters(const ConvShape& s, int tile, const float* w, float* packed) {
+void pack_filters(const ConvShape& s, int tile, For<float>, const float* w, float* packed) {
   tile ? winograd_pack(s, tile, w, packed) : pack(s, w, packed);
 }
 
 void conv2d_packed(const ConvShape& s, int tile, const float* x, const float* packed, const float* b, const float* add,
                    bool relu, float* y) {
-  tile ? winograd_packed(s, tile, x, packed, b, add, relu, y) : direct_packed(s, x, packed, b, add, relu, y);
+  tile ? winograd_packed(s, tile, x, packed, b, add, relu, y) : sums_of_packed(s, x, packed, b, add, relu, y);
+}
+
+#else
+
+HG_DIRECT_PACKED(HG_DECLARE, bf16, float)
+
+void direct_packed_size(const ConvShape& s, long* size) { *size = packed_size(s) / STEP; }
+
+void direct_pack(const ConvShape& s, const float* w, float* packed) { pack(s, w, (Factor*)packed); }
+
+void direct_packed(const ConvShape& s, const Factor* x, const float* packed, const float* b, float* y) {
+  sums_of_packed(s, x, (const Factor*)packed, b, nullptr, false, y);
 }
 
 #endif

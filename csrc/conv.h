@@ -19,6 +19,10 @@ struct Statistics {
   double *mean, *var;
 };
 
+// Which type of images is meant, where a kernel has no argument of it.
+template <class T>
+struct For {};
+
 }  // namespace handgrad
 
 // Images and their gradients are of type T, float or bf16. direct: as products of matrices, of images of type X, and
@@ -35,14 +39,18 @@ struct Statistics {
   K(direct, (const ConvShape& s, const X* x, const float* w, const float* b, Y* y))                           \
   K(direct_backward_input, (const ConvShape& s, const X* dy, const float* w, const Y* add, Y* dx))            \
   K(direct_backward_weight, (const ConvShape& s, const X* dy, const X* x, float* dw))
-// With filters packed once: for tiles of that size, or for sums of products where tile = 0. A packed filter fits every
-// number and size of images. b and add, which has y's shape, may be null; with `relu` y is 0 where it were negative.
-// Not depthwise.
-#define HG_PACKED_KERNELS(K)                                                                                  \
-  K(packed_filters_size, (const ConvShape& s, int tile, long* size))                                          \
-  K(pack_filters, (const ConvShape& s, int tile, const float* w, float* packed))                              \
-  K(conv2d_packed, (const ConvShape& s, int tile, const float* x, const float* packed, const float* b,        \
-                    const float* add, bool relu, float* y))
+// With filters packed once, in `size` times four bytes: for tiles of that size, or for sums of products where tile = 0,
+// which may be products of bf16. A packed filter fits every number and size of images of type T. b and add, which has
+// y's shape, may be null; with `relu` y is 0 where it were negative. Not depthwise.
+#define HG_PACKED_KERNELS(K, T)                                                                               \
+  K(packed_filters_size, (const ConvShape& s, int tile, For<T>, long* size))                                  \
+  K(pack_filters, (const ConvShape& s, int tile, For<T>, const float* w, float* packed))                      \
+  K(conv2d_packed, (const ConvShape& s, int tile, const T* x, const float* packed, const float* b,            \
+                    const T* add, bool relu, T* y))
+#define HG_DIRECT_PACKED(K, X, Y)                                                                             \
+  K(direct_packed_size, (const ConvShape& s, long* size))                                                     \
+  K(direct_pack, (const ConvShape& s, const float* w, float* packed))                                         \
+  K(direct_packed, (const ConvShape& s, const X* x, const float* packed, const float* b, Y* y))
 #define HG_PACKED_WINOGRAD_KERNELS(K)                                                                         \
   K(winograd_packed_size, (const ConvShape& s, int tile, long* size))                                         \
   K(winograd_pack, (const ConvShape& s, int tile, const float* w, float* packed))                             \

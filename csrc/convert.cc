@@ -7,6 +7,8 @@ namespace handgrad::HG_ISA {
 
 HG_DIRECT_KERNELS(HG_DECLARE, float)
 HG_DIRECT_KERNELS(HG_DECLARE, bf16)
+HG_PACKED_KERNELS(HG_DECLARE, float)
+HG_PACKED_KERNELS(HG_DECLARE, bf16)
 HG_DENSE_KERNELS(HG_DECLARE, float)
 HG_DENSE_KERNELS(HG_DECLARE, bf16)
 
@@ -61,6 +63,26 @@ void conv2d_backward_weight(const ConvShape& s, const bf16* dy, const bf16* x, f
                 [&](long n, const float* dy, const float* x, float* dw) {
                   conv2d_backward_weight(some(s, n), dy, x, dw);
                 });
+}
+
+void packed_filters_size(const ConvShape& s, int tile, For<bf16>, long* size) {
+  packed_filters_size(s, tile, For<float>{}, size);
+}
+
+void pack_filters(const ConvShape& s, int tile, For<bf16>, const float* w, float* packed) {
+  pack_filters(s, tile, For<float>{}, w, packed);
+}
+
+void conv2d_packed(const ConvShape& s, int tile, const bf16* x, const float* packed, const float* b, const bf16* add,
+                   bool relu, bf16* y) {
+  const Chunks chunks(s.n, image(s), output(s), 0);
+  const Wide wide(chunks, image(s));
+  each_chunk(
+      chunks, x, add, y,
+      [&](long n, const bf16* x, float* y) {
+        conv2d_packed(some(s, n), tile, wide(n, x), packed, b, nullptr, false, y);
+      },
+      relu);
 }
 
 void dense(long m, long c, long k, const bf16* x, const float* w, const float* b, bf16* y) {

@@ -29,11 +29,11 @@
   HG_MERGE_KERNELS(K, T)
 #define HG_PRODUCT_KERNELS(K, T) \
   HG_DIRECT_KERNELS(K, T)        \
+  HG_PACKED_KERNELS(K, T)        \
   HG_DENSE_KERNELS(K, T)
 
 // Kernels of floats.
 #define HG_KERNELS(K)      \
-  HG_PACKED_KERNELS(K)     \
   HG_POOL_KERNELS(K)       \
   HG_RESIZE_KERNELS(K)     \
   HG_ACTIVATION_KERNELS(K) \

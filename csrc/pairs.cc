@@ -7,6 +7,7 @@
 namespace handgrad::HG_BASE {
 
 HG_DIRECT_KERNELS(HG_DECLARE, bf16)
+HG_PACKED_KERNELS(HG_DECLARE, bf16)
 
 }  // namespace handgrad::HG_BASE
 
@@ -14,6 +15,8 @@ namespace handgrad::HG_ISA {
 
 HG_DIRECT_KERNELS(HG_DECLARE, bf16)
 HG_DIRECT_PRODUCTS(HG_DECLARE, bf16, float)
+HG_PACKED_KERNELS(HG_DECLARE, bf16)
+HG_DIRECT_PACKED(HG_DECLARE, bf16, float)
 HG_DENSE_KERNELS(HG_DECLARE, bf16)
 HG_DENSE_PRODUCTS(HG_DECLARE, bf16, float)
 
@@ -32,6 +35,22 @@ void conv2d_backward_input(const ConvShape& s, const bf16* dy, const float* w, c
 void conv2d_backward_weight(const ConvShape& s, const bf16* dy, const bf16* x, float* dw) {
   if (is_depthwise(s)) return HG_BASE::conv2d_backward_weight(s, dy, x, dw);
   direct_backward_weight(s, dy, x, dw);
+}
+
+void packed_filters_size(const ConvShape& s, int tile, For<bf16> images, long* size) {
+  tile ? HG_BASE::packed_filters_size(s, tile, images, size) : direct_packed_size(s, size);
+}
+
+void pack_filters(const ConvShape& s, int tile, For<bf16> images, const float* w, float* packed) {
+  tile ? HG_BASE::pack_filters(s, tile, images, w, packed) : direct_pack(s, w, packed);
+}
+
+void conv2d_packed(const ConvShape& s, int tile, const bf16* x, const float* packed, const float* b, const bf16* add,
+                   bool relu, bf16* y) {
+  if (tile) return HG_BASE::conv2d_packed(s, tile, x, packed, b, add, relu, y);
+  each_chunk(
+      {s.n, image(s), output(s), 0}, x, add, y,
+      [&](long n, const bf16* x, float* y) { direct_packed(some(s, n), x, packed, b, y); }, relu);
 }
 
 void dense(long m, long c, long k, const bf16* x, const float* w, const float* b, bf16* y) {

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from handgrad.errors import ArgumentError, MissingExtraError
+from handgrad.errors import ArgumentError, DataError, MissingExtraError
 from handgrad.geometry import Window
 from handgrad.kernels import (
     Kernels,
@@ -35,7 +35,7 @@ from handgrad.kernels.cpu import conv, cpu_kernels
 from handgrad.kernels.cpu.algorithm import DIRECT, IN_PAIRS, IN_REGISTERS, choose, cost
 from handgrad.kernels.reference import REFERENCE
 from handgrad.rng import Stream
-from tests.kernels import test_compiled
+from tests.kernels import test_compiled, test_packed
 from tests.kernels.calls import CALLS, OF_GRADIENTS, PACKING, UPDATES, Call, Statistics, converter, once
 from tests.kernels.tables import SETS
 from tests.kernels.tables import in_bfloat16 as tables_of_bfloat16
@@ -50,6 +50,7 @@ from tests.kernels.test_compiled import (
     THREE_BY_THREE_CASES,
     one_at_a_time,
 )
+from tests.kernels.test_packed import SAME
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 BF16 = np.dtype(ml_dtypes.bfloat16)
@@ -140,7 +141,12 @@ def exact(call: Call) -> tuple[Any, ...]:
 
 
 WEIGHTS = {"conv2d": 1, "conv2d_backward_input": 1, "conv2d_statistics": 1, "dense": 1}
-WEIGHTS |= {"dense_backward_input": 1, "batch_norm_relu_conv2d": 5, "batch_norm_relu_conv2d_statistics": 5}
+WEIGHTS |= {
+    "conv2d_packed": 1,
+    "dense_backward_input": 1,
+    "batch_norm_relu_conv2d": 5,
+    "batch_norm_relu_conv2d_statistics": 5,
+}
 """Where parameters stand that are multiplied."""
 
 
@@ -162,7 +168,8 @@ def rounds_parameters(call: Call, table: Kernels) -> bool:
     x = call.args[2] if call.kernel == "conv2d_backward_input" else call.args[0].shape
     w = call.args[WEIGHTS[call.kernel]].shape
     depthwise = groups == x[3] == w[3]
-    return not depthwise and choose(found[0].name, x, w, window, groups, found[1]) == DIRECT
+    packed = hasattr(getattr(table, call.kernel), "packs")
+    return not depthwise and choose(found[0].name, x, w, window, groups, found[1], packed) == DIRECT
 
 
 @once
@@ -295,6 +302,59 @@ def each_algorithm(*most: tuple[int, int]) -> pytest.MarkDecorator:
 @pytest.mark.parametrize("case", THREE_BY_THREE_CASES)
 def test_convolution_by_each_algorithm(case, name, algorithm, most):
     check_all(convolution(case), with_algorithm(name, algorithm), most)
+
+
+@cache
+def packing(table: Kernels) -> Kernels:
+    """Return the table in which `conv2d_packed` takes filters as they are and packs them."""
+    packing = test_packed.packing(table)
+    packing.conv2d_packed.kernel, packing.conv2d_packed.packs = table.conv2d_packed.kernel, True
+    return packing
+
+
+@one_at_a_time
+def packed(case: str) -> list[Call]:
+    return list(map(in_bfloat16, test_packed.packed(case)))
+
+
+@each_compiled
+@pytest.mark.parametrize("case", [*list(ANY_CASES)[::4], *test_packed.FEW])
+def test_packed_filters(case, table):
+    check_all(packed(case), packing(table), 4)
+
+
+@each_algorithm((0, 4), (2, 5), (4, 16))
+@pytest.mark.parametrize("case", list(THREE_BY_THREE_CASES)[::4])
+def test_packed_filters_by_each_algorithm(case, name, algorithm, most):
+    check_all(packed(case), packing(with_algorithm(name, algorithm)), most)
+
+
+@each_compiled
+@pytest.mark.parametrize("case", test_packed.SEVERAL, ids=test_compiled.described)
+def test_an_image_has_the_same_bits_among_others_and_with_any_number_of_threads(case, table):
+    x, w, b, window, add = test_packed.images(case, 20)
+    filters = table.pack_filters(w, (1, *x.shape[1:]), window)
+    x, add = x.astype(BF16), add.astype(BF16)
+    together = table.conv2d_packed(x, filters, b, window, 1, add, True)
+    for threads in THREADS:
+        set_threads(threads)
+        for n in (1, 2, 20):
+            y = table.conv2d_packed(x[:n], filters, b, window, 1, add[:n], True)
+            np.testing.assert_array_equal(y.view(np.uint16), together[:n].view(np.uint16))
+
+
+@each_compiled
+def test_filters_are_packed_for_images_of_one_dtype(table):
+    x, w = np.ones((1, 3, 3, 5), np.float32), np.ones((3, 3, 5, 4), np.float32)
+    narrow, wide = (
+        table.pack_filters(w, x.shape, SAME),
+        table.pack_filters(w, x.shape, SAME, dtype=np.float32),
+    )
+    kernel = table.conv2d_packed.kernel
+    with pytest.raises(DataError, match=r"packed, bfloat16, got float32"):
+        kernel(x, narrow, None, SAME)
+    with pytest.raises(DataError, match=r"packed, float32, got bfloat16"):
+        kernel(x.astype(BF16), wide, None, SAME)
 
 
 @pytest.mark.parametrize("name", OWN_TRANSFORMS)

@@ -15,9 +15,9 @@ from tests.kernels.test_compiled import normal
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 
-from tests.kernels.test_bfloat16 import BF16, NARROW, check_all, in_bfloat16, run  # noqa: E402
+from tests.kernels.test_bfloat16 import BF16, NARROW, check_all, in_bfloat16, packing, run  # noqa: E402
 
-TABLES = {name: table for name, table in NARROW.items() if name.endswith(IN_REGISTERS)}
+TABLES = {name: packing(table) for name, table in NARROW.items() if name.endswith(IN_REGISTERS)}
 each_table = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES.keys())
 
 
@@ -51,6 +51,7 @@ class Case(NamedTuple):
         )
         calls = [
             Call("conv2d", (x, w, normal(2, k), window)),
+            Call("conv2d_packed", (x, w, normal(2, k), window, 1, dy, True)),
             Call("conv2d_backward_input", (dy, w, x.shape, window)),
             Call("conv2d_backward_input", (dy, w, x.shape, window, 1, normal(4, *x.shape))),
             Call("conv2d_backward_weight", (dy, x, w.shape, window)),
@@ -60,6 +61,7 @@ class Case(NamedTuple):
 
 CASES = {
     "one pixel of one channel": Case(1, (1, 1), 1, 2, (1, 1), pad=0),
+    "pixels of one tap, and some that are left over": Case(1, (10, 30), 5, 17, (1, 1), pad=0),
     "images in two registers, the last of which begins earlier": Case(17, (4, 4), 6, 5),
     "images in three registers, filters in three": Case(33, (5, 4), 40, 40),
     "images of a power of two of channels": Case(16, (2, 2), 512, 3),

@@ -54,6 +54,7 @@ POOLS = "kernels/test_pool.py"
 PACKED = "kernels/test_packed.py"
 OF_ACCURACY = "kernels/test_accuracy.py::test_convolutions_lose_little_more_than_a_plain_sum"
 IN_BFLOAT16 = "kernels/test_bfloat16.py"
+PACKED_IN_BFLOAT16 = "kernels/test_bfloat16.py::test_packed_filters"
 MATRIX_REGISTERS = "kernels/test_matrix_registers.py"
 OF_REGISTERS = f"{MATRIX_REGISTERS}::test_convolutions_agree_with_the_reference"
 ROUNDED_IN_REGISTERS = f"{MATRIX_REGISTERS}::test_sums_are_rounded_as_the_instruction_does"
@@ -198,6 +199,8 @@ COMPILED = [
            "streamed(floats) && s.c % W == 0 &&", "streamed(floats) &&", STREAMED),
     Mutant("bf16: of many images those of the last part make the gradient", "csrc/convert.cc",
            "load(total, at) + load(part, at)", "load(part, at)", IN_BFLOAT16),
+    Mutant("bf16: negative results stay", "csrc/chunks.h",
+           "relu ? HG_ISA::relu(sum) : sum", "sum", PACKED_IN_BFLOAT16),
     Mutant("bf16: what is added is that of the first images", "csrc/chunks.h",
            "add ? add + begin * chunks.y_size : nullptr", "add", IN_BFLOAT16),
     # convolution by Winograd's algorithm
@@ -429,6 +432,12 @@ COMPILED = [
            "return smaller(i * height, n - height);", "return i * height;", OF_REGISTERS),
     Mutant("amx: filters of a panel of one register lie as those of two", AMX_CONV,
            "return k - p * PANEL > ROWS ? 2 : 1;", "return 2;", OF_REGISTERS),
+    Mutant("amx: negative results stay", AMX_CONV,
+           "if (to.relu) sum = relu(sum);", "", OF_REGISTERS),
+    Mutant("amx: negative results of the last rows stay", AMX_CONV,
+           "to.y + begin * k, to.relu}", "to.y + begin * k, begin == 0 && to.relu}", OF_REGISTERS),
+    Mutant("amx: packed taps that share steps are read one by one", AMX_CONV,
+           "padded(s.c) % f.step == 0 && images_are", "images_are", OF_REGISTERS),
     Mutant("amx: results of a block all have the place of its first", AMX_CONV,
            "block.place + r * row;", "block.place;", OF_REGISTERS),
     Mutant("amx: the bias is that of the first filters", AMX_CONV,

@@ -32,7 +32,7 @@ def steps(
     workload : Workload
         What is done.
     precision : "float32" or "bfloat16"
-        Of products, for training.
+        Of products.
     compiled : bool, default False
         Whether ``torch.compile`` is among them, which takes long and needs a compiler of C++.
     """
@@ -46,9 +46,9 @@ def steps(
         return ways
     for mode in ("eager", "fused", "jit"):
         for layout in LAYOUTS:
-            ways[f"torch {mode} {layout}"] = partial(inference_step, workload, layout, mode)
+            ways[f"torch {mode} {layout}"] = partial(inference_step, workload, layout, mode, precision)
     if compiled:
-        ways["torch compiled"] = partial(inference_step, workload, "channels_last", "compiled")
+        ways["torch compiled"] = partial(inference_step, workload, "channels_last", "compiled", precision)
     return ways
 
 
@@ -115,7 +115,9 @@ def training(
     return step
 
 
-def inference_step(workload: Workload, layout: str, mode: str = "eager") -> Callable[[], Array]:
+def inference_step(
+    workload: Workload, layout: str, mode: str = "eager", precision: str = "float32"
+) -> Callable[[], Array]:
     """Return a function that returns the outputs for the workload's images.
 
     Parameters
@@ -127,12 +129,15 @@ def inference_step(workload: Workload, layout: str, mode: str = "eager") -> Call
     mode : "eager", "fused", "jit" or "compiled"
         As it is; with PyTorch's own folding of batch normalizations; traced, frozen and optimized by
         TorchScript after that; or folded and through ``torch.compile``.
+    precision : "float32" or "bfloat16"
+        Of images, filters and all between: without the conversions of autocast.
     """
     import torch
 
     model = workload.model()
-    x = images(workload.data(model)[0], layout)
-    network = twin(model, training=False, layout=layout)
+    dtype = getattr(torch, precision)
+    x = images(workload.data(model)[0], layout).to(dtype)
+    network = twin(model, training=False, layout=layout).to(dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is deprecated, but fast
         if mode != "eager":
@@ -147,7 +152,7 @@ def inference_step(workload: Workload, layout: str, mode: str = "eager") -> Call
 
     def step() -> Array:
         with torch.inference_mode():
-            z: Array = network(x).numpy()
+            z: Array = network(x).float().numpy()
         return z
 
     return step

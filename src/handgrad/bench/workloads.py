@@ -76,14 +76,14 @@ def step(workload: Workload, precision: str = "float32") -> Callable[[], Any]:
     model = workload.model()
     x, y = workload.data(model)
     if not workload.training:
-        predictor = Predictor(model, len(x))
+        predictor = Predictor(model, len(x), precision=precision)
         return lambda: predictor.predict(x)
     trainer = Trainer(model, CrossEntropy(), SGD(workload.rate, MOMENTUM), precision=precision)
     return lambda: trainer.train_step(x, y)
 
 
 def precisions() -> tuple[str, ...]:
-    """Return the precisions among those that are compared which handgrad can train in."""
+    """Return the precisions among those that are compared which handgrad can compute in."""
     try:
         default_kernels("bfloat16")
     except (ArgumentError, MissingExtraError):

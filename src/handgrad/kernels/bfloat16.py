@@ -11,7 +11,8 @@ multiplied.
   bfloat16 and return bfloat16.
 - Gradients of parameters (``conv2d_backward_weight``, `bias_backward`, dgamma, ...) are float32.
 - Statistics and the values of losses are float64.
-- The updates, what is asked of gradients, and the packing of filters are those of float32.
+- The updates and what is asked of gradients are those of float32.
+- Filters of float32 are packed for images of bfloat16.
 - All other kernels return activations of the dtype that they were given.
 
 Where a call has activations in bfloat16, or is a product, those in float32 are rounded first. Other dtypes
@@ -21,6 +22,7 @@ are computed as in the table that this one is made of.
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,7 +80,7 @@ _ROLES = {
 """Of the kernels for which they are not what `_roles` returns."""
 
 _FLOAT32 = frozenset(
-    {"sgd", "adagrad", "adadelta", "rmsprop", "adam", "muon", "all_finite", "sum_of_squares", "pack_filters"}
+    {"sgd", "adagrad", "adadelta", "rmsprop", "adam", "muon", "all_finite", "sum_of_squares"}
 )
 _GRADIENT_ALONE = ("pool2d_backward", "pad2d_backward", "upsample2d_backward", "dropout_backward")
 
@@ -146,8 +148,11 @@ def bfloat16_kernels(table: Kernels) -> Kernels:
         Without ``ml_dtypes``, which the extra ``bfloat16`` installs.
     """
     require()
+    from ml_dtypes import bfloat16
+
     entries = {f.name: getattr(table, f.name) for f in fields(table)}
-    return Kernels(**{name: k if name in _FLOAT32 else InBFloat16(name, k) for name, k in entries.items()})
+    stored = {name: k if name in _FLOAT32 else InBFloat16(name, k) for name, k in entries.items()}
+    return Kernels(**stored | {"pack_filters": partial(table.pack_filters, dtype=bfloat16)})
 
 
 def require() -> None:

@@ -62,6 +62,7 @@ IN_BFLOAT16 = frozenset(
         *group_norm.__all__,
         *merge.__all__,
         *norm.__all__,
+        "conv2d_packed",
         "global_average_pool2d",
         "global_average_pool2d_backward",
         "max_pool2d",

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from handgrad.errors import DataError
 from handgrad.geometry import Window
 from handgrad.kernels.cpu.activation import relu as rectified
-from handgrad.kernels.cpu.arrays import contiguous, empty
+from handgrad.kernels.cpu.arrays import bits, contiguous, empty
 from handgrad.kernels.cpu.conv import conv2d, plan
 from handgrad.kernels.cpu.merge import add as added
-from handgrad.typing import Array, Shape
+from handgrad.typing import Array, Shape, is_bfloat16
 
 __all__ = ["conv2d_packed", "pack_filters"]
 
@@ -28,18 +29,28 @@ class Packed(NamedTuple):
     tile: int
     """Of Winograd's algorithm, or 0."""
     numbers: Array
+    narrow: bool
+    """Whether they are for images of bfloat16."""
 
 
 def pack_filters(
-    cpu: Any, w: Array, shape: Shape, window: Window, groups: int = 1, *, algorithm: int | None = None
+    cpu: Any,
+    w: Array,
+    shape: Shape,
+    window: Window,
+    groups: int = 1,
+    dtype: Any = np.float32,
+    *,
+    algorithm: int | None = None,
 ) -> Packed | Array:
     """Return the filters packed; those of a depthwise convolution as a copy."""
     if groups == shape[3] == w.shape[3]:
         return w.copy()
-    sizes, tile = plan(cpu, w, shape, w.shape, window, groups, algorithm, packed=True)
-    numbers = np.empty(cpu.packed_filters_size(sizes, tile), np.float32)
-    cpu.pack_filters(sizes, tile, contiguous(w), numbers)
-    return Packed(w.shape, tile, numbers)
+    narrow = is_bfloat16(like := np.empty(0, dtype))
+    sizes, tile = plan(cpu, like, shape, w.shape, window, groups, algorithm, packed=True)
+    numbers = np.empty(cpu.packed_filters_size(sizes, tile, narrow), np.float32)
+    cpu.pack_filters(sizes, tile, narrow, contiguous(w), numbers)
+    return Packed(w.shape, tile, numbers, narrow)
 
 
 def conv2d_packed(
@@ -56,11 +67,18 @@ def conv2d_packed(
 ) -> Array:
     """Return the convolution, with what is added and ReLU."""
     if not isinstance(filters, Packed):
+        dtype = x.dtype
+        if add is not None:  # of bfloat16 only the sum is to be rounded
+            x, add = (a.astype(np.float32, copy=False) for a in (x, add))
         y = conv2d(cpu, x, filters, b, window, groups, algorithm=algorithm)
         y = y if add is None else added(cpu, y, add)
-        return rectified(cpu, y) if relu else y
+        y = rectified(cpu, y) if relu else y
+        return y.astype(dtype, copy=False)
+    if is_bfloat16(x) != filters.narrow:
+        expected = f"the dtype for which filters were packed, {'bfloat16' if filters.narrow else 'float32'}"
+        raise DataError("conv2d_packed x", expected=expected, got=f"{x.dtype}")
     sizes, _ = plan(cpu, x, x.shape, filters.shape, window, groups, algorithm=filters.tile)
     y = empty((x.shape[0], sizes[4], sizes[5], sizes[6]), x)
     b, add = (None if a is None else contiguous(a) for a in (b, add))
-    cpu.conv2d_packed(sizes, filters.tile, contiguous(x), filters.numbers, b, add, relu, y)
+    cpu.conv2d_packed(sizes, filters.tile, contiguous(x), filters.numbers, b, add, relu, bits(y))
     return y

@@ -17,7 +17,7 @@ from handgrad.typing import Array, Shape
 __all__ = ["conv2d_packed", "pack_filters"]
 
 
-def pack_filters(w: Array, shape: Shape, window: Window, groups: int = 1) -> Any:  # noqa: ARG001 (a contract)
+def pack_filters(w: Array, shape: Shape, window: Window, groups: int = 1, dtype: Any = None) -> Any:  # noqa: ARG001 (a contract)
     """Return what `conv2d_packed` of the same table takes in place of filters: a copy.
 
     Parameters
@@ -29,6 +29,8 @@ def pack_filters(w: Array, shape: Shape, window: Window, groups: int = 1) -> Any
         implementation may choose how to compute.
     window, groups
         As in `conv2d`.
+    dtype : dtype-like, optional
+        Of the images. By default that of the filters.
     """
     return array_namespace(w).asarray(w, copy=True)
 
@@ -47,7 +49,7 @@ def conv2d_packed(
     Parameters
     ----------
     x : (n, h, w, c)
-        Images, of the dtype that the filters had.
+        Images, of the dtype for which the filters were packed.
     filters
         What `pack_filters` returned for w, and for this window and these groups; or w itself.
     b, window, groups
