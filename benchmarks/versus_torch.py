@@ -16,8 +16,8 @@ A training step is forward, loss, backward and update by SGD with momentum. For 
   processes of its own.
 - Both in one process, where their two pools of threads can disturb each other; and in two processes, which
   take turns as well ("apart").
-- float32, and bfloat16 by PyTorch's autocast against what handgrad has: bfloat16, or float32 where it has
-  none.
+- float32, and bfloat16 by PyTorch's autocast, in inference of a network converted to it, against what
+  handgrad has: bfloat16, or float32 where it has none. ONNX Runtime is compared in float32.
 
 Minima and medians go into a table, a JSON file and, with matplotlib, a chart.
 """

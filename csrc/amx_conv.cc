@@ -50,7 +50,7 @@ struct Filters {
     each(to, [&](long t, long f, const Rows& rows) {
       const long left = smaller(ROWS, k - f);
       for (long channel = 0; channel < padded(c); channel += 2) {
-        const float* from = w + (tap(list, t) * c + channel) * k + f;
+        const float* from = w + (tap_of(list, t) * c + channel) * k + f;
         for (long v = 0; v < ROWS; v += W) {
           const auto row = [&](long i) { return channel + i < c ? load_some(from + i * k + v, left - v) : vec{}; };
           store((int32_t*)(rows.at(channel) + 2 * v), pairs(row(0), row(1)));
@@ -65,7 +65,7 @@ struct Filters {
       alignas(64) int32_t square[SQUARE];
       for (long channel = 0; channel < padded(c); channel += DEPTH) {
         for (long r = 0; r < ROWS; ++r) {  // a filter's channels are pairs as they are
-          const float* from = w + (tap(list, t) * k + f + r) * c + channel;
+          const float* from = w + (tap_of(list, t) * k + f + r) * c + channel;
           const long left = f + r < k ? smaller(DEPTH, c - channel) : 0;
           for (long v = 0; v < DEPTH; v += W) store((bf16*)(square + r * SIDE) + v, load_some(from + v, left - v));
         }
@@ -77,7 +77,6 @@ struct Filters {
   }
 
  private:
-  static long tap(const long* list, long t) { return list ? list[t] : t; }
   static vec load_some(const float* p, long n) { return n >= W ? load(p) : n > 0 ? load(p, n) : vec{}; }
   static ivec pairs(vec first, vec second) { return (ivec)(rounded(first) >> 16 | (rounded(second) & 0xffff0000u)); }
 

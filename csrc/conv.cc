@@ -118,7 +118,7 @@ void each_panel(const Packed& f, Factor* to, const Work& work) {
 void pack_taps(const float* w, const long* list, const Packed& f, Factor* to) {
   const long kg = f.k / f.groups;
   each_panel(f, to, [&](long t, long g, long column, Factor* panel) {
-    pack_panel(f.depth, kg - column, w + (list ? list[t] : t) * f.depth * f.k + g * kg + column, f.k, panel);
+    pack_panel(f.depth, kg - column, w + tap_of(list, t) * f.depth * f.k + g * kg + column, f.k, panel);
   });
 }
 
@@ -158,7 +158,7 @@ void correlate(const Images& x, const Taps& taps, const Places& at, const Packed
   const long line = runs * run + STEP * W, gathered_size = gathered ? x.n * at.rows * at.columns * line : 0;
   ScratchOf<Factor> strips(strip_size * most), gatherings(gathered_size * most);
   ScratchOf<long> offsets(2 * runs * most);
-  const bool streams = at_once >= runs && streamed(x.n * at.rows * at.columns * f.k) && kg % W == 0 &&
+  const bool streams = at_once >= runs && (runs > 1 || run <= LONGEST) && streamed(x.n * at.rows * at.columns * f.k) && kg % W == 0 &&
                        at.column_step % W == 0 && (size_t)y % (4 * W) == 0;
   parallel_items(share.count * parts, most, [&](long item, int thread) {
     const long part = item % parts, index = item / parts;
@@ -224,21 +224,6 @@ void sums_of_packed(const ConvShape& s, const Factor* x, const Factor* packed, c
   correlate({x, s.n, s.h, s.w, s.c}, all.taps(), places_of(s), all_taps(s, packed), {b, add, false}, relu, y);
 }
 
-}  // namespace
-
-void direct(const ConvShape& s, const Factor* x, const float* w, const float* b, float* y) {
-#if !defined(HG_PAIRS)
-  if (s.n * s.oh * s.ow <= FEW && s.groups == 1 && s.k % W == 0) {  // read once: to pack them takes longer
-    const AllTaps all(s);
-    const Packed as_they_are{w, s.kh * s.kw, s.c, s.k, 1, /*in_place=*/true};
-    return correlate({x, s.n, s.h, s.w, s.c}, all.taps(), places_of(s), as_they_are, {b, nullptr, false}, false, y);
-  }
-#endif
-  ScratchOf<Factor> packed(packed_size(s));
-  pack(s, w, packed.data());
-  sums_of_packed(s, x, packed.data(), b, nullptr, false, y);
-}
-
 #if !defined(HG_PAIRS)
 // dx^T[c, place] = add + sum over taps of w[tap] @ dy^T, for few places: filters are read once, as they lie, and it is
 // the pixels that are transposed.
@@ -281,6 +266,21 @@ void gradient_of_few(const Images& dy, const Taps& taps, const long* list, const
 }
 #endif
 
+}  // namespace
+
+void direct(const ConvShape& s, const Factor* x, const float* w, const float* b, float* y) {
+#if !defined(HG_PAIRS)
+  if (s.n * s.oh * s.ow <= FEW && s.groups == 1 && s.k % W == 0) {  // read once: to pack them takes longer
+    const AllTaps all(s);
+    const Packed as_they_are{w, s.kh * s.kw, s.c, s.k, 1, /*in_place=*/true};
+    return correlate({x, s.n, s.h, s.w, s.c}, all.taps(), places_of(s), as_they_are, {b, nullptr, false}, false, y);
+  }
+#endif
+  ScratchOf<Factor> packed(packed_size(s));
+  pack(s, w, packed.data());
+  sums_of_packed(s, x, packed.data(), b, nullptr, false, y);
+}
+
 void direct_backward_input(const ConvShape& s, const Factor* dy, const float* w, const float* add, float* dx) {
   if (pointwise(s)) {
     ScratchOf<Factor> packed(round_up(s.k, STEP) * round_up(s.c, W));
@@ -288,15 +288,16 @@ void direct_backward_input(const ConvShape& s, const Factor* dy, const float* w,
     return multiply(s.n * s.h * s.w, s.k, s.c, dy, s.k, 1, packed.data(), nullptr, add, dx);
   }
   Packed f{nullptr, s.kh * s.kw, s.k / s.groups, s.c, s.groups};
-  ScratchOf<Factor> packed(f.groups * f.group_size());
+  const long places = s.n * ((s.h + s.sh - 1) / s.sh) * ((s.w + s.sw - 1) / s.sw);  // of the largest phase
+  const bool few = STEP == 1 && s.groups == 1 && places <= FEW;
+  ScratchOf<Factor> packed(few ? 0 : f.groups * f.group_size());
   f.data = packed.data();
   each_phase(s, [&](const Taps& here, const long* list, const Places& at, long corner) {
     const float* added = add ? add + corner : nullptr;
     f.taps = here.rows * here.columns;
     if (f.taps == 0) return without_taps(s, at, added, dx + corner);
 #if !defined(HG_PAIRS)
-    if (s.groups == 1 && s.n * at.rows * at.columns <= FEW)
-      return gradient_of_few({dy, s.n, s.oh, s.ow, s.k}, here, list, at, w, s.c, added, dx + corner);
+    if (few) return gradient_of_few({dy, s.n, s.oh, s.ow, s.k}, here, list, at, w, s.c, added, dx + corner);
 #endif
     pack_taps_turned(w, list, f, packed.data());
     correlate({dy, s.n, s.oh, s.ow, s.k}, here, at, f, {nullptr, added, false}, false, dx + corner);
@@ -307,7 +308,7 @@ void direct_backward_input(const ConvShape& s, const Factor* dy, const float* w,
 constexpr long NEAR = 4 * PANEL;
 
 void direct_backward_weight(const ConvShape& s, const Factor* dy, const Factor* x, float* dw) {
-  if (STEP == 1 && pointwise(s) && s.k < s.c && s.c <= NEAR && s.c % W == 0) {  // dw^T = dy^T @ x copies less
+  if (STEP == 1 && pointwise(s) && s.k < s.c && s.c <= NEAR && s.c % W == 0) {  // dw^T = dy^T @ x copies less: x lies ready
     ConvShape exchanged = s;
     exchanged.c = s.k, exchanged.k = s.c;
     Scratch turned(s.c * s.k);

@@ -138,7 +138,7 @@ void multiply(long m, long depth, long n, const Factor* a, long a_row, long a_st
   // with few strips the panels are divided, too, so that every thread has an item
   const long wanted = 4L * most;
   const long groups = strips >= wanted ? 1 : smaller(panels, (wanted + strips - 1) / larger(strips, 1));
-  const bool streams = depth <= DEPTH && streamed(m * n) && n % W == 0 && (size_t)c % (4 * W) == 0;
+  const bool streams = depth <= LONGEST && streamed(m * n) && n % W == 0 && (size_t)c % (4 * W) == 0;
   Strip strip(a_row, a_step, n);
   ScratchOf<Factor> copies(strip.size() * most);
   parallel_items(strips * groups, most, [&](long item, int thread) {

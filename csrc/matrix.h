@@ -20,8 +20,8 @@ void pack_panel(long rows, long left, const T* b, long b_row, Factor* to);
 void pack_panel_turned(long rows, long left, const float* b, long b_row, Factor* to);
 
 // Columns of A as rows of a product: `columns` of them in blocks of `height`, of each block all `rows` one behind the
-// other, `block_size` numbers from block to block. Up to STEP*W numbers behind a block are written, too; `readable` is
-// how many may be read from `a` on.
+// other, `block_size` numbers from block to block. Up to STEP*W numbers behind a block are written, too, and of the last
+// one as many vectors as it has columns; `readable` is how many may be read from `a` on.
 void pack_blocks(long rows, long columns, long height, const Factor* a, long a_row, long readable, Factor* to,
                  long block_size);
 

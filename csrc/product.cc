@@ -6,9 +6,6 @@ namespace handgrad::HG_ISA {
 
 namespace {
 
-// Products that are added one after another. Rounding grows with how long such a sum is; longer ones are sums of these.
-constexpr long LONGEST = 128;
-
 // One step; `last` of an odd depth in pairs.
 template <int R, int V, bool last>
 HG_INLINE void step(const Factor* a, long a_row, const Factor* b, vec (&sum)[R][V]) {

@@ -11,6 +11,10 @@
 
 namespace handgrad::HG_ISA {
 
+// Products of a run that are added one after another. Rounding grows with how long such a sum is; longer ones are sums of
+// these, which cannot go past the caches.
+constexpr long LONGEST = 128;
+
 // Where the numbers of A and B lie, and how many products make one sum.
 struct Walk {
   long depth;           // products in a run
@@ -20,7 +24,7 @@ struct Walk {
   long a_run = 0, b_run = 0;
   const long *a_runs = nullptr, *b_runs = nullptr;  // or lists of offsets, where they are not regular
   bool streams = false;  // whether whole vectors of C go past the caches; they lie at multiples of their size
-  bool beside = false;   // whether small blocks sum several runs side by side: what is added first depends on the height
+  bool beside = false;   // whether small blocks sum several runs side by side; a block's height then decides on the order
   bool relu = false;     // whether what is negative is written as 0
   long ahead = 0;        // numbers of B that lie so far ahead are brought near while these are multiplied
   long part = 0;         // of one run, so many products at most make a sum, and then the sums are added; 0: any number.

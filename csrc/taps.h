@@ -36,6 +36,9 @@ struct Taps {
   }
 };
 
+// Which tap is number t of a list, or of all.
+HG_INLINE long tap_of(const long* list, long t) { return list ? list[t] : t; }
+
 // Places of the window on images: rows x columns of them, `sh` and `sw` pixels apart. Their results lie on a
 // grid of their own: place (p, q) of image m at m*image_step + p*row_step + q*column_step.
 struct Places {

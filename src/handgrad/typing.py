@@ -45,5 +45,6 @@ def is_integer(value: object) -> bool:
 
 
 def is_bfloat16(a: object) -> bool:
-    """Whether `a` is a NumPy array of bfloat16, which NumPy has from ``ml_dtypes``, not imported here."""
-    return isinstance(a, np.ndarray) and a.dtype.char == "E"
+    """Whether `a` is bfloat16 or an array of it; NumPy has it from ``ml_dtypes``, not imported here."""
+    dtype: Any = a.dtype if isinstance(a, np.ndarray) else a
+    return getattr(dtype, "char", None) == "E"

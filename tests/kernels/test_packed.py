@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from handgrad.geometry import Window
-from handgrad.kernels import Kernels, get_threads, set_threads
+from handgrad.kernels import Kernels, get_threads, reuse_memory, set_threads
 from handgrad.kernels.reference import REFERENCE
 from tests.kernels.calls import Call
 from tests.kernels.tables import COMPILED, each_compiled, each_table
@@ -105,7 +105,20 @@ def images(case: dict[str, Any], n: int) -> tuple[Any, ...]:
 
 
 LARGER = WIDE, DEEP | {"size": (13, 9), "c": 300}, WIDE | {"size": (16, 16), "c": 64}
-SEVERAL = [*FEW.values(), *LARGER]
+PAST_THE_CACHES = [
+    {
+        "kernel": (1, 1),
+        "strides": (s, s),
+        "pads": ((0, 0), (0, 0)),
+        "size": (32 * s, 32 * s),
+        "n": 1,
+        "c": 200,
+        "k": 128,
+    }
+    for s in (1, 2)
+]
+"""Deep products, of which several images are written past the caches and one is not."""
+SEVERAL = [*FEW.values(), *LARGER, *PAST_THE_CACHES]
 
 
 @pytest.mark.parametrize("algorithm", [None, 0, 2, 4])
@@ -115,12 +128,13 @@ def test_an_image_has_the_same_bits_among_others_and_with_any_number_of_threads(
     table = table if algorithm is None else with_algorithm(table, algorithm)
     x, w, b, window, add = images(case, 9)
     filters = table.pack_filters(w, (1, *x.shape[1:]), window)
-    together = table.conv2d_packed(x, filters, b, window, 1, add, True)
-    for threads in (1, 2, 3):
-        set_threads(threads)
-        for n in (1, 2, 9):
-            y = table.conv2d_packed(x[:n], filters, b, window, 1, add[:n], True)
-            np.testing.assert_array_equal(y, together[:n])
+    with reuse_memory():  # whose arrays are aligned as stores past the caches must be
+        together = table.conv2d_packed(x, filters, b, window, 1, add, True)
+        for threads in (1, 2, 3):
+            set_threads(threads)
+            for n in (1, 2, 9):
+                y = table.conv2d_packed(x[:n], filters, b, window, 1, add[:n], True)
+                np.testing.assert_array_equal(y, together[:n])
 
 
 @each_table

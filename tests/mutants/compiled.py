@@ -99,6 +99,10 @@ COMPILED = [
            "a_ + r * PITCH, b", "a_, b", ENTRIES),
     Mutant("matrix: vectors that are not aligned are streamed", MATRIX,
            "streamed(m * n) && n % W == 0 &&", "streamed(m * n) &&", STREAMED),
+    Mutant("matrix: deep products of many rows are sums of more than those of few", MATRIX,
+           "depth <= LONGEST && streamed", "depth <= DEPTH && streamed", PACKED),
+    Mutant("conv: deep products of many rows are sums of more than those of few", CONV,
+           "(runs > 1 || run <= LONGEST) && ", "", PACKED),
     # convolution by products
     Mutant("conv: the gradient's phases forget the dilation", TAPS,
            "if ((a + s.top - i * s.dh) % s.sh == 0) row", "if ((a + s.top - i) % s.sh == 0) row", CONVOLUTIONS),

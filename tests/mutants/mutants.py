@@ -442,10 +442,10 @@ MUTANTS = [
     Mutant("at stride 2 a tile costs as at stride 1", "kernels/cpu/algorithm.py",
            "(2 * tile + 1)", "(tile + 2)", "kernels/cpu/test_algorithm.py::test_at_stride_2_a_tile_has_nine_points_for_four_outputs"),
     Mutant("float32 is planned as products of bfloat16", "kernels/cpu/conv.py",
-           "cpu.name if is_bfloat16(given) else cpu.of_floats", "cpu.name",
+           "cpu.name if is_bfloat16(dtype) else cpu.of_floats", "cpu.name",
            f"{IN_BFLOAT16}::test_float32_is_planned_as_it_is_multiplied"),
     Mutant("products in matrix registers count as those of floats", "kernels/cpu/algorithm.py",
-           "terms = c / _REGISTERS", "terms = c",
+           "terms, read = c / _REGISTERS, read / 2", "terms = c",
            f"{MATRIX_REGISTERS}::test_they_leave_nothing_to_algorithms_with_fewer_products"),
     # prediction
     Mutant("packed filters are those of the layer, not a copy", "kernels/reference/packed.py",

@@ -57,8 +57,8 @@ class Predictor:
     -----
     A predictor does not change: threads can share it. Packed filters take the memory of the model's
     parameters and, of 3x3 convolutions at stride 1 that are computed by Winograd's algorithm, up to four
-    times that; in bfloat16 half of it where the processor multiplies bfloat16 (instruction sets ``"amx"`` and
-    ``"avx512bf16"``).
+    times that. In bfloat16 those that are computed as sums of products take half of it where the processor
+    multiplies bfloat16 (instruction sets ``"amx"``, where all but depthwise ones are, and ``"avx512bf16"``).
 
     Examples
     --------

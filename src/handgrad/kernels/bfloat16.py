@@ -5,7 +5,7 @@ Activations and their gradients are stored in it, which halves their memory and 
 Sums are taken in float32 or float64, and what is stored is rounded once, to the nearest. Parameters and what
 is summed over a batch stay float32 or float64. Products are of float32, but for processors that multiply
 bfloat16 (the instruction sets ``"amx"`` and ``"avx512bf16"``): there parameters are rounded as they are
-multiplied.
+multiplied, or packed.
 
 - Products (`conv2d`, `dense`, `simple_rnn`, and the gradients of their inputs) take activations of float32 or
   bfloat16 and return bfloat16.

@@ -26,7 +26,7 @@ The transforms of the weight gradient are the same ones transposed. Channels cou
 
 Of filters that were packed before, what counts is to read them: one image leaves no time to keep them in a
 cache until the next. A number that comes from memory takes as long as 13 multiply-adds (two threads on Zen 3,
-20 GB/s beside 65 thousand million multiply-adds a second).
+20 GB/s beside 65 thousand million multiply-adds a second); one that is packed as bfloat16 half as long.
 
 Where bfloat16 is multiplied in pairs (AVX512_BF16), sums of products take half as many instructions, and half
 as long: 360 to 400 in place of 200 GFLOP/s on two Zen 4 cores. Of less than 32 channels they do not, as there
@@ -125,11 +125,12 @@ def cost(tile: int, instructions: str, x: Shape, w: Shape, window: Window, *, pa
     taps, stride = window.kernel[0], window.strides[0]
     if tile == DIRECT:
         terms: float = c
+        read: float = _READ * c if packed else 0
         if instructions.endswith(IN_PAIRS):
-            terms = max(-(-c // 2), min(c, _FEW))
+            terms, read = max(-(-c // 2), min(c, _FEW)), read / 2
         elif instructions.endswith(IN_REGISTERS):
-            terms = c / _REGISTERS
-        return (n * oh * ow * terms + (_READ * c if packed else 0)) * taps**2 * k
+            terms, read = c / _REGISTERS, read / 2
+        return (n * oh * ow * terms + read) * taps**2 * k
     vector, transforms = _AVX512 if instructions.startswith(("avx512", IN_REGISTERS)) else _OTHERS
     vectors_in, vectors_out = -(-c // vector) * vector, -(-k // vector) * vector
     each_input, each_output, each_filter = transforms[taps, stride, tile]

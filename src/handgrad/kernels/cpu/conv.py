@@ -28,7 +28,7 @@ def conv2d(
     algorithm: int | None = None,
 ) -> Array:
     """Return the convolution of images with filters."""
-    sizes, tile = plan(cpu, x, x.shape, w.shape, window, groups, algorithm)
+    sizes, tile = plan(cpu, x.dtype, x.shape, w.shape, window, groups, algorithm)
     y = empty((x.shape[0], sizes[4], sizes[5], w.shape[3]), x)
     cpu.conv2d(sizes, tile, contiguous(x), contiguous(w), None if b is None else contiguous(b), bits(y))
     return y
@@ -46,7 +46,7 @@ def conv2d_backward_input(
     algorithm: int | None = None,
 ) -> Array:
     """Return the gradient of the images, and `add`."""
-    sizes, tile = plan(cpu, dy, shape, w.shape, window, groups, algorithm)
+    sizes, tile = plan(cpu, dy.dtype, shape, w.shape, window, groups, algorithm)
     dx = empty(shape, dy)
     add = None if add is None else contiguous(add.astype(dy.dtype, copy=False))
     cpu.conv2d_backward_input(sizes, tile, contiguous(dy), contiguous(w), add, bits(dx))
@@ -64,7 +64,7 @@ def conv2d_backward_weight(
     algorithm: int | None = None,
 ) -> Array:
     """Return the gradient of the filters."""
-    sizes, tile = plan(cpu, x, x.shape, shape, window, groups, algorithm)
+    sizes, tile = plan(cpu, x.dtype, x.shape, shape, window, groups, algorithm)
     dw = np.empty(shape, np.float32)
     cpu.conv2d_backward_weight(sizes, tile, contiguous(dy), contiguous(x), dw)
     return dw
@@ -72,7 +72,7 @@ def conv2d_backward_weight(
 
 def plan(
     cpu: Any,
-    given: Array,
+    dtype: Any,
     x: Shape,
     w: Shape,
     window: Window,
@@ -83,10 +83,10 @@ def plan(
 ) -> tuple[list[int], int]:
     """Return the sizes as the extension module takes them, and the tile of Winograd's algorithm or 0.
 
-    What is `given` are the images, the results' gradient or, to be `packed`, filters.
+    The dtype is that of the images, or of the results' gradient.
     """
     (top, _), (left, _) = window.pads
     oh, ow = window.output_size((x[1], x[2]))
     sizes = [*x, oh, ow, w[3], w[0], w[1], *window.strides, *window.dilation, top, left, groups]
-    instructions = cpu.name if is_bfloat16(given) else cpu.of_floats
+    instructions = cpu.name if is_bfloat16(dtype) else cpu.of_floats
     return sizes, choose(instructions, x, w, window, groups, algorithm, packed)

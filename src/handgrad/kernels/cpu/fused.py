@@ -36,7 +36,7 @@ def conv2d_statistics(
     algorithm: int | None = None,
 ) -> tuple[Array, ...]:
     """Return y, and the mean and the (biased) variance of its channels, in float64."""
-    sizes, tile = plan(cpu, x, x.shape, w.shape, window, groups, algorithm)
+    sizes, tile = plan(cpu, x.dtype, x.shape, w.shape, window, groups, algorithm)
     if tile == DIRECT:
         y = conv2d(cpu, x, w, b, window, groups, algorithm=DIRECT)
         return y, *batch_norm_statistics(cpu, _rows(y))
@@ -58,7 +58,7 @@ def batch_norm_relu_conv2d(
     algorithm: int | None = None,
 ) -> Array:
     """Return the convolution of ``z = max(gamma*s*(x - mean) + beta, 0)``."""
-    sizes, tile = plan(cpu, x, x.shape, w.shape, window, groups, algorithm)
+    sizes, tile = plan(cpu, x.dtype, x.shape, w.shape, window, groups, algorithm)
     if tile == DIRECT:
         z = _images(cpu, x, mean, s, gamma, beta)
         return conv2d(cpu, z, w, b, window, groups, algorithm=DIRECT)
@@ -81,7 +81,7 @@ def batch_norm_relu_conv2d_statistics(
     algorithm: int | None = None,
 ) -> tuple[Array, ...]:
     """Return the convolution of z, and the mean and the (biased) variance of its channels, in float64."""
-    sizes, tile = plan(cpu, x, x.shape, w.shape, window, groups, algorithm)
+    sizes, tile = plan(cpu, x.dtype, x.shape, w.shape, window, groups, algorithm)
     if tile == DIRECT:
         z = _images(cpu, x, mean, s, gamma, beta)
         return conv2d_statistics(cpu, z, w, b, window, groups, algorithm=DIRECT)
@@ -103,7 +103,7 @@ def batch_norm_relu_conv2d_backward_weight(
     algorithm: int | None = None,
 ) -> Array:
     """Return the gradient of the filters that z met."""
-    sizes, tile = plan(cpu, x, x.shape, shape, window, groups, algorithm)
+    sizes, tile = plan(cpu, x.dtype, x.shape, shape, window, groups, algorithm)
     if tile == DIRECT:
         z = _images(cpu, x, mean, s, gamma, beta)
         return conv2d_backward_weight(cpu, dy, z, shape, window, groups, algorithm=DIRECT)

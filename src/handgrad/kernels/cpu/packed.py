@@ -1,4 +1,4 @@
-"""Convolution with filters that were packed before, compiled (csrc/conv.cc, csrc/winograd.cc).
+"""Convolution with filters that were packed before, compiled (csrc/{conv,winograd,pairs,amx_conv}.cc).
 
 Contracts as in `handgrad.kernels.reference.packed`. How they are packed is chosen by the cost rule, in which
 reading them takes the place of transforming them. Filters of depthwise convolutions stay as they are.
@@ -46,8 +46,8 @@ def pack_filters(
     """Return the filters packed; those of a depthwise convolution as a copy."""
     if groups == shape[3] == w.shape[3]:
         return w.copy()
-    narrow = is_bfloat16(like := np.empty(0, dtype))
-    sizes, tile = plan(cpu, like, shape, w.shape, window, groups, algorithm, packed=True)
+    narrow = is_bfloat16(np.dtype(dtype))
+    sizes, tile = plan(cpu, np.dtype(dtype), shape, w.shape, window, groups, algorithm, packed=True)
     numbers = np.empty(cpu.packed_filters_size(sizes, tile, narrow), np.float32)
     cpu.pack_filters(sizes, tile, narrow, contiguous(w), numbers)
     return Packed(w.shape, tile, numbers, narrow)
@@ -77,7 +77,7 @@ def conv2d_packed(
     if is_bfloat16(x) != filters.narrow:
         expected = f"the dtype for which filters were packed, {'bfloat16' if filters.narrow else 'float32'}"
         raise DataError("conv2d_packed x", expected=expected, got=f"{x.dtype}")
-    sizes, _ = plan(cpu, x, x.shape, filters.shape, window, groups, algorithm=filters.tile)
+    sizes, _ = plan(cpu, x.dtype, x.shape, filters.shape, window, groups, algorithm=filters.tile)
     y = empty((x.shape[0], sizes[4], sizes[5], sizes[6]), x)
     b, add = (None if a is None else contiguous(a) for a in (b, add))
     cpu.conv2d_packed(sizes, filters.tile, contiguous(x), filters.numbers, b, add, relu, bits(y))
