@@ -152,7 +152,9 @@ def bfloat16_kernels(table: Kernels) -> Kernels:
 
     entries = {f.name: getattr(table, f.name) for f in fields(table)}
     stored = {name: k if name in _FLOAT32 else InBFloat16(name, k) for name, k in entries.items()}
-    return Kernels(**stored | {"pack_filters": partial(table.pack_filters, dtype=bfloat16)})
+    pack_filters = partial(table.pack_filters, dtype=bfloat16)
+    pack_filters.__module__ = table.pack_filters.__module__
+    return Kernels(**stored | {"pack_filters": pack_filters})
 
 
 def require() -> None:
