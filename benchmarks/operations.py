@@ -55,6 +55,7 @@ CONVOLUTIONS = (
     Conv(32, 256, 32, 64, kernel=1),
     Conv(128, 64, 32, 128, kernel=1, stride=2),
     Conv(128, 3, 32, 64),
+    Conv(128, 64, 32, 3),  # images out
     Conv(32, 3, 112, 64, kernel=7, stride=2),
     Conv(128, 64, 32, 64, groups=64),
     Conv(64, 16, 14, 32, kernel=5),
@@ -92,9 +93,8 @@ def convolution(s: Conv) -> Iterator[Operation]:
 
     ours: Callable[[], Any] = partial(KERNELS.conv2d, x, w, None, window, s.groups)
     yield Operation(f"{s} forward", *work, ours, by_layout(forward), as_images)
-    if s.c > 3:  # the first layer of a network needs none
-        ours = partial(KERNELS.conv2d_backward_input, dy, w, x.shape, window, s.groups)
-        yield Operation(f"{s} d input", *work, ours, by_layout(partial(backward, 0)), as_images)
+    ours = partial(KERNELS.conv2d_backward_input, dy, w, x.shape, window, s.groups)
+    yield Operation(f"{s} d input", *work, ours, by_layout(partial(backward, 0)), as_images)
     ours = partial(KERNELS.conv2d_backward_weight, dy, x, w.shape, window, s.groups)
     yield Operation(f"{s} d weight", *work, ours, by_layout(partial(backward, 1)), as_filters)
 

@@ -7,6 +7,7 @@
 #include "amx_conv.h"
 
 #include "amx.h"
+#include "coming.h"
 #include "memory.h"
 #include "taps.h"
 #include "threads.h"
@@ -19,11 +20,6 @@ namespace {
 constexpr long PANEL = 2 * ROWS;   // filters of a block
 constexpr long TOGETHER = 256;     // places of an item, about, in rows
 constexpr long COPY = 1L << 19;    // numbers of a copy of images, about
-
-struct Images {
-  const bf16* data;
-  long n, h, w, c;
-};
 
 // The most numbers of an even count up to DEPTH that divide a run.
 long step_of(long run) {
@@ -125,12 +121,14 @@ struct Result {
 // The sums of R registers of places by N of filters.
 template <int R, int N>
 HG_INLINE void multiply(Registers& m, const bf16* first, const bf16* second, long a_row, const Run* runs, long count, long steps,
-                        long step, const bf16* panel, float* sums) {
+                        long step, const bf16* panel, Coming<bf16>& coming, float* sums) {
   m.zero_block();
   for (long r = 0; r < count; ++r) {
     const bf16 *p = first + runs[r].a, *q = second + runs[r].a, *b = panel + runs[r].b;
-    for (long i = 0; i < steps; ++i, p += step, q += step, b += N * step * ROWS)
+    for (long i = 0; i < steps; ++i, p += step, q += step, b += N * step * ROWS) {
+      coming.step();
       m.multiply_block<R, N>(p, q, 2 * a_row, b, b + step * ROWS, 64);
+    }
   }
   m.store_block<R, N>(sums, ROWS * PANEL, ROWS, 4 * PANEL);
 }
@@ -159,6 +157,8 @@ class Products {
   Products(const Filters& f, const bf16* packed, const Result& to, long height, long a_row, long y_row)
       : filters_(f), packed_(packed), to_(to), height_(height), a_row_(a_row), y_row_(y_row), registers_(height, f.step / 2) {}
 
+  Coming<bf16> coming;  // of what is multiplied later
+
   // The results of `count` blocks of places and panel p. The depth of the runs is one of `depth` numbers each.
   void operator()(const Block* blocks, long count, const Run* runs, long number, long depth, long p) {
     const bf16* panel = packed_ + p * PANEL * filters_.depth();
@@ -173,7 +173,8 @@ class Products {
   template <int R, int N>
   void pair(const Block* blocks, const Run* runs, long number, long depth, const bf16* panel, long p) {
     alignas(64) float sums[2 * ROWS * PANEL];
-    multiply<R, N>(registers_, blocks[0].a, blocks[R - 1].a, a_row_, runs, number, depth / filters_.step, filters_.step, panel, sums);
+    multiply<R, N>(registers_, blocks[0].a, blocks[R - 1].a, a_row_, runs, number, depth / filters_.step, filters_.step, panel,
+                   coming, sums);
     for (int r = 0; r < R; ++r) write(to_, sums + r * ROWS * PANEL, blocks[r], height_, y_row_, p * PANEL, filters_.k);
   }
   const Filters& filters_;
@@ -194,7 +195,7 @@ struct Heights {
 };
 
 // Neighbours in rows of an image are the rows of A.
-void along_rows(const Images& x, const Taps& taps, const Places& at, const Filters& f, const bf16* packed, const Result& to) {
+void along_rows(const Batch<bf16>& x, const Taps& taps, const Places& at, const Filters& f, const bf16* packed, const Result& to) {
   const Heights across(at.columns);
   const long pitch = padded(x.c), rows = larger(1, smaller(at.rows, TOGETHER / at.columns));
   const long per_image = (at.rows + rows - 1) / rows, items = x.n * per_image;
@@ -241,14 +242,18 @@ void along_rows(const Images& x, const Taps& taps, const Places& at, const Filte
                          image * at.image_step + (top + p) * at.row_step + q * at.column_step, across.repeated(i)};
       }
     Products products(f, packed, to, across.height, at.sw * pitch, at.column_step);
-    for (long p = f.panels() * part / parts; p < f.panels() * (part + 1) / parts; ++p)
+    const long begin = f.panels() * part / parts, end = f.panels() * (part + 1) / parts;
+    if (const long next = item + most; !copied && parts == 1 && next < items)  // this thread's next, if all are as fast
+      products.coming = {x.data + (next / per_image * x.h + next % per_image * rows * at.sh) * line, here * at.sh * line,
+                         (end - begin) * ((count + 1) / 2) * number * (depth / f.step)};
+    for (long p = begin; p < end; ++p)
       products(list, count, runs.data() + (f.across(p) - 1) * number, number, depth, p);
   });
 }
 
 // The same place of neighbouring images are the rows of A. All of them meet the same taps: those beyond the image
 // are left out.
-void across_images(const Images& x, const Taps& taps, const Places& at, const Filters& f, const bf16* packed, const Result& to) {
+void across_images(const Batch<bf16>& x, const Taps& taps, const Places& at, const Filters& f, const bf16* packed, const Result& to) {
   const Heights images(x.n);
   const long pitch = padded(x.c), apart = pitch % 512 ? pitch : pitch + DEPTH;  // powers of two would meet in the cache
   const long groups = (images.count + 1) / 2, together = smaller(2, images.count) * images.height;
@@ -298,13 +303,13 @@ void across_images(const Images& x, const Taps& taps, const Places& at, const Fi
 }
 
 // Whether registers are fuller with the same place of many images than with neighbours.
-bool images_are_fuller(const Images& x, const Places& at) {
+bool images_are_fuller(const Batch<bf16>& x, const Places& at) {
   return x.n > 1 && Heights(x.n).fuller_than(Heights(at.columns));
 }
 
 // result[place] = bias + add[place] + sum over taps of x[...] @ w[tap], or of @ w[tap]^T if they are turned, of a list of
 // taps, or all, and k filters.
-void correlate(const Images& x, const Taps& taps, const long* list, const Places& at, const float* w, bool turned, long k,
+void correlate(const Batch<bf16>& x, const Taps& taps, const long* list, const Places& at, const float* w, bool turned, long k,
                const Result& to) {
   const bool images = images_are_fuller(x, at);
   const long run = images || !taps.side_by_side() ? padded(x.c) : taps.columns * padded(x.c);
@@ -364,7 +369,7 @@ void amx_conv2d_packed(const ConvShape& s, const bf16* x, const float* packed, c
   const Result to{b, add, y, relu};
   if (pointwise(s)) return multiply_rows(s.n * s.h * s.w, f, filters, x, to);
   const AllTaps all(s);
-  const Images images{x, s.n, s.h, s.w, s.c};
+  const Batch<bf16> images{x, s.n, s.h, s.w, s.c};
   const Places at = places_of(s);
   padded(s.c) % f.step == 0 && images_are_fuller(images, at) ? across_images(images, all.taps(), at, f, filters, to)
                                                              : along_rows(images, all.taps(), at, f, filters, to);

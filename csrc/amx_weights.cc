@@ -21,7 +21,7 @@ constexpr long CHANNELS = 2 * ROWS;     // of a block
 constexpr long PLACES = 2048;           // of an item at most, about
 constexpr long GRADIENT = 1L << 19;     // numbers of dy that are transposed at a time, about: half of the second cache
 constexpr long OF_A = ROWS * DEPTH;     // of A
-constexpr long AHEAD = 16;              // pixels
+constexpr long AHEAD = 32;              // pixels
 constexpr long SUMS = 1L << 18;         // numbers of dw from which on threads divide the filters, not the places
 
 // How a vector's numbers of bf16, and those of another one, become pairs: 16 channels.

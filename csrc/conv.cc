@@ -5,13 +5,13 @@
 //     y[p, q]  = sum over taps (i, j) of  x[p*sh + i*dh - top, q*sw + j*dw - left] @ w[i, j]
 //     dx[r, u] = the same sum over dy with w[i, j]^T, the taps being those that meet pixel (r, u): with strides
 //                every phase (r mod sh, u mod sw) of the image has taps of its own
-//     dw[i, j] = sum over places (p, q) of  x[...]^T @ dy[p, q]
 #include "conv.h"
 
 #include "depthwise.h"
 #include "matrix.h"
 #include "memory.h"
 #include "product.h"
+#include "strips.h"
 #include "taps.h"
 #include "threads.h"
 #include "transpose.h"
@@ -21,71 +21,6 @@ namespace handgrad::HG_ISA {
 HG_DIRECT_PRODUCTS(HG_DECLARE, Factor, float)
 
 namespace {
-
-struct Images {
-  const Factor* data;
-  long n, h, w, c;
-};
-
-// The rows of pixels that some rows of places meet, of one image or of several.
-class Strip {
- public:
-  // Numbers of scratch for `images` times `rows` rows of places; 0 where the images themselves will do.
-  static long size(const Images& x, const Taps& taps, const Places& at, long images, long rows) {
-    const bool inside = taps.first_row() >= 0 && taps.first_column() >= 0 &&
-                        (at.rows - 1) * at.sh + taps.last_row() < x.h &&
-                        (at.columns - 1) * at.sw + taps.last_column() < x.w;
-    return inside ? 0 : images * height(taps, at, rows) * width(taps, at) * x.c;
-  }
-
-  Strip(const Images& x, const Taps& taps, const Places& at, long image, long images, long row, long rows,
-        Factor* scratch)
-      : sh_(at.sh), c_(x.c), first_column_(taps.first_column()) {
-    const long first = row * at.sh + taps.first_row();
-    if (!scratch) {
-      line_ = x.w * x.c, image_ = x.h * line_;
-      data_ = x.data + image * image_ + first * line_ + first_column_ * c_;
-    } else {
-      const long h = height(taps, at, rows), w = width(taps, at);
-      line_ = w * x.c, image_ = h * line_;
-      data_ = scratch;
-      for (long m = 0; m < images; ++m)
-        for (long i = 0; i < h; ++i)
-          copy_line(first + i >= 0 && first + i < x.h ? x.data + ((image + m) * x.h + first + i) * x.w * x.c : nullptr, x.w,
-                    x.c, first_column_, w, x.c, scratch + m * image_ + i * line_);
-    }
-    first_row_ = taps.first_row();
-  }
-
-  // The pixel that the tap (0, 0) would meet from place (m, p, 0) of the strip, seen from data().
-  long place(long m, long p) const { return m * image_ + p * sh_ * line_; }
-  long tap(const Taps& taps, long i, long j) const {
-    return (taps.row[i] - first_row_) * line_ + (taps.column[j] - first_column_) * c_;
-  }
-  const Factor* data() const { return data_; }
-
- private:
-  static long height(const Taps& taps, const Places& at, long rows) {
-    return (rows - 1) * at.sh + taps.last_row() - taps.first_row() + 1;
-  }
-  static long width(const Taps& taps, const Places& at) {
-    return (at.columns - 1) * at.sw + taps.last_column() - taps.first_column() + 1;
-  }
-
-  const Factor* data_;
-  long line_, image_, sh_, c_, first_row_, first_column_;
-};
-
-// How many images or rows make one item of work of about `pixels` places.
-struct Share {
-  long images, rows, per_image, count;
-  Share(long n, const Places& at, long pixels) {
-    rows = smaller(at.rows, larger(1, pixels / larger(1, at.columns)));
-    images = rows < at.rows ? 1 : larger(1, smaller(n, pixels / larger(1, at.rows * at.columns)));
-    per_image = (at.rows + rows - 1) / rows;
-    count = rows < at.rows ? n * per_image : (n + images - 1) / images;
-  }
-};
 
 // Filters as `product` reads them: for each group and panel of columns all taps, (taps*rows, width).
 struct Packed {
@@ -141,7 +76,7 @@ long places_of_an_item(long places, long products) {
 constexpr long FEW = 32;
 
 // y[place] = bias + add[place] + sum over taps of x[...] @ filter[tap]; with `relu` 0 where that is negative.
-void correlate(const Images& x, const Taps& taps, const Places& at, const Packed& f, const Begin& begin, bool relu,
+void correlate(const Batch<Factor>& x, const Taps& taps, const Places& at, const Packed& f, const Begin& begin, bool relu,
                float* y) {
   const long depth = f.depth, kg = f.k / f.groups, panels = (kg + PANEL - 1) / PANEL;
   const Share share(x.n, at, places_of_an_item(x.n * at.rows * at.columns, taps.rows * taps.columns * depth * f.k));
@@ -162,8 +97,7 @@ void correlate(const Images& x, const Taps& taps, const Places& at, const Packed
                        at.column_step % W == 0 && (size_t)y % (4 * W) == 0;
   parallel_items(share.count * parts, most, [&](long item, int thread) {
     const long part = item % parts, index = item / parts;
-    const long image = share.rows < at.rows ? index / share.per_image : index * share.images;
-    const long row = share.rows < at.rows ? index % share.per_image * share.rows : 0;
+    const long image = share.image(index), row = share.row(index);
     const long images = smaller(share.images, x.n - image), rows = smaller(share.rows, at.rows - row);
     const Strip strip(x, taps, at, image, images, row, rows,
                       strip_size ? strips.data() + thread * strip_size : nullptr);
@@ -209,11 +143,82 @@ void correlate(const Images& x, const Taps& taps, const Places& at, const Packed
   });
 }
 
-// All filters, for `sums_of_packed`.
+// Whether sums for k filters, which would fill a part of a vector, are better summed for all taps at once (`add_taps`): so
+// many vectors less are multiplied, for all pixels in place of all places, that to add them up, some operations for each
+// tap of a place, is worth it.
+bool few_filters(long taps, long depth, long k, long pixels, long places) {
+  return k < W && depth * (places * taps * round_up(k, W) - pixels * round_up(taps * k, W)) > 4 * places * taps * W;
+}
+
+// Filters of a list of taps, or all, side by side, (depth, taps*k), in panels; from w (all_taps, depth, k), or with `turned`
+// (all_taps, k, depth).
+long side_by_side_size(long taps, long depth, long k) { return round_up(depth, STEP) * round_up(taps * k, W); }
+void pack_side_by_side(const float* w, bool turned, const long* list, long taps, long depth, long k, Factor* to) {
+  Scratch matrix(depth * taps * k);
+  for (long t = 0; t < taps; ++t) {
+    const float* filter = w + tap_of(list, t) * depth * k;
+    for (long d = 0; d < depth; ++d)
+      for (long f = 0; f < k; ++f) matrix.data()[(d * taps + t) * k + f] = turned ? filter[f * depth + d] : filter[d * k + f];
+  }
+  pack_panels(depth, taps * k, matrix.data(), to);
+}
+
+// y[place] = bias + add[place] + sum over taps of z[pixel of the tap][tap], where z[pixel] = x[pixel] @ filters of all taps,
+// packed side by side; for few filters and places one pixel apart. The z of some rows of an image stay in the second cache.
+void add_taps(const Batch<Factor>& x, const Taps& taps, const Places& at, const Factor* packed, long k, const Begin& begin,
+              bool relu, float* y) {
+  const long n = taps.rows * taps.columns * k, width = round_up(n, W), line = x.w * width;
+  const long above = taps.first_row(), span = taps.last_row() - above;
+  const int most = threads();
+  const long wanted = (2 * most + x.n - 1) / larger(1, x.n), of_wanted = (at.rows + wanted - 1) / larger(1, wanted);
+  const long fit = larger(2 * span + 1, (1L << 17) / larger(1, line) - span), rows = larger(1, smaller(fit, of_wanted));
+  const long per_image = (at.rows + rows - 1) / rows;
+  const long size = smaller(x.h, rows + span) * line + W;  // what follows is read, too, and does not count
+  // columns of places from which all taps meet pixels
+  const long left = -taps.first_column(), right = x.w - taps.last_column();
+  Scratch scratch(size * most);
+  parallel_items(x.n * per_image, most, [&](long item, int thread) {
+    const long image = item / per_image, top = item % per_image * rows, bottom = smaller(at.rows, top + rows);
+    const long first = smaller(x.h, larger(0, top + above)), end = larger(first, smaller(x.h, bottom + above + span));
+    float* z = scratch.data() + thread * size;
+    store(z + (end - first) * line, vec{});
+    for (long panel = 0; panel < width; panel += PANEL) {
+      const long columns = smaller(PANEL, width - panel);
+      product({x.c, x.c, STEP, STEP * columns}, (end - first) * x.w, columns, x.data + (image * x.h + first) * x.w * x.c,
+              packed + panel * round_up(x.c, STEP), z + panel, width, Begin::zero);
+    }
+    for (long p = top; p < bottom; ++p)
+      for (long q = 0; q < at.columns; ++q) {
+        const long place = image * at.image_step + p * at.row_step + q * at.column_step;
+        const bool inside = q >= left && q < right;
+        vec sum = begin.bias ? load(begin.bias, k) : vec{};
+        for (long i = 0; i < taps.rows; ++i) {
+          const long r = p + taps.row[i];
+          if (r < first || r >= end) continue;
+          const float* of_row = z + (r - first) * line + i * taps.columns * k;
+          for (long j = 0; j < taps.columns; ++j)
+            if (const long u = q + taps.column[j]; inside || (u >= 0 && u < x.w)) sum += load(of_row + u * width + j * k);
+        }
+        if (begin.add) sum += load(begin.add + place, k);
+        store(y + place, relu ? HG_ISA::relu(sum) : sum, k);
+      }
+  });
+}
+
+// All filters, for `sums_of_packed`: in panels for every tap, or side by side if that is better for images of any size; they
+// are, where the padding leaves as many places as there are pixels.
 Packed all_taps(const ConvShape& s, const Factor* data) { return {data, s.kh * s.kw, s.c / s.groups, s.k, s.groups}; }
-long packed_size(const ConvShape& s) { return s.groups * all_taps(s, nullptr).group_size(); }
+bool few_filters(const ConvShape& s) {
+  return s.groups == 1 && s.sh == 1 && s.sw == 1 && 2 * s.top >= (s.kh - 1) * s.dh && 2 * s.left >= (s.kw - 1) * s.dw &&
+         few_filters(s.kh * s.kw, s.c, s.k, 1, 1);
+}
+long packed_size(const ConvShape& s) {
+  if (few_filters(s)) return side_by_side_size(s.kh * s.kw, s.c, s.k);
+  return s.groups * all_taps(s, nullptr).group_size();
+}
 void pack(const ConvShape& s, const float* w, Factor* packed) {
   if (pointwise(s)) return pack_panels(s.c, s.k, w, packed);
+  if (few_filters(s)) return pack_side_by_side(w, false, nullptr, s.kh * s.kw, s.c, s.k, packed);
   pack_taps(w, nullptr, all_taps(s, packed), packed);
 }
 
@@ -221,13 +226,15 @@ void sums_of_packed(const ConvShape& s, const Factor* x, const Factor* packed, c
                     bool relu, float* y) {
   if (pointwise(s)) return multiply(s.n * s.h * s.w, s.c, s.k, x, s.c, 1, packed, b, add, y, relu);
   const AllTaps all(s);
-  correlate({x, s.n, s.h, s.w, s.c}, all.taps(), places_of(s), all_taps(s, packed), {b, add, false}, relu, y);
+  const Batch<Factor> images{x, s.n, s.h, s.w, s.c};
+  if (few_filters(s)) return add_taps(images, all.taps(), places_of(s), packed, s.k, {b, add, false}, relu, y);
+  correlate(images, all.taps(), places_of(s), all_taps(s, packed), {b, add, false}, relu, y);
 }
 
 #if !defined(HG_PAIRS)
 // dx^T[c, place] = add + sum over taps of w[tap] @ dy^T, for few places: filters are read once, as they lie, and it is
 // the pixels that are transposed.
-void gradient_of_few(const Images& dy, const Taps& taps, const long* list, const Places& at, const float* w, long c,
+void gradient_of_few(const Batch<Factor>& dy, const Taps& taps, const long* list, const Places& at, const float* w, long c,
                    const float* add, float* dx) {
   const long places = dy.n * at.rows * at.columns, width = round_up(places, W), number = taps.rows * taps.columns;
   const long run = dy.c, at_once = larger(1, smaller(number, 1024 / run));
@@ -289,120 +296,25 @@ void direct_backward_input(const ConvShape& s, const Factor* dy, const float* w,
   }
   Packed f{nullptr, s.kh * s.kw, s.k / s.groups, s.c, s.groups};
   const long places = s.n * ((s.h + s.sh - 1) / s.sh) * ((s.w + s.sw - 1) / s.sw);  // of the largest phase
-  const bool few = STEP == 1 && s.groups == 1 && places <= FEW;
-  ScratchOf<Factor> packed(few ? 0 : f.groups * f.group_size());
+  const bool few_places = STEP == 1 && s.groups == 1 && places <= FEW;
+  ScratchOf<Factor> packed(few_places ? 0 : f.groups * f.group_size());
   f.data = packed.data();
+  const Batch<Factor> images{dy, s.n, s.oh, s.ow, s.k};
   each_phase(s, [&](const Taps& here, const long* list, const Places& at, long corner) {
     const float* added = add ? add + corner : nullptr;
     f.taps = here.rows * here.columns;
     if (f.taps == 0) return without_taps(s, at, added, dx + corner);
 #if !defined(HG_PAIRS)
-    if (few) return gradient_of_few({dy, s.n, s.oh, s.ow, s.k}, here, list, at, w, s.c, added, dx + corner);
+    if (few_places) return gradient_of_few(images, here, list, at, w, s.c, added, dx + corner);
 #endif
-    pack_taps_turned(w, list, f, packed.data());
-    correlate({dy, s.n, s.oh, s.ow, s.k}, here, at, f, {nullptr, added, false}, false, dx + corner);
-  });
-}
-
-// In rows of so many numbers at most, panels are read where they lie: the lines of longer ones share places in the cache.
-constexpr long NEAR = 4 * PANEL;
-
-void direct_backward_weight(const ConvShape& s, const Factor* dy, const Factor* x, float* dw) {
-  if (STEP == 1 && pointwise(s) && s.k < s.c && s.c <= NEAR && s.c % W == 0) {  // dw^T = dy^T @ x copies less: x lies ready
-    ConvShape exchanged = s;
-    exchanged.c = s.k, exchanged.k = s.c;
-    Scratch turned(s.c * s.k);
-    direct_backward_weight(exchanged, x, dy, turned.data());
-    return parallel_for(s.k, larger(1, 16384 / s.c), [&](long begin, long end, int) {
-      transpose(end - begin, s.c, turned.data() + begin * s.c, s.c, dw + begin, s.k);
-    });
-  }
-  const long taps = s.kh * s.kw, cg = s.c / s.groups, kg = s.k / s.groups, size = taps * cg * s.k;
-  const AllTaps all(s);
-  const Taps grid = all.taps();
-  const Images images_x{x, s.n, s.h, s.w, s.c};
-  const Places at = places_of(s);
-  const Share share(s.n, at, 256);
-  const long parts = larger(1, smaller(threads(), share.count));
-  const long lines = share.images * share.rows;
-  const long strip_size = Strip::size(images_x, grid, at, share.images, share.rows);
-  // Numbers of x that lie one behind the other, those of taps side by side included, are a run: as many rows of dw.
-  const bool joined = s.groups == 1 && grid.side_by_side();
-  const long runs = joined ? s.kh : taps * s.groups, run = joined ? s.kw * cg : cg;
-  // Where pixels lie far apart, or are to lie in pairs, the numbers of about a hundred rows are copied together.
-  const bool copied = s.sw * s.c > 4 * W || !joined || STEP > 1;
-  const long blocks = (run + 95) / 96, together = smaller(run, round_up((run + blocks - 1) / blocks, W));
-  const long line_size = round_up(s.ow, STEP);  // places, and zeros
-  const long copy_size = copied ? lines * line_size * together + STEP * W : 0;
-  // Panels may lie ready in dy, if the last vector does not reach beyond its end; others are copied.
-  const bool near = STEP == 1 && s.groups == 1 && kg <= NEAR;
-  const long panels = (kg + PANEL - 1) / PANEL, packed_width = smaller(PANEL, round_up(kg, W));
-  const long panel_size = near && kg % W == 0 ? 0 : lines * line_size * packed_width + STEP * W;
-  ScratchOf<Factor> strips((strip_size + W) * parts), copies(copy_size * parts);
-  ScratchOf<Factor> packed(s.groups * panels * panel_size * parts);
-  ScratchOf<long> offsets(lines * parts);
-  Scratch sums(size * (parts - 1));  // the first thread's are dw itself
-  if (s.n == 0) memset(dw, 0, 4 * size);
-  parallel_shares(share.count, (int)parts, [&](long first, long last, int thread) {
-    float* u = thread ? sums.data() + (thread - 1) * size : dw;
-    Factor* a = copies.data() + thread * copy_size;
-    Factor* panel = packed.data() + thread * s.groups * panels * panel_size;
-    long* a_runs = offsets.data() + thread * lines;
-    for (long item = first; item < last; ++item) {
-      const long image = share.rows < at.rows ? item / share.per_image : item * share.images;
-      const long top = share.rows < at.rows ? item % share.per_image * share.rows : 0;
-      const long images = smaller(share.images, s.n - image), rows = smaller(share.rows, at.rows - top);
-      Factor* pixels = strips.data() + thread * (strip_size + W);
-      const Strip strip(images_x, grid, at, image, images, top, rows, strip_size ? pixels : nullptr);
-      const Factor* end = strip_size ? pixels + strip_size + W : x + s.n * s.h * s.w * s.c;
-      for (long m = 0; m < images; ++m)
-        for (long p = 0; p < rows; ++p) a_runs[m * rows + p] = strip.place(m, p);
-      const long corner = image * at.image_step + top * at.row_step;
-      const bool ready = near && (kg % W == 0 || corner + images * rows * s.ow * kg + W <= s.n * at.image_step);
-      const long width = ready ? kg : packed_width;
-      const Factor* b = ready ? dy + corner : panel;
-      for (long group = 0; group < s.groups && !ready; ++group) {
-        long from = corner + group * kg;
-        for (long line = 0; line < images * rows; ++line, from += at.row_step)
-          pack_blocks(s.ow, kg, width, dy + from, s.k, s.n * at.image_step - from,
-                      panel + group * panels * panel_size + line * line_size * width, panel_size);
-      }
-      const auto first_number = [&](long t, long c) {
-        const long tap = t / s.groups, group = t % s.groups;
-        return strip.data() + c +
-               (joined ? strip.tap(grid, t, 0) : strip.tap(grid, tap / s.kw, tap % s.kw) + group * cg);
-      };
-      // rows [c, c + count) of run t, filters from number k on
-      const auto multiply = [&](const Walk& walk, const Factor* from, long t, long c, long count, long k) {
-        const long tap = joined ? t : t / s.groups, group = joined ? 0 : t % s.groups;
-        product(walk, count, smaller(PANEL, kg - k), from, ready ? b + k : b + (group * panels + k / PANEL) * panel_size,
-                u + (tap * run + c) * s.k + group * kg + k, s.k, item == first ? Begin::zero : Begin::previous);
-      };
-      if (copied) {
-        for (long t = 0; t < runs; ++t)
-          for (long c = 0; c < run; c += together) {
-            const long count = smaller(run - c, together);
-            for (long line = 0; line < images * rows; ++line) {
-              const Factor* pixel = first_number(t, c) + a_runs[line];
-              pack_blocks(s.ow, count, together, pixel, s.sw * s.c, end - pixel, a + line * line_size * together, 0);
-            }
-            const Walk walk{images * rows * line_size, STEP, STEP * together, STEP * width};
-            for (long k = 0; k < kg; k += PANEL) multiply(walk, a, t, c, count, k);
-          }
-      } else {
-        Walk walk{s.ow, 1, s.sw * s.c, width, images * rows};
-        walk.a_runs = a_runs, walk.b_run = s.ow * width, walk.beside = true;
-        for (long k = 0; k < kg; k += PANEL)
-          for (long t = 0; t < runs; ++t) multiply(walk, first_number(t, 0), t, 0, run, k);
-      }
+    if (s.groups == 1 && few_filters(f.taps, s.k, s.c, s.oh * s.ow, at.rows * at.columns)) {
+      ScratchOf<Factor> side_by_side(side_by_side_size(f.taps, s.k, s.c));
+      pack_side_by_side(w, true, list, f.taps, s.k, s.c, side_by_side.data());
+      return add_taps(images, here, at, side_by_side.data(), s.c, {nullptr, added, false}, false, dx + corner);
     }
+    pack_taps_turned(w, list, f, packed.data());
+    correlate(images, here, at, f, {nullptr, added, false}, false, dx + corner);
   });
-  for (long part = 1; part < parts; ++part) {
-    const float* from = sums.data() + (part - 1) * size;
-    parallel_for(size, 65536, [&](long begin, long end, int) {
-      for (long i = begin; i < end; ++i) dw[i] += from[i];
-    });
-  }
 }
 
 #if !defined(HG_PAIRS)  // pairs.cc

@@ -79,6 +79,9 @@ struct Correlation {
       const vec begin = b ? at.get(b + c, v) : vec{};
       for (int r = 0; r < R; ++r) sum[r][v] = add ? begin + at.get(add + to + r * apart, v) : begin;
     }
+    if (s.any())  // what lies below comes near
+      for (int r = 0; r < R; ++r)
+        for (int v = 0; v < V * W; v += LINE) prefetch(x + s.lowest() + down.hop + c + r * hop + v);
     s.each([&](long from, const Term& i, const Term& j) {
       const float* filter = w + (i.tap * kw + j.tap) * channels + c;
       vec g[V];
@@ -119,10 +122,11 @@ bool can_stream(const ConvShape& s, long floats, const float* y) {
   return streamed(floats) && s.c % W == 0 && (size_t)y % (4 * W) == 0;
 }
 
-// u += sum of x * dy over `places` of a line, for T terms of R rows of the filter; sums of a line are short.
+// u += sum of x * dy over `places` of a line, for T terms of R rows of the filter; sums of a line are short. The lines
+// below come near.
 template <int R, int T, int V>
 void multiply_line(const Term* rows, const Term* terms, long kw, const float* x, long hop, const float* dy, long channels,
-                   long places, Channels<V> at, float* u) {
+                   long places, Channels<V> at, float* u, long line_of_x, long line_of_dy) {
   const float* lines[R];
   for (int r = 0; r < R; ++r) lines[r] = x + rows[r].from;
   long from[T];
@@ -131,6 +135,7 @@ void multiply_line(const Term* rows, const Term* terms, long kw, const float* x,
   for (long q = 0; q < places; ++q, dy += channels) {
     vec d[V];
     for (int v = 0; v < V; ++v) d[v] = at.get(dy, v);
+    for (int v = 0; v < V * W; v += LINE) prefetch(lines[R - 1] + from[0] + line_of_x + v), prefetch(dy + line_of_dy + v);
 #pragma GCC unroll 3
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 6
@@ -152,14 +157,14 @@ void multiply_line(const Term* rows, const Term* terms, long kw, const float* x,
 // The same for `n` rows, as many at a time as their sums stay in the registers.
 template <int T, int V>
 void multiply_rows(const Term* rows, long n, const Term* terms, long kw, const float* x, long hop, const float* dy,
-                   long channels, long places, Channels<V> at, float* u) {
+                   long channels, long places, Channels<V> at, float* u, long line_of_x, long line_of_dy) {
   constexpr int all = T * V * 3 <= SUMS ? 3 : T * V * 2 <= SUMS ? 2 : 1;
   for (; n >= all; n -= all, rows += all)
-    multiply_line<all, T>(rows, terms, kw, x, hop, dy, channels, places, at, u);
+    multiply_line<all, T>(rows, terms, kw, x, hop, dy, channels, places, at, u, line_of_x, line_of_dy);
   if (n == 2)
-    multiply_line<(all > 2 ? 2 : 1), T>(rows, terms, kw, x, hop, dy, channels, places, at, u);
+    multiply_line<(all > 2 ? 2 : 1), T>(rows, terms, kw, x, hop, dy, channels, places, at, u, line_of_x, line_of_dy);
   else if (n == 1)
-    multiply_line<1, T>(rows, terms, kw, x, hop, dy, channels, places, at, u);
+    multiply_line<1, T>(rows, terms, kw, x, hop, dy, channels, places, at, u, line_of_x, line_of_dy);
 }
 
 }  // namespace
@@ -196,7 +201,7 @@ void depthwise_backward_weight(const ConvShape& s, const float* dy, const float*
               multiply_rows<decltype(count)::value>(
                   down.begin(p), down.end(p) - down.begin(p), across.begin(q) + j, s.kw,
                   x + image * s.h * s.w * s.c + c, across.hop, dy + (line * s.ow + q) * s.c + c, s.c, all, at,
-                  sums.data() + thread * size + c);
+                  sums.data() + thread * size + c, s.w * s.c, s.ow * s.c);
             });
           });
         }

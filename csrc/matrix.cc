@@ -1,4 +1,4 @@
-// A panel of B, DEPTH rows of it, stays in the first cache while a strip of rows of A goes by; the strip stays
+// A panel of B, a piece of its rows, stays in the first cache while a strip of rows of A goes by; the strip stays
 // in the second while the panels go by; the sums stay in registers.
 #include "matrix.h"
 
@@ -11,9 +11,12 @@ namespace handgrad::HG_ISA {
 
 namespace {
 
-constexpr long DEPTH = 256;  // rows of B at a time
 constexpr long GRAIN = 1 << 16;  // multiply-adds that are worth a thread
 constexpr long STRIP = 96;   // rows of A at a time, a multiple of every block's height
+
+// While a strip is multiplied the next one comes near, if the second cache has room for so many numbers; where rows are as
+// short as this, the processor foresees them itself.
+constexpr long ROOM = 1 << 16, FORESEEN = 64;
 
 // A strip of A, `rows` x `steps`, copied together where its numbers lie far apart: a power of two apart they would
 // meet in a few lines of the cache.
@@ -38,18 +41,19 @@ class Strip {
       for (long r = 0; r < rows; ++r) memcpy(copy + r * PITCH, a + r * a_row_, sizeof(Factor) * steps);
   }
 
-  void multiply(long columns, bool streams, bool relu, const Factor* b, float* c, long c_row, Begin begin) const {
+  void multiply(long columns, bool streams, bool relu, Coming<Factor>* coming, const Factor* b, float* c, long c_row,
+                Begin begin) const {
     const long width = STEP * round_up(columns, W);
     Walk walk = turned_ ? Walk{steps_, STEP, STEP * height_, width}
                         : Walk{steps_, copied_ ? PITCH : a_row_, STEP * a_step_, width};
-    walk.streams = streams, walk.relu = relu;
+    walk.streams = streams, walk.relu = relu, walk.coming = coming;
     for (long r = 0; r < rows_; r += height_)
       product(walk, smaller(height_, rows_ - r), columns, a_ + r * PITCH, b, c + r * c_row, c_row,
               begin.at(r * c_row, 0));
   }
 
  private:
-  static constexpr long PITCH = DEPTH + W;  // from row to row of the copy, no power of two
+  static constexpr long PITCH = LONGEST + W;  // from row to row of the copy, no power of two
   const long a_row_, a_step_;
   const bool turned_, copied_;
   const long height_;
@@ -87,7 +91,7 @@ namespace {
 template <class Work>
 void each_panel(long depth, long n, Factor* packed, const Work& work) {
   const long panels = (n + PANEL - 1) / PANEL, steps = round_up(depth, STEP) / STEP;
-  parallel_for(panels * steps, 16384 / PANEL, [&](long first, long last, int) {
+  parallel_for(panels * steps, 16384 / larger(W, smaller(PANEL, n)), [&](long first, long last, int) {
     for (long i = first, next; i < last; i = next) {
       const long p = i / steps, panel = p * PANEL, d = i % steps * STEP, width = smaller(PANEL, round_up(n, W) - panel);
       next = smaller(last, (p + 1) * steps);
@@ -139,18 +143,27 @@ void multiply(long m, long depth, long n, const Factor* a, long a_row, long a_st
   const long wanted = 4L * most;
   const long groups = strips >= wanted ? 1 : smaller(panels, (wanted + strips - 1) / larger(strips, 1));
   const bool streams = depth <= LONGEST && streamed(m * n) && n % W == 0 && (size_t)c % (4 * W) == 0;
+  const long piece = piece_of(depth);
+  const bool comes = a_step == 1 && a_row == depth && depth > FORESEEN && STRIP * depth <= ROOM;
   Strip strip(a_row, a_step, n);
   ScratchOf<Factor> copies(strip.size() * most);
   parallel_items(strips * groups, most, [&](long item, int thread) {
     const long row = item / groups * STRIP, rows = smaller(STRIP, m - row), group = item % groups;
+    const long begin = panels * group / groups, end = panels * (group + 1) / groups;
+    // what this thread takes next if the others are as fast, in two halves
+    const long next = smaller(m, (item + most) / groups * STRIP), half = smaller(STRIP, m - next) * depth / 2;
+    const long all_steps = steps_of(depth, rows, smaller(n, end * PANEL) - begin * PANEL);
+    Coming<Factor> halves[] = {{a + next * a_row, half, all_steps}, {a + next * a_row + half, half, all_steps}};
+    Coming<Factor>* const coming = comes && half > 0 ? halves : nullptr;
     Strip near = strip;
-    for (long d = 0; d == 0 || d < depth; d += DEPTH) {
-      const long steps = smaller(DEPTH, depth - d);
+    for (long d = 0; d == 0 || d < depth; d += piece) {
+      const long steps = smaller(piece, depth - d);
+      const bool last = d + piece >= depth;
       near.read(rows, steps, a + row * a_row + d * a_step, m - row, copies.data() + thread * strip.size());
-      for (long p = panels * group / groups; p < panels * (group + 1) / groups; ++p) {
+      for (long p = begin; p < end; ++p) {
         const long panel = p * PANEL, columns = smaller(PANEL, n - panel), width = round_up(columns, W);
-        near.multiply(columns, streams, relu && d + DEPTH >= depth, packed + panel * round_up(depth, STEP) + d * width, c + row * n + panel, n,
-                      d ? Begin::previous : Begin{bias, add, false}.at(row * n, panel));
+        near.multiply(columns, streams, relu && last, coming, packed + panel * round_up(depth, STEP) + d * width,
+                      c + row * n + panel, n, d ? Begin::previous : Begin{bias, add, false}.at(row * n, panel));
       }
     }
     if (streams) stream_end();

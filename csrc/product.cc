@@ -36,7 +36,14 @@ HG_INLINE void sum_run(const Walk& walk, long a_row, long depth, const Factor* a
       for (int v = 0; v < V * STEP * W; v += LINE) prefetch(b + ahead + v);
       step<R, V, false>(a, a_row, b, sum);
     }
-  else
+  else if (walk.coming) {
+    Coming<Factor> first = walk.coming[0], second = walk.coming[1];
+    for (long d = STEP; d <= depth; d += STEP, a += a_step, b += b_step) {
+      first.step_of_a_line(), second.step_of_a_line();
+      step<R, V, false>(a, a_row, b, sum);
+    }
+    walk.coming[0] = first, walk.coming[1] = second;
+  } else
     for (long d = STEP; d <= depth; d += STEP, a += a_step, b += b_step) step<R, V, false>(a, a_row, b, sum);
   if (depth % STEP) step<R, V, true>(a, a_row, b, sum);
 }
@@ -248,7 +255,7 @@ template <int V>
 void panel(const Walk& walk, const Rows& rows, long count, const Factor* b, long columns) {
   const bool products_only = !rows.begin.bias && !rows.begin.add && !walk.relu && !walk.streams && columns == V * W;
   const bool divides = walk.runs == 1 && !walk.streams;  // what goes past the caches cannot be added to
-  const long at_once = divides ? LONGEST : larger(walk.depth, 1);
+  const long at_once = divides ? piece_of(walk.depth) : larger(walk.depth, 1);
   if (!products_only) return panel_of<V, ANY>(walk, at_once, rows, count, b, columns);
   if (!walk.part || walk.depth <= walk.part) return panel_of<V, PLAIN>(walk, at_once, rows, count, b, columns);
   if (walk.depth > 2 * walk.part) return panel_of<V, PARTS>(walk, at_once, rows, count, b, columns);
@@ -273,10 +280,11 @@ void product_by_parts(const Walk& walk, long rows, long columns, const Factor* a
                       Begin begin) {
   if (walk.runs > 1 || walk.streams) return product(walk, rows, columns, a, b, c, c_row, begin);
   Walk part = walk;
-  part.ahead = LONGEST / STEP * walk.b_step;
-  for (long d = 0; d == 0 || d < walk.depth; d += LONGEST) {
-    part.depth = smaller(LONGEST, walk.depth - d);
-    part.relu = walk.relu && d + LONGEST >= walk.depth;
+  const long piece = piece_of(walk.depth);
+  part.ahead = piece / STEP * walk.b_step;
+  for (long d = 0; d == 0 || d < walk.depth; d += piece) {
+    part.depth = smaller(piece, walk.depth - d);
+    part.relu = walk.relu && d + piece >= walk.depth;
     product(part, rows, columns, a + d / STEP * walk.a_step, b + d / STEP * walk.b_step, c, c_row,
             d ? Begin::previous : begin);
   }

@@ -6,14 +6,26 @@
 // odd depth's last pair only the first counts.
 #pragma once
 
+#include "coming.h"
 #include "factors.h"
 #include "simd.h"
 
 namespace handgrad::HG_ISA {
 
-// Products of a run that are added one after another. Rounding grows with how long such a sum is; longer ones are sums of
-// these, which cannot go past the caches.
-constexpr long LONGEST = 128;
+// Of one run, LONGEST products at most are added one after another. Rounding grows with how long such a sum is: those of
+// more are sums of pieces, which cannot go past the caches.
+constexpr long LONGEST = 256, PIECE = 128;
+constexpr long piece_of(long depth) { return depth <= LONGEST ? LONGEST : PIECE; }
+
+// The tallest block whose sums fit in the registers, for blocks of v vectors.
+constexpr int block_rows(int v) { return NV == 4 ? (v == 1 || v == 2 ? 12 : v == 3 ? 8 : 6) : (v == 1 ? 12 : 6); }
+constexpr int PANEL = NV * W;  // columns of the widest block
+
+// How many steps a product takes, of any number of columns.
+inline long steps_of(long depth, long rows, long columns) {
+  const int most = block_rows((int)smaller(NV, (columns + W - 1) / W));
+  return (depth + STEP - 1) / STEP * ((rows + most - 1) / most) * ((columns + PANEL - 1) / PANEL);
+}
 
 // Where the numbers of A and B lie, and how many products make one sum.
 struct Walk {
@@ -27,6 +39,8 @@ struct Walk {
   bool beside = false;   // whether small blocks sum several runs side by side; a block's height then decides on the order
   bool relu = false;     // whether what is negative is written as 0
   long ahead = 0;        // numbers of B that lie so far ahead are brought near while these are multiplied
+  Coming<Factor>* coming = nullptr;  // two ranges of what is multiplied later, if not `ahead`; the next product goes on with
+                                     // them. Runs side by side, halves and parts leave them as they are
   long part = 0;         // of one run, so many products at most make a sum, and then the sums are added; 0: any number.
                          // Only where nothing but products and what it held comes to C, in whole vectors
 };
@@ -43,10 +57,6 @@ struct Begin {
   }
 };
 inline constexpr Begin Begin::zero{nullptr, nullptr, false}, Begin::previous{nullptr, nullptr, true};
-
-// The tallest block whose sums fit in the registers, for blocks of v vectors.
-constexpr int block_rows(int v) { return NV == 4 ? (v == 1 || v == 2 ? 12 : v == 3 ? 8 : 6) : (v == 1 ? 12 : 6); }
-constexpr int PANEL = NV * W;  // columns of the widest block
 
 // `rows` x `columns` of C, columns <= PANEL; B must be readable up to the next multiple of W columns.
 void product(const Walk& walk, long rows, long columns, const Factor* a, const Factor* b, float* c, long c_row,

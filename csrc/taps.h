@@ -8,6 +8,13 @@
 
 namespace handgrad::HG_ISA {
 
+// n images of h x w pixels.
+template <class T>
+struct Batch {
+  const T* data;
+  long n, h, w, c;
+};
+
 // Taps on a grid: rows x columns of them, each with its distance from the pixel p*sh, q*sw.
 struct Taps {
   long rows, columns;

@@ -89,6 +89,10 @@ struct Sources {
   const Term *down, *down_end, *across, *across_end;
   long first;  // what is to be added: the image's beginning, and how far they are behind the first results
 
+  bool any() const { return down < down_end && across < across_end; }
+  // Where the first term of the lowest row of the image begins, if there are any.
+  long lowest() const { return first + larger(down->from, (down_end - 1)->from) + across->from; }
+
   // Calls f(from, i, j) for each term: its numbers begin at `from`.
   template <class F>
   HG_INLINE_MEMBER void each(const F& f) const {

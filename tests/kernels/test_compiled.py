@@ -233,7 +233,23 @@ FEW_PLACES_OF_MANY = {"strides": (2, 2), "pads": PADS[1], "size": (8, 10), "n": 
 """The same of the input gradient's phases, and more filters than are multiplied at once."""
 FEWER_FILTERS = {"kernel": (1, 1), "pads": PADS[0], "size": (5, 4), "n": 3, "c": 32, "k": 17}
 """A plain product whose gradient has fewer columns than rows."""
-ADDED = PADDED_ONE, LONG_ROWS, FIRST_LAYER, FEW_PLACES, FEW_PLACES_OF_MANY, FEWER_FILTERS
+_FEW_FILTERS = [
+    ((3, 3), (1, 1), (1, 1), PADS[1], (13, 9), 2, 40, 3),
+    ((3, 2), (1, 1), (2, 2), PADS[3], (11, 12), 3, 30, 2),
+    ((3, 3), (2, 1), (1, 1), PADS[2], (9, 8), 2, 3, 60),
+    ((3, 3), (2, 2), (1, 1), PADS[1], (9, 8), 2, 60, 3),
+    ((7, 7), (1, 1), (1, 1), PADS[0], (7, 8), 2, 40, 3),
+    ((3, 3), (1, 1), (1, 1), PADS[3], (20, 300), 1, 17, 1),
+    ((5, 5), (1, 1), (1, 1), PADS[3], (12, 7), 1, 33, 4),
+    ((7, 7), (2, 2), (1, 1), PADS[3], (20, 31), 2, 3, 40),
+]
+FEW_FILTERS = [
+    dict(zip(("kernel", "strides", "dilation", "pads", "size", "n", "c", "k"), case, strict=True))
+    for case in _FEW_FILTERS
+]
+"""Results that are a part of a vector, forward or in the input gradient: taps side by side, of which there
+are more than a panel, or of which not all rows are kept."""
+ADDED = PADDED_ONE, LONG_ROWS, FIRST_LAYER, FEW_PLACES, FEW_PLACES_OF_MANY, FEWER_FILTERS, *FEW_FILTERS
 ANY_CASES = {described(case): case for case in [*pairwise(ANY, possible), *ADDED]}
 LARGEST = [WIDE, WIDER, DEEP, LONG]
 THREE_BY_THREE_CASES = {
@@ -527,6 +543,7 @@ def _large() -> list[Call]:
         (40, 37, 16, 20, 1),
         (12, 12, 70, 130, 1),
         (9, 10, 160, 130, 1),
+        (40, 37, 40, 3, 1),
         (40, 37, 24, 24, 24),
     ]:
         for kernel, strides in [((3, 3), (1, 1)), ((3, 3), (2, 2)), ((1, 1), (1, 1))]:

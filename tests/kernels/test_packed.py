@@ -18,6 +18,7 @@ from tests.kernels.test_compiled import (
     ANY_CASES,
     CASES,
     DEEP,
+    FEW_FILTERS,
     FIVE_BY_FIVE_CASES,
     THREE_BY_THREE_CASES,
     WIDE,
@@ -26,6 +27,7 @@ from tests.kernels.test_compiled import (
     described,
     normal,
     one_at_a_time,
+    window_of,
     with_algorithm,
 )
 
@@ -97,7 +99,7 @@ def test_filters_of_5x5_by_tiles(case, table):
 
 def images(case: dict[str, Any], n: int) -> tuple[Any, ...]:
     """Return n images, filters, bias, window and what is added, in float32."""
-    window = Window(case.get("kernel", (3, 3)), case.get("strides", (1, 1)), pads=case["pads"])
+    window = window_of(case)
     x, w = normal(0, n, *case["size"], case["c"]), normal(1, *window.kernel, case["c"], case["k"])
     add = normal(3, n, *window.output_size(case["size"]), case["k"])
     x, w, b, add = (a.astype(np.float32) for a in (x, w, normal(2, case["k"]), add))
@@ -112,13 +114,13 @@ PAST_THE_CACHES = [
         "pads": ((0, 0), (0, 0)),
         "size": (32 * s, 32 * s),
         "n": 1,
-        "c": 200,
+        "c": 300,
         "k": 128,
     }
     for s in (1, 2)
 ]
 """Deep products, of which several images are written past the caches and one is not."""
-SEVERAL = [*FEW.values(), *LARGER, *PAST_THE_CACHES]
+SEVERAL = [*FEW.values(), *FEW_FILTERS[:2], *LARGER, *PAST_THE_CACHES]
 
 
 @pytest.mark.parametrize("algorithm", [None, 0, 2, 4])

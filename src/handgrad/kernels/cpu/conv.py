@@ -1,4 +1,4 @@
-"""Convolution, compiled (csrc/conv.cc, csrc/winograd.cc).
+"""Convolution, compiled (csrc/conv.cc, csrc/conv_weights.cc, csrc/winograd.cc).
 
 Contracts as in `handgrad.kernels.reference.conv`.
 """
