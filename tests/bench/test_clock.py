@@ -92,11 +92,16 @@ class TestMeasure:
     def test_short_steps_are_repeated(self, time):
         fake = Fake("a", LONG_ENOUGH / 4, time)
         measure([fake], always(), 0.0)
-        assert fake.log == [("a", 1), ("a", 1), ("a", 4)]
+        assert fake.log == [("a", 1)] * 5 + [("a", 1), ("a", 4)]
+
+    def test_a_first_step_that_waited_does_not_tell_how_many_make_a_sample(self, time):
+        fake = Fake("a", [2 * LONG_ENOUGH, LONG_ENOUGH / 4], time)
+        measure([fake], always(), 0.0)
+        assert fake.log[-1] == ("a", 4)
 
     def test_a_short_step_is_not_counted_while_it_warms_the_caches(self, time):
         short, long = LONG_ENOUGH / 4, LONG_ENOUGH
-        times = measure([Fake("a", [short, long, short], time)], always(), 0.0)
+        times = measure([Fake("a", [short] * 5 + [long, short], time)], always(), 0.0)
         assert times == {"a": Times([short])}
 
     def test_a_sample_counts_where_it_was_quiet_before_and_after(self, time):

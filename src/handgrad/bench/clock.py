@@ -138,6 +138,14 @@ class Quiet:
 
 LONG_ENOUGH = 0.03
 """Seconds of a sample: a step that is shorter is repeated in it."""
+CERTAIN = 0.3
+"""Seconds of a first step that others would not make much shorter: of less, it may have waited for memory."""
+
+
+def glance(contender: Contender) -> float:
+    """Return the seconds of a step, about: of the first or, unless that is long, the least of five."""
+    first = contender.sample(1)
+    return first if first > CERTAIN else min(first, *(contender.sample(1) for _ in range(4)))
 
 
 def measure(
@@ -148,8 +156,8 @@ def measure(
     Parameters
     ----------
     contenders : sequence of Contender
-        Each does one step first that is not counted, and tells how many make a sample. Where those are
-        several, the first of each turn is not counted either: it finds the caches as the others left them.
+        A glance at each, which is not counted, tells how many steps make a sample. Where those are several,
+        the first of each turn is not counted either: it finds the caches as the others left them.
     quiet : callable
         Says whether the machine is quiet, as `Quiet` does; is asked before and after every sample.
     seconds : float
@@ -157,9 +165,7 @@ def measure(
     least : int, default 3
         How many samples of each should count.
     """
-    repeats = {}
-    for c in contenders:
-        repeats[c.name] = math.ceil(LONG_ENOUGH / c.sample(1))
+    repeats = {c.name: math.ceil(LONG_ENOUGH / glance(c)) for c in contenders}
     times = {c.name: Times() for c in contenders}
     begun = time.perf_counter()
     calm = quiet()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from handgrad.bench.clock import LONG_ENOUGH, Contender, Times, measure
+from handgrad.bench.clock import Contender, Times, glance, measure
 
 CLOSE = 1.1
 """How many times as long as the fastest of a program may take on first sight and still be measured."""
@@ -80,17 +80,11 @@ def compare(
     wanted = ours.values(steps)
     largest = float(np.abs(wanted).max())
     difference = max((float(np.abs(c.values(steps) - wanted).max()) / largest for c in theirs), default=0.0)
-    glance = {c.name: _glance(c) for c in theirs}
+    first = {c.name: glance(c) for c in theirs}
     fastest: dict[str, float] = {}
-    for name, s in glance.items():
+    for name, s in first.items():
         fastest[program(name)] = min(s, fastest.get(program(name), s))
-    close = [c for c in theirs if glance[c.name] <= CLOSE * fastest[program(c.name)]]
+    close = [c for c in theirs if first[c.name] <= CLOSE * fastest[program(c.name)]]
     times = measure([ours, *close], quiet, seconds)
-    slower = {name: s for name, s in glance.items() if name not in times}
+    slower = {name: s for name, s in first.items() if name not in times}
     return Comparison(times[ours.name], {c.name: times[c.name] for c in close}, slower, difference)
-
-
-def _glance(contender: Contender) -> float:
-    """Return the seconds of one step, of a short one the least of five."""
-    first = contender.sample(1)
-    return first if first > LONG_ENOUGH else min(first, *(contender.sample(1) for _ in range(4)))
