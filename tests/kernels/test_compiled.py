@@ -672,7 +672,7 @@ def _streamed_pools() -> list[Call]:
 
 def _streamed_dense() -> list[Call]:
     return [
-        Call("dense", (normal(0, 30_000, 20), normal(1, 20, 37), None)),
+        Call("dense", (normal(0, 16_000, 20), normal(1, 20, 69), None)),  # more than a panel, not in vectors
         Call("dense", (normal(0, 7000, 20), normal(1, 20, 320), None)),
     ]
 
