@@ -121,7 +121,7 @@ struct Result {
 // The sums of R registers of places by N of filters.
 template <int R, int N>
 HG_INLINE void multiply(Registers& m, const bf16* first, const bf16* second, long a_row, const Run* runs, long count, long steps,
-                        long step, const bf16* panel, Coming<bf16>& coming, float* sums) {
+                        long step, const bf16* panel, Coming& coming, float* sums) {
   m.zero_block();
   for (long r = 0; r < count; ++r) {
     const bf16 *p = first + runs[r].a, *q = second + runs[r].a, *b = panel + runs[r].b;
@@ -157,7 +157,7 @@ class Products {
   Products(const Filters& f, const bf16* packed, const Result& to, long height, long a_row, long y_row)
       : filters_(f), packed_(packed), to_(to), height_(height), a_row_(a_row), y_row_(y_row), registers_(height, f.step / 2) {}
 
-  Coming<bf16> coming;  // of what is multiplied later
+  Coming coming;  // of what is multiplied later
 
   // The results of `count` blocks of places and panel p. The depth of the runs is one of `depth` numbers each.
   void operator()(const Block* blocks, long count, const Run* runs, long number, long depth, long p) {

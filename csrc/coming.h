@@ -6,25 +6,43 @@
 
 namespace handgrad::HG_ISA {
 
-// Numbers one behind the other that are to come near in so many steps.
-template <class T>
+// Memory that is to come near in so many steps: a step asks for what lies at `at`, and goes on by `pace` bytes.
 struct Coming {
-  static constexpr long IN_LINE = LINE * sizeof(float) / sizeof(T);
-  const T* at;
-  long pace;
+  const char* at = &near;
+  long pace = 0;
 
-  Coming() : at(nullptr), pace(0) {}
-  Coming(const T* at, long numbers, long steps) : at(at), pace((numbers + steps - 1) / larger(1, steps)) {}
-
-  // One step: a line of the cache, for steps that are short, or all.
-  HG_INLINE_MEMBER void step_of_a_line() {
-    prefetch(at);
-    at += pace;
+  Coming() = default;
+  // Numbers one behind the other.
+  template <class T>
+  Coming(const T* at, long numbers, long steps)
+      : at((const char*)at), pace(((long)sizeof(T) * numbers + steps - 1) / larger(1, steps)) {}
+  // `width` numbers of rows that lie `row` numbers apart: a line of the cache of each in one turn, the lines behind them in
+  // the next.
+  template <class T>
+  static Coming down_rows(const T* at, long width, long row, long steps_in_a_turn) {
+    Coming down;
+    down.at = (const char*)at, down.pace = sizeof(T) * row;
+    down.jump_ = LINE_BYTES - steps_in_a_turn * down.pace;
+    down.turns_ = ((long)sizeof(T) * width + LINE_BYTES - 1) / LINE_BYTES;
+    return down;
   }
+
+  // A step that may take several lines of the cache.
   HG_INLINE_MEMBER void step() {
-    for (long i = 0; i < pace; i += IN_LINE) prefetch(at + i);
+    for (long i = 0; i < pace; i += LINE_BYTES) prefetch(at + i);
     at += pace;
   }
+  // What a block's steps asked for is one turn.
+  HG_INLINE_MEMBER void turn() {
+    if (turns_ == 0) return;
+    at += jump_;
+    if (--turns_ == 0) at = &near, pace = 0;
+  }
+
+ private:
+  static constexpr long LINE_BYTES = LINE * sizeof(float);
+  inline static const char near = 0;  // to ask for what is there already takes nothing
+  long jump_ = 0, turns_ = 0;
 };
 
 }  // namespace handgrad::HG_ISA

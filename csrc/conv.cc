@@ -160,7 +160,7 @@ void pack_side_by_side(const float* w, bool turned, const long* list, long taps,
     for (long d = 0; d < depth; ++d)
       for (long f = 0; f < k; ++f) matrix.data()[(d * taps + t) * k + f] = turned ? filter[f * depth + d] : filter[d * k + f];
   }
-  pack_panels(depth, taps * k, matrix.data(), to);
+  pack_panels(depth, taps * k, Plain<float>{matrix.data()}, to);
 }
 
 // y[place] = bias + add[place] + sum over taps of z[pixel of the tap][tap], where z[pixel] = x[pixel] @ filters of all taps,
@@ -217,14 +217,14 @@ long packed_size(const ConvShape& s) {
   return s.groups * all_taps(s, nullptr).group_size();
 }
 void pack(const ConvShape& s, const float* w, Factor* packed) {
-  if (pointwise(s)) return pack_panels(s.c, s.k, w, packed);
+  if (pointwise(s)) return pack_panels(s.c, s.k, Plain<float>{w}, packed);
   if (few_filters(s)) return pack_side_by_side(w, false, nullptr, s.kh * s.kw, s.c, s.k, packed);
   pack_taps(w, nullptr, all_taps(s, packed), packed);
 }
 
 void sums_of_packed(const ConvShape& s, const Factor* x, const Factor* packed, const float* b, const float* add,
                     bool relu, float* y) {
-  if (pointwise(s)) return multiply(s.n * s.h * s.w, s.c, s.k, x, s.c, 1, packed, b, add, y, relu);
+  if (pointwise(s)) return multiply(s.n * s.h * s.w, s.c, s.k, x, s.c, 1, InPanels{packed}, b, add, y, relu);
   const AllTaps all(s);
   const Batch<Factor> images{x, s.n, s.h, s.w, s.c};
   if (few_filters(s)) return add_taps(images, all.taps(), places_of(s), packed, s.k, {b, add, false}, relu, y);
@@ -289,11 +289,7 @@ void direct(const ConvShape& s, const Factor* x, const float* w, const float* b,
 }
 
 void direct_backward_input(const ConvShape& s, const Factor* dy, const float* w, const float* add, float* dx) {
-  if (pointwise(s)) {
-    ScratchOf<Factor> packed(round_up(s.k, STEP) * round_up(s.c, W));
-    pack_panels_turned(s.k, s.c, w, packed.data());
-    return multiply(s.n * s.h * s.w, s.k, s.c, dy, s.k, 1, packed.data(), nullptr, add, dx);
-  }
+  if (pointwise(s)) return multiply(s.n * s.h * s.w, s.k, s.c, dy, s.k, 1, Turned{w}, nullptr, add, dx);
   Packed f{nullptr, s.kh * s.kw, s.k / s.groups, s.c, s.groups};
   const long places = s.n * ((s.h + s.sh - 1) / s.sh) * ((s.w + s.sw - 1) / s.sw);  // of the largest phase
   const bool few_places = STEP == 1 && s.groups == 1 && places <= FEW;

@@ -114,10 +114,10 @@ void direct_backward_weight(const ConvShape& s, const Factor* dy, const Factor* 
       const long next_image = share.image(item + 1), next_row = share.row(item + 1);
       const long steps = runs * (copied ? (run + together - 1) / together * steps_of(images * rows * line_size, together, kg)
                                         : steps_of(images * rows * s.ow, run, kg));
-      Coming<Factor> following[] = {
+      Coming following[] = {
           {x + (next_image * s.h + next_row * s.sh) * s.w * s.c, images * rows * s.sh * s.w * s.c, steps},
           {dy + next_image * at.image_step + next_row * at.row_step, images * rows * at.row_step, steps}};
-      Coming<Factor>* const coming = item + 1 < last ? following : nullptr;
+      Coming* const coming = item + 1 < last ? following : nullptr;
       if (copied) {
         for (long t = 0; t < runs; ++t)
           for (long c = 0; c < run; c += together) {

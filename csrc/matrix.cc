@@ -7,16 +7,37 @@
 #include "threads.h"
 #include "transpose.h"
 
+#include <type_traits>
+
 namespace handgrad::HG_ISA {
 
 namespace {
 
-constexpr long GRAIN = 1 << 16;  // multiply-adds that are worth a thread
-constexpr long STRIP = 96;   // rows of A at a time, a multiple of every block's height
+constexpr long GRAIN = 1 << 18;  // multiply-adds that are worth a thread
+constexpr long STRIP = 96;       // rows of A at a time, or up to twice as many if these are all
 
 // While a strip is multiplied the next one comes near, if the second cache has room for so many numbers; where rows are as
-// short as this, the processor foresees them itself.
-constexpr long ROOM = 1 << 16, FORESEEN = 64;
+// short as this, the processor foresees them itself. If B has more than half as many numbers, what follows of it comes near,
+// too.
+constexpr long ROOM = 1 << 17, FORESEEN = 64;
+
+constexpr long FEW_ROWS = 48;  // not worth it to pack what they meet
+
+// Strips of nearly one height, a multiple of most blocks'.
+long strip_height(long m) {
+  const long strips = m <= 2 * STRIP ? 1 : (m + STRIP - 1) / STRIP;
+  return larger(1, round_up((m + strips - 1) / strips, 12));
+}
+
+// Into how many groups the panels are divided, so that every thread has items, and nearly as many as every other unless
+// that leaves few panels for a strip.
+long groups_of(long strips, long panels, int threads) {
+  const auto unequal = [&](long items) { return 20 * ((threads - items % threads) % threads) > items; };
+  const long least = smaller(panels, (4L * threads + strips - 1) / larger(strips, 1));
+  for (long groups = larger(1, least); groups <= larger(least, panels / 4); ++groups)
+    if (!unequal(strips * groups)) return groups;
+  return least;
+}
 
 // A strip of A, `rows` x `steps`, copied together where its numbers lie far apart: a power of two apart they would
 // meet in a few lines of the cache.
@@ -25,11 +46,11 @@ class Strip {
   Strip(long a_row, long a_step, long n)
       : a_row_(a_row),
         a_step_(a_step),
-        turned_(a_row == 1 && (n > PANEL || STEP > 1)),  // pairs lie in columns then
+        turned_(a_row == 1 && (n > 4 * PANEL || STEP > 1)),  // pairs lie in columns then
         copied_(turned_ || (n >= 4 * PANEL && a_row % 128 == 0)),
-        height_(turned_ ? block_rows((int)smaller(NV, (n + W - 1) / W)) : STRIP) {}
+        height_(block_rows((int)smaller(NV, (n + W - 1) / W))) {}
 
-  long size() const { return copied_ ? STRIP * PITCH : 0; }
+  long size() const { return copied_ ? 2 * STRIP * PITCH : 0; }
 
   // Rows of which `left` are in the matrix from the first one on.
   void read(long rows, long steps, const Factor* a, long left, Factor* copy) {
@@ -41,15 +62,13 @@ class Strip {
       for (long r = 0; r < rows; ++r) memcpy(copy + r * PITCH, a + r * a_row_, sizeof(Factor) * steps);
   }
 
-  void multiply(long columns, bool streams, bool relu, Coming<Factor>* coming, const Factor* b, float* c, long c_row,
-                Begin begin) const {
-    const long width = STEP * round_up(columns, W);
-    Walk walk = turned_ ? Walk{steps_, STEP, STEP * height_, width}
-                        : Walk{steps_, copied_ ? PITCH : a_row_, STEP * a_step_, width};
+  void multiply(long columns, bool streams, bool relu, Coming* coming, const Factor* b, long b_step, float* c, long c_row,
+                const Begin& begin) const {
+    Walk walk = turned_ ? Walk{steps_, STEP, STEP * height_, b_step}
+                        : Walk{steps_, copied_ ? PITCH : a_row_, STEP * a_step_, b_step};
     walk.streams = streams, walk.relu = relu, walk.coming = coming;
-    for (long r = 0; r < rows_; r += height_)
-      product(walk, smaller(height_, rows_ - r), columns, a_ + r * PITCH, b, c + r * c_row, c_row,
-              begin.at(r * c_row, 0));
+    if (turned_) walk.height = height_, walk.a_block = height_ * PITCH;
+    product(walk, rows_, columns, a_, b, c, c_row, begin);
   }
 
  private:
@@ -84,30 +103,7 @@ void pack_blocks(long rows, long columns, long height, const Factor* a, long a_r
   }
 }
 
-namespace {
-
-// Calls work(panel, begin, end, to) for rows [begin, end) of the panels from column `panel` on; begin is a step's
-// first.
-template <class Work>
-void each_panel(long depth, long n, Factor* packed, const Work& work) {
-  const long panels = (n + PANEL - 1) / PANEL, steps = round_up(depth, STEP) / STEP;
-  parallel_for(panels * steps, 16384 / larger(W, smaller(PANEL, n)), [&](long first, long last, int) {
-    for (long i = first, next; i < last; i = next) {
-      const long p = i / steps, panel = p * PANEL, d = i % steps * STEP, width = smaller(PANEL, round_up(n, W) - panel);
-      next = smaller(last, (p + 1) * steps);
-      work(panel, d, smaller(depth, d + STEP * (next - i)), packed + panel * steps * STEP + d * width);
-    }
-  });
-}
-
-}  // namespace
-
-template <class T>
-void pack_panels(long depth, long n, const T* b, Factor* packed) {
-  each_panel(depth, n, packed, [&](long panel, long begin, long end, Factor* to) {
-    pack_panel(end - begin, n - panel, b + begin * n + panel, n, to);
-  });
-}
+template void pack_panel(long, long, const float*, long, Factor*);
 
 void pack_panel_turned(long rows, long left, const float* b, long b_row, Factor* to) {
   const long width = smaller(PANEL, round_up(left, W)), lines = smaller(width, left);
@@ -122,52 +118,129 @@ void pack_panel_turned(long rows, long left, const float* b, long b_row, Factor*
 #endif
 }
 
-void pack_panels_turned(long depth, long n, const float* b, Factor* packed) {
-  each_panel(depth, n, packed, [&](long panel, long begin, long end, Factor* to) {
-    pack_panel_turned(end - begin, n - panel, b + panel * depth + begin, depth, to);
+namespace {
+
+// Rows of a panel of B as `product` reads them: numbers, and how far it is from one step to the next.
+struct Piece {
+  const Factor* data;
+  long step;
+};
+
+// B, a piece of a panel at a time: rows [d, d + count) of the panel whose first column is `panel`; d is a step's first.
+template <class B>
+class Right {
+ public:
+  static constexpr bool READY = std::is_same_v<B, InPanels>;
+
+  Right(B b, long depth, long n) : b_(b), depth_(depth), n_(n) {}
+
+  long width(long panel) const { return smaller(PANEL, round_up(n_, W) - panel); }
+  long place_in_panels(long panel, long d) const { return panel * round_up(depth_, STEP) + d * width(panel); }
+
+  void pack(long panel, long d, long count, Factor* to) const {
+    if constexpr (std::is_same_v<B, Turned>)
+      pack_panel_turned(count, n_ - panel, b_.data + panel * depth_ + d, depth_, to);
+    else
+      pack_panel(count, n_ - panel, b_.data + d * n_ + panel, n_, to);
+  }
+
+  // Packed to `to`, unless it lies ready or `few` rows meet it: for those that takes longer than to read it as it is.
+  Piece piece(long panel, long d, long count, bool few, Factor* to) const {
+    if constexpr (READY) {
+      return {b_.data + place_in_panels(panel, d), STEP * width(panel)};
+    } else {
+      if constexpr (std::is_same_v<B, Plain<Factor>> && STEP == 1)
+        if (few && panel + width(panel) <= n_) return {b_.data + d * n_ + panel, n_};
+      pack(panel, d, count, to);
+      return {to, STEP * width(panel)};
+    }
+  }
+
+  // The same, near in so many steps.
+  Coming coming(long panel, long d, long count, long steps) const {
+    if constexpr (READY)
+      return {b_.data + place_in_panels(panel, d), count * width(panel), steps};
+    else if constexpr (std::is_same_v<B, Turned>)
+      return Coming::down_rows(b_.data + panel * depth_ + d, count, depth_, count / STEP);
+    else
+      return Coming::down_rows(b_.data + d * n_ + panel, smaller(PANEL, n_ - panel), STEP * n_, count / STEP);
+  }
+
+ private:
+  const B b_;
+  const long depth_, n_;
+};
+
+}  // namespace
+
+template <class B>
+void pack_panels(long depth, long n, B b, Factor* packed) {
+  const long panels = (n + PANEL - 1) / PANEL, steps = round_up(depth, STEP) / STEP;
+  const Right<B> right(b, depth, n);
+  parallel_for(panels * steps, 16384 / larger(W, smaller(PANEL, n)), [&](long first, long last, int) {
+    for (long i = first, next; i < last; i = next) {
+      const long p = i / steps, panel = p * PANEL, d = i % steps * STEP;
+      next = smaller(last, (p + 1) * steps);
+      right.pack(panel, d, smaller(depth - d, STEP * (next - i)), packed + right.place_in_panels(panel, d));
+    }
   });
 }
 
-template void pack_panel(long, long, const float*, long, Factor*);
-template void pack_panels(long, long, const float*, Factor*);
-#if defined(HG_PAIRS)
-template void pack_panels(long, long, const bf16*, Factor*);
-#endif
-
-void multiply(long m, long depth, long n, const Factor* a, long a_row, long a_step, const Factor* packed,
-              const float* bias, const float* add, float* c, bool relu) {
+template <class B>
+void multiply(long m, long depth, long n, const Factor* a, long a_row, long a_step, B b, const float* bias,
+              const float* add, float* c, bool relu) {
+  const Right<B> right(b, depth, n);
   const long panels = (n + PANEL - 1) / PANEL;
-  const long strips = (m + STRIP - 1) / STRIP;
+  const long height = strip_height(m), strips = (m + height - 1) / height;
+  if constexpr (!right.READY)
+    if (strips > 1) {  // else each piece is packed where it is needed
+      ScratchOf<Factor> packed(round_up(depth, STEP) * round_up(n, W));
+      pack_panels(depth, n, b, packed.data());
+      return multiply(m, depth, n, a, a_row, a_step, InPanels{packed.data()}, bias, add, c, relu);
+    }
   const int most = m * depth * n < GRAIN ? 1 : threads();
-  // with few strips the panels are divided, too, so that every thread has an item
-  const long wanted = 4L * most;
-  const long groups = strips >= wanted ? 1 : smaller(panels, (wanted + strips - 1) / larger(strips, 1));
+  const long groups = groups_of(strips, panels, most), at_once = piece_of(depth);
   const bool streams = depth <= LONGEST && streamed(m * n) && n % W == 0 && (size_t)c % (4 * W) == 0;
-  const long piece = piece_of(depth);
-  const bool comes = a_step == 1 && a_row == depth && depth > FORESEEN && STRIP * depth <= ROOM;
-  Strip strip(a_row, a_step, n);
-  ScratchOf<Factor> copies(strip.size() * most);
+  const bool a_comes = a_step == 1 && a_row == depth && depth > FORESEEN && height * depth <= ROOM, b_comes = depth * n > ROOM / 2;
+  const Strip strip(a_row, a_step, n);
+  const long piece_size = right.READY ? 0 : round_up(smaller(at_once, depth), STEP) * right.width(0);
+  ScratchOf<Factor> copies(strip.size() * most), pieces(piece_size * most);
   parallel_items(strips * groups, most, [&](long item, int thread) {
-    const long row = item / groups * STRIP, rows = smaller(STRIP, m - row), group = item % groups;
-    const long begin = panels * group / groups, end = panels * (group + 1) / groups;
-    // what this thread takes next if the others are as fast, in two halves
-    const long next = smaller(m, (item + most) / groups * STRIP), half = smaller(STRIP, m - next) * depth / 2;
-    const long all_steps = steps_of(depth, rows, smaller(n, end * PANEL) - begin * PANEL);
-    Coming<Factor> halves[] = {{a + next * a_row, half, all_steps}, {a + next * a_row + half, half, all_steps}};
-    Coming<Factor>* const coming = comes && half > 0 ? halves : nullptr;
+    const long row = item / groups * height, rows = smaller(height, m - row), group = item % groups;
+    const long begin = panels * group / groups * PANEL, end = smaller(n, panels * (group + 1) / groups * PANEL);
+    // what this thread takes next if the others are as fast, and what it multiplies next
+    Coming coming[2];
+    if (const long next = smaller(m, (item + most) / groups * height); a_comes && next > row && next < m)
+      coming[0] = {a + next * depth, smaller(height, m - next) * depth, steps_of(depth, rows, end - begin)};
     Strip near = strip;
-    for (long d = 0; d == 0 || d < depth; d += piece) {
-      const long steps = smaller(piece, depth - d);
-      const bool last = d + piece >= depth;
-      near.read(rows, steps, a + row * a_row + d * a_step, m - row, copies.data() + thread * strip.size());
-      for (long p = begin; p < end; ++p) {
-        const long panel = p * PANEL, columns = smaller(PANEL, n - panel), width = round_up(columns, W);
-        near.multiply(columns, streams, relu && last, coming, packed + panel * round_up(depth, STEP) + d * width,
+    for (long d = 0; d == 0 || d < depth; d += at_once) {
+      const long count = smaller(at_once, depth - d), rest = depth - d - count;
+      near.read(rows, count, a + row * a_row + d * a_step, m - row, copies.data() + thread * strip.size());
+      for (long panel = begin; panel < end; panel += PANEL) {
+        const long columns = smaller(PANEL, n - panel), steps = steps_of(count, rows, columns);
+        const Piece b = right.piece(panel, d, count, m <= FEW_ROWS, pieces.data() + thread * piece_size);
+        if (b_comes && panel + PANEL < end)
+          coming[1] = right.coming(panel + PANEL, d, count, steps);
+        else if (b_comes && rest)
+          coming[1] = right.coming(begin, d + count, smaller(at_once, rest), steps);
+        near.multiply(columns, streams, relu && !rest, a_comes || b_comes ? coming : nullptr, b.data, b.step,
                       c + row * n + panel, n, d ? Begin::previous : Begin{bias, add, false}.at(row * n, panel));
       }
     }
     if (streams) stream_end();
   });
 }
+
+#define HG_MULTIPLY(B) \
+  template void multiply(long, long, long, const Factor*, long, long, B, const float*, const float*, float*, bool);
+#define HG_PACK_AND_MULTIPLY(B)                      \
+  template void pack_panels(long, long, B, Factor*); \
+  HG_MULTIPLY(B)
+HG_PACK_AND_MULTIPLY(Plain<float>)
+HG_PACK_AND_MULTIPLY(Turned)
+HG_MULTIPLY(InPanels)
+#if defined(HG_PAIRS)
+HG_PACK_AND_MULTIPLY(Plain<bf16>)
+#endif
 
 }  // namespace handgrad::HG_ISA

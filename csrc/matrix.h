@@ -5,12 +5,22 @@
 
 namespace handgrad::HG_ISA {
 
-// B (depth, n) in panels as `product` reads them: PANEL columns each, (depth, width) by itself, widths rounded
-// up to the vector with zeros. `packed` holds round_up(depth, STEP) * round_up(n, W) numbers.
+// The right factor B (depth, n) of a product lies in C order; or B^T does, (n, depth); or it lies in panels.
 template <class T>
-void pack_panels(long depth, long n, const T* b, Factor* packed);
-// The same from B^T (n, depth).
-void pack_panels_turned(long depth, long n, const float* b, Factor* packed);
+struct Plain {
+  const T* data;
+};
+struct Turned {
+  const float* data;
+};
+struct InPanels {
+  const Factor* data;
+};
+
+// B in panels as `product` reads them: PANEL columns each, (depth, width) by itself, widths rounded up to the vector
+// with zeros. `packed` holds round_up(depth, STEP) * round_up(n, W) numbers.
+template <class B>
+void pack_panels(long depth, long n, B b, Factor* packed);
 
 // Rows of B, numbers `b_row` apart, into one of these panels, from its row `to` on: `left` is how many columns B
 // has from the panel's first on.
@@ -27,7 +37,8 @@ void pack_blocks(long rows, long columns, long height, const Factor* a, long a_r
 
 // C (m, n) = A (m, depth) @ B + bias + add, with `relu` 0 where that is negative; rows of A lie `a_row` apart, its
 // columns `a_step`; bias (n,) and add (m, n) may be null.
-void multiply(long m, long depth, long n, const Factor* a, long a_row, long a_step, const Factor* packed,
-              const float* bias, const float* add, float* c, bool relu = false);
+template <class B>
+void multiply(long m, long depth, long n, const Factor* a, long a_row, long a_step, B b, const float* bias,
+              const float* add, float* c, bool relu = false);
 
 }  // namespace handgrad::HG_ISA

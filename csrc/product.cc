@@ -37,12 +37,14 @@ HG_INLINE void sum_run(const Walk& walk, long a_row, long depth, const Factor* a
       step<R, V, false>(a, a_row, b, sum);
     }
   else if (walk.coming) {
-    Coming<Factor> first = walk.coming[0], second = walk.coming[1];
+    const char *first = walk.coming[0].at, *second = walk.coming[1].at;
+    const long first_pace = walk.coming[0].pace, second_pace = walk.coming[1].pace;
     for (long d = STEP; d <= depth; d += STEP, a += a_step, b += b_step) {
-      first.step_of_a_line(), second.step_of_a_line();
+      prefetch(first), prefetch(second);
+      first += first_pace, second += second_pace;
       step<R, V, false>(a, a_row, b, sum);
     }
-    walk.coming[0] = first, walk.coming[1] = second;
+    walk.coming[0].at = first, walk.coming[1].at = second;
   } else
     for (long d = STEP; d <= depth; d += STEP, a += a_step, b += b_step) step<R, V, false>(a, a_row, b, sum);
   if (depth % STEP) step<R, V, true>(a, a_row, b, sum);
@@ -136,13 +138,13 @@ HG_INLINE void finish(vec (&sum)[R][V], float* c, long c_row, const Begin& begin
     });
 }
 
-// Blocks one below the other.
+// Rows of C, or blocks of them, one below the other.
 struct Rows {
   long count;
   const Factor* a;
   float* c;
   long c_row;
-  Begin begin;
+  const Begin& begin;
 };
 
 // What surrounds the products of a block counts where these are few, so that the most common case is apart: PLAIN, where
@@ -155,10 +157,11 @@ template <int R, int V, Kind kind>
 HG_INLINE void blocks_one_by_one(const Walk& walk, long a_row, long at_once, const Rows& rows, const Factor* b, long columns) {
   const Factor* a = rows.a;
   float* c = rows.c;
-  for (long block = 0; block < rows.count; ++block, a += R * a_row, c += R * rows.c_row)
+  const long a_block = walk.height ? walk.a_block : R * a_row;
+  for (long block = 0; block < rows.count; ++block, a += a_block, c += R * rows.c_row)
     for (long d = 0; d == 0 || d < walk.depth; d += at_once) {
       const bool previously = d || rows.begin.previously;
-      if (previously)  // near by the time that the products are there
+      if (!walk.streams)  // near by the time that the sums are there
 #pragma GCC unroll 12
         for (int r = 0; r < R; ++r)
           for (int v = 0; v < V * W; v += LINE) prefetch(c + r * rows.c_row + v);
@@ -167,6 +170,7 @@ HG_INLINE void blocks_one_by_one(const Walk& walk, long a_row, long at_once, con
       const long depth = smaller(at_once, walk.depth - d);
       const Factor *da = a + d / STEP * walk.a_step, *db = b + d / STEP * walk.b_step;
       kind == PARTS ? sum_parts(walk, a_row, depth, da, db, sum) : sum_runs(walk, a_row, depth, da, db, sum);
+      if (walk.coming) walk.coming[0].turn(), walk.coming[1].turn();
       if (kind != ANY)
         finish_plainly(sum, c, rows.c_row, previously);
       else
@@ -235,49 +239,50 @@ Blocks blocks_for(unsigned rows) {
 }
 
 template <int V, Kind kind>
-void panel_of(const Walk& walk, long at_once, Rows rows, long count, const Factor* b, long columns) {
+void panel_of(const Walk& walk, long at_once, const Rows& rows, const Factor* b, long columns) {
   constexpr unsigned most = tallest<V>(kind);
-  // blocks of nearly one height: 14 rows are 7 + 7, not 12 + 2
-  const unsigned blocks = ((unsigned)count + most - 1) / most;
+  const unsigned count = (unsigned)rows.count, blocks = (count + most - 1) / most;
   if (!blocks) return;
-  const unsigned height = (unsigned)count / blocks, taller = (unsigned)count % blocks;
-  if (taller) {
-    rows.count = taller;
-    blocks_for<V, kind>(height + 1)(walk, at_once, rows, b, columns);
-    const long done = (long)taller * (height + 1);
-    rows.a += done * walk.a_row, rows.c += done * rows.c_row, rows.begin = rows.begin.at(done * rows.c_row, 0);
-  }
-  rows.count = blocks - taller;
-  blocks_for<V, kind>(height)(walk, at_once, rows, b, columns);
+  // blocks of nearly one height, so that 14 rows are 7 + 7, not 12 + 2; or as they lie, and what is left
+  const unsigned height = walk.height ? (unsigned)walk.height : count / blocks + (count % blocks > 0);
+  const unsigned first = walk.height ? count / height : count % blocks ? count % blocks : blocks;
+  blocks_for<V, kind>(height)(walk, at_once, {first, rows.a, rows.c, rows.c_row, rows.begin}, b, columns);
+  const unsigned others = walk.height ? count % height > 0 : blocks - first;
+  if (!others) return;
+  const long done = (long)first * height;
+  const Begin begin = rows.begin.at(done * rows.c_row, 0);
+  const Factor* a = rows.a + (walk.height ? first * walk.a_block : done * walk.a_row);
+  blocks_for<V, kind>((count - (unsigned)done) / others)(
+      walk, at_once, {others, a, rows.c + done * rows.c_row, rows.c_row, begin}, b, columns);
 }
 
 template <int V>
-void panel(const Walk& walk, const Rows& rows, long count, const Factor* b, long columns) {
+void panel(const Walk& walk, const Rows& rows, const Factor* b, long columns) {
   const bool products_only = !rows.begin.bias && !rows.begin.add && !walk.relu && !walk.streams && columns == V * W;
   const bool divides = walk.runs == 1 && !walk.streams;  // what goes past the caches cannot be added to
   const long at_once = divides ? piece_of(walk.depth) : larger(walk.depth, 1);
-  if (!products_only) return panel_of<V, ANY>(walk, at_once, rows, count, b, columns);
-  if (!walk.part || walk.depth <= walk.part) return panel_of<V, PLAIN>(walk, at_once, rows, count, b, columns);
-  if (walk.depth > 2 * walk.part) return panel_of<V, PARTS>(walk, at_once, rows, count, b, columns);
-  panel_of<V, HALVES>(walk, walk.depth, rows, count, b, columns);
+  if (!products_only) return panel_of<V, ANY>(walk, at_once, rows, b, columns);
+  if (!walk.part || walk.depth <= walk.part) return panel_of<V, PLAIN>(walk, at_once, rows, b, columns);
+  if (walk.depth > 2 * walk.part) return panel_of<V, PARTS>(walk, at_once, rows, b, columns);
+  panel_of<V, HALVES>(walk, walk.depth, rows, b, columns);
 }
 
 }  // namespace
 
 void product(const Walk& walk, long rows, long columns, const Factor* a, const Factor* b, float* c, long c_row,
-             Begin begin) {
-  const Rows all{0, a, c, c_row, begin};
+             const Begin& begin) {
+  const Rows all{rows, a, c, c_row, begin};
   switch ((columns + W - 1) / W) {
     case 0: return;
-    case 1: return panel<1>(walk, all, rows, b, columns);
-    case 2: return panel<2>(walk, all, rows, b, columns);
-    case 3: return panel<(NV >= 3 ? 3 : 1)>(walk, all, rows, b, columns);
-    default: return panel<(NV >= 4 ? 4 : 1)>(walk, all, rows, b, columns);
+    case 1: return panel<1>(walk, all, b, columns);
+    case 2: return panel<2>(walk, all, b, columns);
+    case 3: return panel<(NV >= 3 ? 3 : 1)>(walk, all, b, columns);
+    default: return panel<(NV >= 4 ? 4 : 1)>(walk, all, b, columns);
   }
 }
 
 void product_by_parts(const Walk& walk, long rows, long columns, const Factor* a, const Factor* b, float* c, long c_row,
-                      Begin begin) {
+                      const Begin& begin) {
   if (walk.runs > 1 || walk.streams) return product(walk, rows, columns, a, b, c, c_row, begin);
   Walk part = walk;
   const long piece = piece_of(walk.depth);

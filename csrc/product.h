@@ -35,18 +35,20 @@ struct Walk {
   long runs = 1;
   long a_run = 0, b_run = 0;
   const long *a_runs = nullptr, *b_runs = nullptr;  // or lists of offsets, where they are not regular
+  long height = 0, a_block = 0;  // or rows of A lie in blocks of so many, with so far from one block to the next
   bool streams = false;  // whether whole vectors of C go past the caches; they lie at multiples of their size
   bool beside = false;   // whether small blocks sum several runs side by side; a block's height then decides on the order
   bool relu = false;     // whether what is negative is written as 0
   long ahead = 0;        // numbers of B that lie so far ahead are brought near while these are multiplied
-  Coming<Factor>* coming = nullptr;  // two ranges of what is multiplied later, if not `ahead`; the next product goes on with
-                                     // them. Runs side by side, halves and parts leave them as they are
+  Coming* coming = nullptr;  // two of what is multiplied later, if not `ahead`; the next product goes on with them.
+                             // Runs side by side, halves and parts leave them as they are
   long part = 0;         // of one run, so many products at most make a sum, and then the sums are added; 0: any number.
                          // Only where nothing but products and what it held comes to C, in whole vectors
 };
 
 // What C holds before the products come to it: nothing, or what it held; or a bias, the same in each row, and what
-// lies at `add` where C lies at c; either may be null.
+// lies at `add` where C lies at c; either may be null. Passed on by reference: to copy what was just written field by field,
+// the processor waits until all that was written before is in the cache, as the sums of the last product are.
 struct Begin {
   const float *bias, *add;
   bool previously;
@@ -60,11 +62,11 @@ inline constexpr Begin Begin::zero{nullptr, nullptr, false}, Begin::previous{nul
 
 // `rows` x `columns` of C, columns <= PANEL; B must be readable up to the next multiple of W columns.
 void product(const Walk& walk, long rows, long columns, const Factor* a, const Factor* b, float* c, long c_row,
-             Begin begin);
+             const Begin& begin);
 
 // The same sums. A part of a long depth is multiplied with all rows before the next part, which lies behind it and comes
 // near meanwhile: for few rows, and a B that is read from memory.
 void product_by_parts(const Walk& walk, long rows, long columns, const Factor* a, const Factor* b, float* c, long c_row,
-                      Begin begin);
+                      const Begin& begin);
 
 }  // namespace handgrad::HG_ISA

@@ -250,7 +250,7 @@ void transform_filter_gradient(const ConvShape& s, long c_begin, long c_end, con
 // u[point] (+)= V[point]^T Y[point] for channels [c, c + channels), summed over the chunk's tiles that have the point.
 template <class F>
 void outer_product(const Chunk<F>& chunk, const Panels& V, const Panels& Y, int point, long c, long channels, long k,
-                   float* u, Begin begin) {
+                   float* u, const Begin& begin) {
   const auto rows = chunk.with(point);
   for (long i = c; i < c + channels;) {
     const long end = smaller(c + channels, (i / PANEL + 1) * PANEL);  // of the panel of V

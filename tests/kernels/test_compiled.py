@@ -319,9 +319,12 @@ def test_statistics_of_what_a_convolution_writes_are_those_of_its_numbers(mean, 
 
 def _dense() -> list[Call]:
     cases = pairwise({"m": [0, 1, 5, 13, 100], "c": [1, 3, 16, 70, 300], "k": CHANNELS})
+    sizes = [tuple(case.values()) for case in cases]
+    # filters read as they lie, in many pieces; packed as they come, and rows a multiple of 128 apart, which
+    # are copied; packed before, and many columns that end in one vector
+    sizes += [(20, 384, 320), (100, 384, 300), (300, 130, 270)]
     calls = []
-    for case in cases:
-        m, c, k = case.values()
+    for m, c, k in sizes:
         x, w, b, dy = normal(0, m, c), normal(1, c, k), normal(2, k), normal(3, m, k)
         calls += [
             Call("dense", (x, w, b if m % 2 else None)),
@@ -329,8 +332,6 @@ def _dense() -> list[Call]:
             Call("dense_backward_weight", (dy, x)),
             Call("bias_backward", (dy,)),
         ]
-    # rows that lie a multiple of 128 apart, which are copied
-    calls.append(Call("dense", (normal(0, 100, 384), normal(1, 384, 300), None)))
     return calls
 
 
