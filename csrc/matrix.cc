@@ -13,8 +13,11 @@ namespace handgrad::HG_ISA {
 
 namespace {
 
-constexpr long GRAIN = 1 << 18;  // multiply-adds that are worth a thread
-constexpr long STRIP = 96;       // rows of A at a time, or up to twice as many if these are all
+// Multiply-adds that are worth a thread; and so many that to divide them anew is worth more than to find in a thread's cache
+// what it read and wrote the last time.
+constexpr long GRAIN = 1 << 18, SHORT = 1 << 22;
+
+constexpr long STRIP = 96;  // rows of A at a time, or up to twice as many if these are all
 
 // While a strip is multiplied the next one comes near, if the second cache has room for so many numbers; where rows are as
 // short as this, the processor foresees them itself. If B has more than half as many numbers, what follows of it comes near,
@@ -23,9 +26,10 @@ constexpr long ROOM = 1 << 17, FORESEEN = 64;
 
 constexpr long FEW_ROWS = 48;  // not worth it to pack what they meet
 
-// Strips of nearly one height, a multiple of most blocks'.
-long strip_height(long m) {
-  const long strips = m <= 2 * STRIP ? 1 : (m + STRIP - 1) / STRIP;
+// Strips of nearly one height, a multiple of most blocks', and enough for all threads if the panels are not.
+long strip_height(long m, long panels, int threads) {
+  const long least = panels < threads ? (threads + panels - 1) / larger(1, panels) : 1;
+  const long strips = larger(least, m <= 2 * STRIP ? 1 : (m + STRIP - 1) / STRIP);
   return larger(1, round_up((m + strips - 1) / strips, 12));
 }
 
@@ -190,22 +194,22 @@ template <class B>
 void multiply(long m, long depth, long n, const Factor* a, long a_row, long a_step, B b, const float* bias,
               const float* add, float* c, bool relu) {
   const Right<B> right(b, depth, n);
+  const int most = m * depth * n < GRAIN ? 1 : threads();
   const long panels = (n + PANEL - 1) / PANEL;
-  const long height = strip_height(m), strips = (m + height - 1) / height;
+  const long height = strip_height(m, panels, most), strips = (m + height - 1) / height;
   if constexpr (!right.READY)
     if (strips > 1) {  // else each piece is packed where it is needed
       ScratchOf<Factor> packed(round_up(depth, STEP) * round_up(n, W));
       pack_panels(depth, n, b, packed.data());
       return multiply(m, depth, n, a, a_row, a_step, InPanels{packed.data()}, bias, add, c, relu);
     }
-  const int most = m * depth * n < GRAIN ? 1 : threads();
   const long groups = groups_of(strips, panels, most), at_once = piece_of(depth);
   const bool streams = depth <= LONGEST && streamed(m * n) && n % W == 0 && (size_t)c % (4 * W) == 0;
   const bool a_comes = a_step == 1 && a_row == depth && depth > FORESEEN && height * depth <= ROOM, b_comes = depth * n > ROOM / 2;
   const Strip strip(a_row, a_step, n);
   const long piece_size = right.READY ? 0 : round_up(smaller(at_once, depth), STEP) * right.width(0);
   ScratchOf<Factor> copies(strip.size() * most), pieces(piece_size * most);
-  parallel_items(strips * groups, most, [&](long item, int thread) {
+  const auto multiply_item = [&](long item, int thread) {
     const long row = item / groups * height, rows = smaller(height, m - row), group = item % groups;
     const long begin = panels * group / groups * PANEL, end = smaller(n, panels * (group + 1) / groups * PANEL);
     // what this thread takes next if the others are as fast, and what it multiplies next
@@ -228,7 +232,13 @@ void multiply(long m, long depth, long n, const Factor* a, long a_row, long a_st
       }
     }
     if (streams) stream_end();
-  });
+  };
+  if (m * depth * n < SHORT)
+    parallel_shares(strips * groups, most, [&](long first, long last, int thread) {
+      for (long item = first; item < last; ++item) multiply_item(item, thread);
+    });
+  else
+    parallel_items(strips * groups, most, multiply_item);
 }
 
 #define HG_MULTIPLY(B) \
