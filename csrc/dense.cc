@@ -2,7 +2,6 @@
 #include "dense.h"
 
 #include "matrix.h"
-#include "memory.h"
 #include "simd.h"
 
 namespace handgrad::HG_ISA {
