@@ -152,21 +152,15 @@ HG_INLINE void add_products(Registers& m, const Depth& depth, const bf16* a, con
 void turn(const ConvShape& s, const float* sums, long parts, long c, long tap, long begin, long end, float* dw) {
   const long taps = s.kh * s.kw, f16 = (s.k + ROWS - 1) / ROWS, size = (s.c + ROWS - 1) / ROWS * taps * f16 * SQUARE;
   for (long f = begin; f < end; ++f) {
-    alignas(64) float total[SQUARE], turned[SQUARE];
+    alignas(64) float total[SQUARE];
     const float* part = sums + ((c / ROWS * taps + tap) * f16 + f) * SQUARE;
     for (long v = 0; v < SQUARE; v += W) {
       vec sum = load(part + v);
       for (long n = 1; n < parts; ++n) sum += load(part + n * size + v);
       store(total + v, sum);
     }
-    float* to = dw + (tap * s.c + c) * s.k + f * ROWS;
-    const long channels = smaller(ROWS, s.c - c), filters = smaller(ROWS, s.k - f * ROWS);
-    if (channels == ROWS && filters == ROWS) {
-      transpose_square(total, ROWS, to, s.k);
-    } else {
-      transpose_square(total, ROWS, turned, ROWS);
-      for (long row = 0; row < channels; ++row) memcpy(to + row * s.k, turned + row * ROWS, 4 * filters);
-    }
+    transpose_square(total, ROWS, dw + (tap * s.c + c) * s.k + f * ROWS, s.k, smaller(ROWS, s.k - f * ROWS),
+                     smaller(ROWS, s.c - c));
   }
 }
 

@@ -15,6 +15,11 @@ typedef uvec Factors;    // pairs, of which the first is in the lower half
 constexpr int STEP = 2;  // products that a sum takes at a time
 
 HG_INLINE Factors load_factors(const bf16* p) { return (Factors)load((const int32_t*)p); }
+HG_INLINE Factors load_factors(const bf16* p, long n) {  // the first n < STEP*W numbers; the others are 0
+  Factors v = {};
+  memcpy(&v, p, sizeof(bf16) * n);
+  return v;
+}
 HG_INLINE Factors broadcast_factors(const bf16* p) {
   uint32_t pair;
   memcpy(&pair, p, 4);
@@ -52,6 +57,7 @@ typedef vec Factors;
 constexpr int STEP = 1;
 
 HG_INLINE Factors load_factors(const float* p) { return load(p); }
+HG_INLINE Factors load_factors(const float* p, long n) { return load(p, n); }
 HG_INLINE Factors broadcast_factors(const float* p) { return broadcast(*p); }
 HG_INLINE Factors broadcast_first(const float* p) { return broadcast(*p); }
 HG_INLINE vec dot(vec sum, Factors a, Factors b) { return sum + a * b; }

@@ -13,9 +13,9 @@ namespace handgrad::HG_ISA {
 
 namespace {
 
-// Multiply-adds that are worth a thread; and so many that to divide them anew is worth more than to find in a thread's cache
-// what it read and wrote the last time.
-constexpr long GRAIN = 1 << 18, SHORT = 1 << 22;
+// So many multiply-adds that to divide them anew is worth more than to find in a thread's cache what it read and wrote the
+// last time.
+constexpr long SHORT = 1 << 22;
 
 constexpr long STRIP = 96;  // rows of A at a time, or up to twice as many if these are all
 

@@ -5,6 +5,8 @@
 
 namespace handgrad::HG_ISA {
 
+constexpr long GRAIN = 1 << 18;  // multiply-adds that are worth a thread
+
 // The right factor B (depth, n) of a product lies in C order; or B^T does, (n, depth); or it lies in panels.
 template <class T>
 struct Plain {

@@ -281,6 +281,37 @@ HG_INLINE float sum(vec v) {
   for (int i = 0; i < W; ++i) s += v[i];
   return s;
 }
+
+// The sums of K vectors, side by side.
+template <int K>
+HG_INLINE vec sums(const vec (&v)[K]) {
+  static_assert(K <= W);
+#if defined(__AVX512F__)
+  // of two vectors at a time halves are added, and lie in one vector then; so do two of those, until one is left
+  const auto ones = [](vec a, vec b) HG_INLINE_LAMBDA {
+    return (vec)_mm512_maskz_unpacklo_ps((__mmask16)-1, (__m512)a, (__m512)b) +
+           (vec)_mm512_maskz_unpackhi_ps((__mmask16)-1, (__m512)a, (__m512)b);
+  };
+  const auto twos = [](vec a, vec b) HG_INLINE_LAMBDA {
+    return (vec)_mm512_maskz_unpacklo_pd((__mmask8)-1, (__m512d)a, (__m512d)b) +
+           (vec)_mm512_maskz_unpackhi_pd((__mmask8)-1, (__m512d)a, (__m512d)b);
+  };
+  const auto fours = [](vec a, vec b) HG_INLINE_LAMBDA {
+    return (vec)_mm512_maskz_shuffle_f32x4((__mmask16)-1, (__m512)a, (__m512)b, 0x88) +
+           (vec)_mm512_maskz_shuffle_f32x4((__mmask16)-1, (__m512)a, (__m512)b, 0xdd);
+  };
+  const auto of = [&](int k) HG_INLINE_LAMBDA { return k < K ? v[k < K ? k : 0] : vec{}; };
+  const auto four = [&](int k) HG_INLINE_LAMBDA {
+    return k < K ? twos(ones(of(k), of(k + 1)), ones(of(k + 2), of(k + 3))) : vec{};
+  };
+  return fours(fours(four(0), four(4)), fours(four(8), four(12)));
+#else
+  vec s = {};
+  for (int k = 0; k < K; ++k) s[k] = sum(v[k]);
+  return s;
+#endif
+}
+
 // W/2 floats in memory as one register of doubles: a whole vector GCC 12 would convert number by number.
 HG_INLINE dhalf load_double(const float* p) {
   return __builtin_convertvector(*(const hvec_unaligned*)p, dhalf);

@@ -323,6 +323,8 @@ def _dense() -> list[Call]:
     # filters read as they lie, in many pieces; packed as they come, and rows a multiple of 128 apart, which
     # are copied; packed before, and many columns that end in one vector
     sizes += [(20, 384, 320), (100, 384, 300), (300, 130, 270)]
+    # few classes: more numbers than are summed at a time, and what rows side by side leave
+    sizes += [(8, 40, k) for k in range(2, 16)] + [(9, 2070, 10), (11, 1041, 5), (14, 1030, 2)]
     calls = []
     for m, c, k in sizes:
         x, w, b, dy = normal(0, m, c), normal(1, c, k), normal(2, k), normal(3, m, k)
@@ -573,6 +575,9 @@ def _large() -> list[Call]:
         Call("dense_backward_weight", (dy, x)),
         Call("bias_backward", (normal(4, 20_000, 70),)),
     ]
+    for m, c, k in [(203, 2060, 5), (30, 9000, 3)]:  # few classes
+        x, f, dy = normal(0, m, c), normal(1, c, k), normal(2, m, k)
+        calls += [Call("dense", (x, f, normal(3, k))), Call("dense_backward_weight", (dy, x))]
     for c, strides in [(3, (1, 1)), (3, (2, 2)), (40, (2, 2))]:
         window = Window((3, 3), strides, pads=((1, 1), (0, 1)))
         x = normal(0, 2, 160, 150, c)  # images that three threads divide
@@ -763,6 +768,15 @@ def test_results_written_past_the_caches_agree_with_the_reference_in_float64(tab
         expected(call)  # which stays, and so must not lie in the pool
     with reuse_memory():  # whose arrays are aligned as these stores must be
         check_all(streamed(kind), with_algorithm(table, algorithm))
+
+
+@each_compiled
+@pytest.mark.parametrize("k", [1, 3, 5, 20])
+def test_a_row_that_is_nan_spoils_no_other(table, k):
+    x = np.ones((9, 37), np.float32)
+    x[4] = np.nan
+    y = table.dense(x, np.ones((37, k), np.float32), None)
+    np.testing.assert_array_equal(y, x[:, :1].repeat(k, 1) * 37)
 
 
 @each_compiled

@@ -12,6 +12,7 @@ STRIPS = "csrc/strips.h"
 DEPTHWISE = "csrc/depthwise.cc"
 PRODUCT = "csrc/product.cc"
 MATRIX = "csrc/matrix.cc"
+DENSE = "csrc/dense.cc"
 WINOGRAD = "csrc/winograd.cc"
 TRANSFORM = "csrc/transform.h"
 TILES = "csrc/tiles.h"
@@ -97,6 +98,24 @@ COMPILED = [
            "for (long i = second; i < first; ++i, pa", "for (long i = first; i < first; ++i, pa", THREE_BY_THREE),
     Mutant("product: all that comes after the first products is rectified by parts", PRODUCT,
            "walk.relu && d + at_once >= walk.depth, walk.streams", "walk.relu, walk.streams", PACKED),
+    Mutant("dense: of few classes all rows go on with the sums of the first", DENSE,
+           "load(begin + r * begin_row, K) + total", "load(begin, K) + total", ENTRIES),
+    Mutant("dense: of few classes the sums of the last numbers alone count", DENSE,
+           "d ? y + row * k : bias,", "bias,", ENTRIES),
+    Mutant("dense: of few classes what is left of the depth is lost", DENSE,
+           "if (depth) {", "if (false) {", ENTRIES),
+    Mutant("dense: of few classes what follows a row counts", DENSE,
+           "load_factors(x + r * c, depth)", "load_factors(x + r * c)", f"{ALL}::test_a_row_that_is_nan_spoils_no_other"),
+    Mutant("dense: of few classes what is left of rows is lost", DENSE,
+           "for (; r < rows; ++r) block<1", "for (; false && r < rows; ++r) block<1", ENTRIES),
+    Mutant("dense: of few classes the bias is lost", DENSE,
+           "if (b) memcpy", "if (false && b) memcpy", ENTRIES),
+    Mutant("dense: of few classes what a thread turns begins as the first one's", DENSE,
+           "turned.data() + begin, c, dw", "turned.data(), c, dw", SHARED),
+    Mutant("sums: what lies four lanes apart is not added", SIMD,
+           "shuffle_f32x4((__mmask16)-1, (__m512)a, (__m512)b, 0xdd)", "shuffle_f32x4((__mmask16)0, (__m512)a, (__m512)b, 0xdd)", ENTRIES),
+    Mutant("sums: classes lie in the order of their halves", SIMD,
+           "twos(ones(of(k), of(k + 1)), ones(of(k + 2), of(k + 3)))", "twos(ones(of(k), of(k + 2)), ones(of(k + 1), of(k + 3)))", ENTRIES),
     Mutant("winograd: products over many channels are added one after another", WINOGRAD,
            "part_forward(c) : 16;", "part_forward(c) : 0;", OF_ACCURACY),
     Mutant("matrix: deep products begin again with every piece", MATRIX,
@@ -210,8 +229,8 @@ COMPILED = [
            "in_place ? column :", "in_place ? 0 :", CONVOLUTIONS),
     Mutant("conv: turned filters of a group are the first one's", CONV,
            "* row + g * f.depth, row, panel);", "* row, row, panel);", CONVOLUTIONS),
-    Mutant("transpose: what squares leave of a row is left out", TRANSPOSE,
-           "for (; c < columns; ++c)", "for (; false && c < columns; ++c)", CONVOLUTIONS),
+    Mutant("transpose: what whole squares leave is left out", TRANSPOSE,
+           "      else\n        transpose_square", "      else if (false)\n        transpose_square", ENTRIES),
     Mutant("depthwise: only the first phase of a stride", DEPTHWISE,
            "first < smaller(across.spread, across.results)", "first < 1", CONVOLUTIONS),
     Mutant("depthwise: wide filters repeat their first taps", DEPTHWISE,
@@ -508,7 +527,7 @@ COMPILED = [
     Mutant("amx: joined taps meet the pixels without padding", AMX_WEIGHTS,
            "s.w, s.c, -s.left, w,", "s.w, s.c, 0, w,", OF_REGISTERS),
     Mutant("amx: a square is not transposed", TRANSPOSE,
-           "memcpy(to + j * to_row + i, &rows[i][j], 4);", "memcpy(to + i * to_row + j, &rows[i][j], 4);", OF_REGISTERS),
+           "memcpy(to + j * to_row + i, &lines[i][j], 4);", "memcpy(to + i * to_row + j, &lines[i][j], 4);", OF_REGISTERS),
     # bf16
     Mutant("bf16: ties are rounded up", SIMD,
            "u + 0x7fffu + ((u >> 16) & 1u)", "u + 0x8000u", IN_BFLOAT16),

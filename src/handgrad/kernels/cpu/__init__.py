@@ -115,7 +115,10 @@ def _compiled(family: str, name: str, instructions: str, options: dict[str, Any]
 
 
 def _covers(*args: Any, **_: Any) -> bool:
-    return not any(map(is_complex, args))
+    for a in args:  # noqa: SIM110 (`any` takes three times as long)
+        if is_complex(a):
+            return False
+    return True
 
 
 def cpu_kernels(compiled: Any, *, algorithm: int | None = None) -> Kernels:

@@ -8,9 +8,15 @@ import numpy as np
 
 from handgrad.typing import Array, Shape, is_bfloat16
 
+# Kernels of small arrays take microseconds, and these functions are called for each of their arguments:
+# what holds for most arrays is asked first.
+FLOAT32 = np.dtype(np.float32)
+
 
 def contiguous(a: Array) -> Array:
     """Return `a`, or a copy in C order and in the machine's byte order; of bfloat16 its bits."""
+    if a.dtype == FLOAT32 and a.flags.c_contiguous:
+        return a
     if is_bfloat16(a):
         return bits(np.ascontiguousarray(a))
     return np.ascontiguousarray(a, a.dtype.newbyteorder("="))
@@ -18,17 +24,17 @@ def contiguous(a: Array) -> Array:
 
 def bits(a: Array) -> Array:
     """Return `a`, or of bfloat16 its bits: the same memory."""
-    return a.view(np.uint16) if is_bfloat16(a) else a
+    return a.view(np.uint16) if a.dtype != FLOAT32 and is_bfloat16(a) else a
 
 
 def empty(shape: Shape, like: Array) -> Array:
     """Return memory for a result: of bfloat16 if `like` is, else of float32."""
-    return np.empty(shape, like.dtype if is_bfloat16(like) else np.float32)
+    return np.empty(shape, like.dtype if like.dtype != FLOAT32 and is_bfloat16(like) else FLOAT32)
 
 
 def is_float32(a: Any) -> bool:
     """Whether `a` is a NumPy array, and no subclass, of float32."""
-    return type(a) is np.ndarray and a.dtype == np.float32
+    return type(a) is np.ndarray and a.dtype == FLOAT32
 
 
 def is_complex(a: Any) -> bool:
