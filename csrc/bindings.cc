@@ -721,5 +721,6 @@ NB_MODULE(_kernels, m) {
   m.def("threads", &handgrad::threads);
   m.def("set_threads", &handgrad::set_threads, "n"_a);
   m.def("usable_cpus", &handgrad::usable_cpus);
+  m.def("quota_cpus", &handgrad::quota_cpus, "root"_a = "");
   m.def("end_threads", &handgrad::end_threads);
 }

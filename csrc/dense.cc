@@ -16,7 +16,7 @@ namespace {
 
 // Classes are few if they do not fill a vector, and the sums of two rows fit in the registers.
 constexpr long FEW = W - 1 < block_rows(2) ? W - 1 : block_rows(2);
-constexpr long FEW_ROWS = 8;  // that are not worth it to turn w
+constexpr long ROWS = 8;  // so many are worth it to turn w
 
 constexpr long LANES = STEP * W;  // numbers of the depth in a vector
 constexpr long DEPTH = 1024;      // at a time: of w that stays in the first cache, and no sum becomes long
@@ -80,9 +80,9 @@ void few_classes(long m, long c, long k, const Factor* x, const float* w, const 
   ScratchOf<Factor> factors(STEP > 1 ? k * pitch : 0);
   const Factor* rows_of_w = STEP > 1 ? factors.data() : (const Factor*)turned.data();
   turn_weights(c, k, w, pitch, turned.data(), factors.data());
-  float bias[FEW + W] = {};  // a vector of b itself would reach beyond its end, which may take long even if masked
+  float bias[W] = {};  // a whole vector: what a mask hides behind the end of b may be nobody's memory, which takes long
   if (b) memcpy(bias, b, 4 * k);
-  parallel_for(m, larger(1, GRAIN / (c * k)), [&](long row, long end, int) {
+  parallel_for(m, larger(1, WORTH_A_THREAD / (c * k)), [&](long row, long end, int) {
     for (long d = 0; d < c; d += DEPTH)
       blocks<FEW>(end - row, k, smaller(DEPTH, c - d), x + row * c + d, c, rows_of_w + d, pitch, d ? y + row * k : bias,
                   d ? k : 0, y + row * k);
@@ -94,7 +94,7 @@ void few_classes(long m, long c, long k, const Factor* x, const float* w, const 
 HG_DENSE_PRODUCTS(HG_DECLARE, Factor, float)
 
 void dense(long m, long c, long k, const Factor* x, const float* w, const float* b, float* y) {
-  if (0 < k && k <= FEW && m >= FEW_ROWS && c > 0) return few_classes(m, c, k, x, w, b, y);
+  if (0 < k && k <= FEW && m >= ROWS && c > 0) return few_classes(m, c, k, x, w, b, y);
   multiply(m, c, k, x, c, 1, Plain<float>{w}, b, nullptr, y);
 }
 

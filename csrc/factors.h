@@ -14,7 +14,11 @@ typedef bf16 Factor;
 typedef uvec Factors;    // pairs, of which the first is in the lower half
 constexpr int STEP = 2;  // products that a sum takes at a time
 
-HG_INLINE Factors load_factors(const bf16* p) { return (Factors)load((const int32_t*)p); }
+HG_INLINE Factors load_factors(const bf16* p) {
+  Factors v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
 HG_INLINE Factors load_factors(const bf16* p, long n) {  // the first n < STEP*W numbers; the others are 0
   Factors v = {};
   memcpy(&v, p, sizeof(bf16) * n);

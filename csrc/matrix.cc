@@ -194,7 +194,7 @@ template <class B>
 void multiply(long m, long depth, long n, const Factor* a, long a_row, long a_step, B b, const float* bias,
               const float* add, float* c, bool relu) {
   const Right<B> right(b, depth, n);
-  const int most = m * depth * n < GRAIN ? 1 : threads();
+  const int most = m * depth * n < WORTH_A_THREAD ? 1 : threads();
   const long panels = (n + PANEL - 1) / PANEL;
   const long height = strip_height(m, panels, most), strips = (m + height - 1) / height;
   if constexpr (!right.READY)

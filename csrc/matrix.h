@@ -5,7 +5,7 @@
 
 namespace handgrad::HG_ISA {
 
-constexpr long GRAIN = 1 << 18;  // multiply-adds that are worth a thread
+constexpr long WORTH_A_THREAD = 1 << 18;  // multiply-adds
 
 // The right factor B (depth, n) of a product lies in C order; or B^T does, (n, depth); or it lies in panels.
 template <class T>

@@ -1,4 +1,4 @@
-// The product of two matrices, a register block at a time: what every convolution and dense layer ends in.
+// The product of two matrices, a register block at a time: what nearly every convolution and dense layer ends in.
 //
 //     C[r, v] (+)= sum over runs and depth of  A[r*a_row + run*a_run + d*a_step] * B[run*b_run + d*b_step + v]
 //

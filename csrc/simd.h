@@ -287,7 +287,8 @@ template <int K>
 HG_INLINE vec sums(const vec (&v)[K]) {
   static_assert(K <= W);
 #if defined(__AVX512F__)
-  // of two vectors at a time halves are added, and lie in one vector then; so do two of those, until one is left
+  // two vectors at a time become one, in which numbers of the first and of the second, two lanes apart, are added; then
+  // two of those, and so on
   const auto ones = [](vec a, vec b) HG_INLINE_LAMBDA {
     return (vec)_mm512_maskz_unpacklo_ps((__mmask16)-1, (__m512)a, (__m512)b) +
            (vec)_mm512_maskz_unpackhi_ps((__mmask16)-1, (__m512)a, (__m512)b);

@@ -1,8 +1,8 @@
 #include "threads.h"
 
 #include <atomic>
-#include <cstdio>
-#include <cstdlib>
+#include <fstream>
+#include <string>
 #include <thread>
 
 #if defined(__linux__)
@@ -13,24 +13,14 @@ namespace handgrad {
 
 namespace {
 
-// The cgroup's quota in CPUs, rounded up; 0 where there is none.
-int cgroup_cpus() {
-#if defined(__linux__)
-  long quota = -1, period = 0;
-  if (FILE* f = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {  // cgroup 2: "max 100000" or "150000 100000"
-    if (std::fscanf(f, "%ld %ld", &quota, &period) != 2) quota = -1;
-    std::fclose(f);
-  } else if (FILE* g = std::fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "r")) {  // cgroup 1
-    if (std::fscanf(g, "%ld", &quota) != 1) quota = -1;
-    std::fclose(g);
-    if (FILE* h = std::fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "r")) {
-      if (std::fscanf(h, "%ld", &period) != 1) period = 0;
-      std::fclose(h);
-    }
-  }
-  if (quota > 0 && period > 0) return (int)((quota + period - 1) / period);
-#endif
-  return 0;
+// How many CPUs' time a group may use, rounded up; 0 where that is not limited.
+long quota_of(const std::string& group, bool unified) {
+  long quota = 0, period = 0;
+  if (unified)
+    std::ifstream(group + "/cpu.max") >> quota >> period;  // "max 100000" or "150000 100000"
+  else
+    std::ifstream(group + "/cpu.cfs_quota_us") >> quota, std::ifstream(group + "/cpu.cfs_period_us") >> period;
+  return quota > 0 && period > 0 ? (quota + period - 1) / period : 0;
 }
 
 int default_threads() {
@@ -49,13 +39,35 @@ std::atomic<int>& setting() {
 
 }  // namespace
 
+// Each line of the process's list is number:controllers:path, of version 2 without controllers.
+int quota_cpus(const char* root) {
+  long least = 0;
+  const std::string top(root);
+  std::ifstream groups(top + "/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    const size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = ',' + line.substr(first + 1, second - first - 1) + ',';
+    const bool unified = controllers == ",,";
+    if (!unified && controllers.find(",cpu,") == std::string::npos) continue;
+    const std::string mount = top + (unified ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu");
+    // in a container the list may name the group as the host sees it: what is mounted is then the group itself
+    for (std::string path = line.substr(second + 1);; path.erase(path.rfind('/'))) {
+      const long cpus = quota_of(mount + path, unified);
+      if (cpus && (least == 0 || cpus < least)) least = cpus;
+      if (path.find('/') == std::string::npos) break;
+    }
+  }
+  return (int)least;
+}
+
 int usable_cpus() {
   int n = (int)std::thread::hardware_concurrency();
 #if defined(__linux__)
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) n = CPU_COUNT(&allowed);
 #endif
-  int quota = cgroup_cpus();
+  int quota = quota_cpus();
   if (quota > 0 && quota < n) n = quota;
   return n > 0 ? n : 1;
 }

@@ -12,6 +12,9 @@ namespace handgrad {
 int threads();
 void set_threads(int n);
 int usable_cpus();
+// The least quota of the process's control groups and of those they are in, in CPUs, rounded up; 0 where there is none.
+// The system's files are looked for below `root`.
+int quota_cpus(const char* root = "");
 
 // Ends the threads that wait for work; the next kernel begins new ones. Called before a fork: in the child,
 // GNU's runtime would wait forever for threads that only the parent has.

@@ -203,17 +203,18 @@ void convolve_panels(const ConvShape& s, const Source& x, const float* w, const 
   if (of_y) statistics.total(count_of_chunks, s.k, *of_y);
 }
 
-// Whether threads are to divide filters instead of tiles.
+// Whether threads are to divide filters instead of tiles. The sums of statistics are taken in another order then, and that
+// must not depend on the number of threads.
 template <class F>
-bool by_panels(const ConvShape& s) {
-  return 4 * transformed_size<F>(s) > (16L << 20) && s.k >= threads() * PANEL;
+bool by_panels(const ConvShape& s, bool statistics) {
+  return 4 * transformed_size<F>(s) > (16L << 20) && s.k >= (statistics ? 4 : threads()) * PANEL;
 }
 
 // The forward convolution, also of gradients: w is (R, R, c, k).
 template <class F, class Source, class T>
 void convolve(const ConvShape& s, const Source& x, const float* w, long part, const Epilogue<T>& epilogue, T* y,
               const Statistics* of_y) {
-  if (by_panels<F>(s)) return convolve_panels<F>(s, x, w, nullptr, part, epilogue, y, of_y);
+  if (by_panels<F>(s, of_y)) return convolve_panels<F>(s, x, w, nullptr, part, epilogue, y, of_y);
   Scratch U(transformed_size<F>(s));
   transform_all_filters<typename F::Whole>(s, w, U.data());
   convolve_tiles<F>(s, x, U.data(), part, epilogue, y, of_y);
@@ -431,7 +432,7 @@ void winograd_packed(const ConvShape& s, int tile, const float* x, const float* 
   const Epilogue<float> epilogue{b, add, relu};
   with_transforms(s, tile, s.oh, s.ow, [&](auto transforms) {
     typedef decltype(transforms) F;
-    if (by_panels<F>(s))
+    if (by_panels<F>(s, false))
       convolve_panels<F>(s, Images<float>{x}, nullptr, packed, part_forward(s.c), epilogue, y, nullptr);
     else
       convolve_tiles<F>(s, Images<float>{x}, packed, part_forward(s.c), epilogue, y, nullptr);

@@ -761,6 +761,18 @@ PAST_THE_CACHES = pytest.mark.parametrize(
 
 
 @each_compiled
+def test_statistics_of_many_filters_do_not_depend_on_the_number_of_threads(table):
+    """Though a few threads divide the filters, and more than there are panels of them the tiles."""
+    x, w = float32(normal(0, 4, 20, 20, 512)), float32(normal(1, 3, 3, 512, 256))
+    window, found = Window((3, 3), pads=((1, 1), (1, 1))), []
+    for n in (1, 17):
+        set_threads(n)
+        results = with_algorithm(table, 4).conv2d_statistics(x, w, None, window)
+        found.append([a.tobytes() for a in results])
+    assert found[0] == found[1]
+
+
+@each_compiled
 @PAST_THE_CACHES
 def test_results_written_past_the_caches_agree_with_the_reference_in_float64(table, kind, algorithm):
     set_threads(2)

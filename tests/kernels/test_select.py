@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 from handgrad.errors import ArgumentError
+from handgrad.geometry import Window
 from handgrad.kernels import Kernels, default_kernels, extension, select_kernels, tables
 from handgrad.kernels.reference import REFERENCE
 
@@ -54,6 +56,40 @@ def test_a_table_that_is_not_there():
     with pytest.raises(ArgumentError) as error:
         select_kernels("abacus")
     assert str(error.value).startswith(f"kernels: expected one of {', '.join(tables())}, got 'abacus'")
+
+
+class TestAnAlgorithm:
+    def test_is_the_only_one(self, compiled):
+        rng = np.random.default_rng(0)
+        x, w = rng.normal(size=(1, 9, 9, 40)), rng.normal(size=(3, 3, 40, 40))
+        args = x.astype(np.float32), w.astype(np.float32), None, Window((3, 3))
+        found = {
+            a: select_kernels("cpu", algorithm=a).conv2d(*args) for a in ("direct", "winograd2", "winograd4")
+        }
+        for y in found.values():
+            np.testing.assert_allclose(y, REFERENCE.conv2d(x, w, None, Window((3, 3))), rtol=0, atol=1e-3)
+        assert len({y.tobytes() for y in found.values()}) == 3
+        np.testing.assert_array_equal(found["direct"], select_kernels("cpu", "strict").conv2d(*args))
+        assert select_kernels("cpu", algorithm="direct") is select_kernels("cpu", algorithm="direct")
+
+    def test_of_bfloat16(self, compiled):
+        table = select_kernels("plain", "bfloat16", algorithm="winograd2")
+        x, w = np.ones((1, 6, 6, 3), ml_dtypes.bfloat16), np.ones((3, 3, 3, 2), np.float32)
+        y = table.conv2d(x, w, None, Window((3, 3)))
+        assert y.dtype == x.dtype
+        np.testing.assert_allclose(y.astype(np.float32), 27, rtol=1e-2)
+
+    @pytest.mark.parametrize("algorithm", ["fft", 4, ""])
+    def test_that_is_not_there(self, algorithm, compiled):
+        with pytest.raises(ArgumentError) as error:
+            select_kernels("cpu", algorithm=algorithm)
+        expected = f"one of direct, winograd2, winograd4, got {algorithm!r}"
+        assert str(error.value) == f"select_kernels algorithm: expected {expected}"
+
+    @pytest.mark.parametrize(("name", "precision"), [("cpu", "strict"), ("reference", "float32")])
+    def test_where_there_is_one_alone(self, name, precision, compiled):
+        with pytest.raises(ArgumentError, match="expected None where there is one alone"):
+            select_kernels(name, precision, algorithm="winograd2")
 
 
 class TestTheEnvironment:

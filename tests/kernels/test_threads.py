@@ -64,6 +64,36 @@ def test_all_usable_cpus_are_the_default(compiled):
     assert run(COUNT) == str(compiled.usable_cpus() if compiled.parallel else 1)
 
 
+QUOTAS = [
+    ("0::/\n", {"cpu.max": "150000 100000"}, 2),
+    ("0::/\n", {"cpu.max": "max 100000"}, 0),
+    ("0::/\n", {}, 0),
+    ("", {"cpu.max": "100000 100000"}, 0),
+    # the group's own limit, that of one it is in, and a group as the host names it
+    ("0::/a.slice/b", {"a.slice/b/cpu.max": "300000 100000", "cpu.max": "max 100000"}, 3),
+    ("0::/a.slice/b", {"a.slice/b/cpu.max": "max 100000", "a.slice/cpu.max": "50000 100000"}, 1),
+    ("0::/a.slice/b", {"a.slice/b/cpu.max": "300000 100000", "a.slice/cpu.max": "400000 100000"}, 3),
+    ("0::/of/the/host", {"cpu.max": "200000 100000"}, 2),
+    # version 1
+    (
+        "5:pids:/\n4:cpu,cpuacct:/x",
+        {"cpu/x/cpu.cfs_quota_us": "250000", "cpu/x/cpu.cfs_period_us": "100000"},
+        3,
+    ),
+    ("4:cpu,cpuacct:/x", {"cpu/x/cpu.cfs_quota_us": "-1", "cpu/x/cpu.cfs_period_us": "100000"}, 0),
+    ("4:cpuset:/", {"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 0),
+]
+
+
+@pytest.mark.parametrize(("groups", "files", "expected"), QUOTAS)
+def test_the_quota_is_the_least_of_the_groups(compiled, tmp_path, groups, files, expected):
+    here = {"proc/self/cgroup": groups} | {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+    for name, text in here.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert compiled.quota_cpus(str(tmp_path)) == expected
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a process has no affinity here")
 def test_affinity_limits_the_usable_cpus(compiled):
     one = f"import os; os.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}}); "

@@ -221,6 +221,8 @@ COMPILED = [
            "s.c * (U ? ks : width)", "s.c * width", PACKED),
     Mutant("conv: vectors that are not aligned are streamed", CONV,
            "kg % W == 0 &&", "true &&", STREAMED),
+    Mutant("winograd: the order of statistics' sums depends on the number of threads", WINOGRAD,
+           "(statistics ? 4 : threads())", "threads()", f"{ALL}::test_statistics_of_many_filters_do_not_depend_on_the_number_of_threads"),
     Mutant("winograd: the input gradient's filters are not turned", WINOGRAD,
            "(taps - 1 - tap) * c * k", "tap * c * k", THREE_BY_THREE),
     Mutant("conv: filters that are read as they are lie as packed ones", CONV,

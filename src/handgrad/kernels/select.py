@@ -12,6 +12,7 @@ from handgrad.kernels.protocol import Kernels
 from handgrad.kernels.reference import REFERENCE
 
 _PRECISIONS = ("float32", "strict", "bfloat16")
+_ALGORITHMS: dict[str | None, int | None] = {None: None, "direct": 0, "winograd2": 2, "winograd4": 4}
 
 
 def tables(precision: str = "float32") -> Mapping[str, Kernels]:
@@ -41,32 +42,62 @@ def tables(precision: str = "float32") -> Mapping[str, Kernels]:
 
 
 @cache
-def _tables(precision: str) -> Mapping[str, Kernels]:
+def _tables(precision: str, algorithm: str | None = None) -> Mapping[str, Kernels]:
     if precision == "bfloat16":
         from handgrad.kernels.bfloat16 import bfloat16_kernels
 
-        made = {table: bfloat16_kernels(table) for table in _tables("float32").values()}
-        return {name: made[table] for name, table in _tables("float32").items()}
+        of_float32 = _tables("float32", algorithm)
+        made = {table: bfloat16_kernels(table) for table in of_float32.values()}
+        return {name: made[table] for name, table in of_float32.items()}
     module = load().module
     if module is None:
         return {"reference": REFERENCE}
     from handgrad.kernels.cpu import cpu_kernels
-    from handgrad.kernels.cpu.algorithm import DIRECT
 
-    algorithm = DIRECT if precision == "strict" else None
-    compiled = {table.name: cpu_kernels(table, algorithm=algorithm) for table in module.tables()}
+    number = _ALGORITHMS["direct" if precision == "strict" else algorithm]
+    compiled = {table.name: cpu_kernels(table, algorithm=number) for table in module.tables()}
     return {"cpu": next(iter(compiled.values())), **compiled, "reference": REFERENCE}
 
 
-def select_kernels(name: str, precision: str = "float32") -> Kernels:
+def select_kernels(name: str, precision: str = "float32", *, algorithm: str | None = None) -> Kernels:
     """Return the table of that name; `precision` as of `tables`.
+
+    Parameters
+    ----------
+    name : str
+        One of `tables`.
+    precision : "float32", "strict" or "bfloat16", default "float32"
+        As of `tables`.
+    algorithm : "direct", "winograd2" or "winograd4", optional
+        The only one that convolutions use wherever they can: sums of products, or Winograd's algorithm with
+        tiles of 2 x 2 or 4 x 4 outputs. By default the one that costs least, as
+        `handgrad.kernels.cpu.algorithm` counts.
 
     Raises
     ------
     ArgumentError
-        If this machine has none of that name.
+        If this machine has none of that name; if an algorithm is asked for with "strict" or of the reference,
+        which have one alone.
+
+    Examples
+    --------
+    >>> import handgrad as hg
+    >>> model = hg.models.small_cnn((28, 28, 1), 10)
+    >>> plain = hg.kernels.select_kernels("cpu", algorithm="direct")  # doctest: +SKIP
+    >>> trainer = hg.Trainer(model, "cross_entropy", kernels=plain)  # doctest: +SKIP
     """
-    return _named("kernels", name, precision)
+    table = _named("kernels", name, precision)
+    if algorithm is None:
+        return table
+    where = "select_kernels algorithm"
+    if algorithm not in _ALGORITHMS:
+        raise ArgumentError(
+            where, expected=f"one of {', '.join(filter(None, _ALGORITHMS))}", got=repr(algorithm)
+        )
+    if precision == "strict" or table is REFERENCE:
+        expected = "None where there is one alone, with precision 'strict' and of the reference"
+        raise ArgumentError(where, expected=expected, got=repr(algorithm))
+    return _tables(precision, algorithm)[name]
 
 
 def default_kernels(precision: str = "float32") -> Kernels:
