@@ -100,8 +100,8 @@ def test_convolutions_lose_little_more_than_a_plain_sum(name, table):
         for result, error in accuracy.errors(case.ours(kernels, np.float32), exact(name)).items():
             count = terms(SUMS[name], result)
             if result == "d weight":
-                few = SUMS[name].kernel ** 2 * SUMS[name].c // SUMS[name].groups * SUMS[name].k
-                chance = 1 + 1 / math.sqrt(2 * few)  # how uncertain a root mean square of so few numbers is
+                numbers = SUMS[name].kernel ** 2 * SUMS[name].c // SUMS[name].groups * SUMS[name].k
+                chance = 1 + 1 / math.sqrt(2 * numbers)  # how uncertain a root mean square of so few numbers is
                 most = chance * MOST_OF_FILTERS[points] * plain(min(count, LONGEST))
             else:
                 taps = SUMS[name].kernel ** 2
