@@ -29,9 +29,9 @@ cache until the next. A number that comes from memory takes as long as 13 multip
 20 GB/s beside 65 thousand million multiply-adds a second); one that is packed as bfloat16 half as long.
 
 Where bfloat16 is multiplied in pairs (AVX512_BF16), sums of products take half as many instructions, and half
-as long: 360 to 400 in place of 200 GFLOP/s on two Zen 4 cores. Up to 16 channels they gain nothing and up to 32
-less than half, as there numbers are moved more than multiplied. In matrix registers (AMX) they count an eighth: 1700 to 3800 in place
-of 350 GFLOP/s on two cores of a Xeon. No transforms take less.
+as long: 360 to 400 in place of 200 GFLOP/s on two Zen 4 cores. Up to 16 channels they gain nothing and up to
+32 less than half, as there numbers are moved more than multiplied. In matrix registers (AMX) they count an
+eighth: 1700 to 3800 in place of 350 GFLOP/s on two cores of a Xeon. No transforms take less.
 """
 
 from __future__ import annotations
