@@ -38,11 +38,11 @@ def tables(precision: str = "float32") -> Mapping[str, Kernels]:
     """
     if precision not in _PRECISIONS:
         raise ArgumentError("precision", expected=f"one of {', '.join(_PRECISIONS)}", got=repr(precision))
-    return _tables(precision)
+    return _tables(precision, None)
 
 
 @cache
-def _tables(precision: str, algorithm: str | None = None) -> Mapping[str, Kernels]:
+def _tables(precision: str, algorithm: str | None) -> Mapping[str, Kernels]:
     if precision == "bfloat16":
         from handgrad.kernels.bfloat16 import bfloat16_kernels
 
