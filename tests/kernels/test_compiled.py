@@ -651,6 +651,7 @@ def _streamed_odd_channels() -> list[Call]:
         Call("conv2d", (x, normal(1, 3, 3, 37, 37), None, window)),
         Call("conv2d", (x, normal(1, 3, 3, 1, 37), None, window, 37)),
         Call("conv2d", (normal(0, 1, 175, 175, 48), normal(1, 3, 3, 12, 48), None, window, 4)),
+        Call("conv2d", (normal(0, 1, 90, 90, 16), normal(1, 3, 3, 8, 144), None, window, 2)),  # 4.5 vectors
     ]
 
 
@@ -762,14 +763,21 @@ PAST_THE_CACHES = pytest.mark.parametrize(
 
 @each_compiled
 def test_statistics_of_many_filters_do_not_depend_on_the_number_of_threads(table):
-    """Though a few threads divide the filters, and more than there are panels of them the tiles."""
-    x, w = float32(normal(0, 4, 20, 20, 512)), float32(normal(1, 3, 3, 512, 256))
+    """Though a few threads divide the filters, and more than there are panels of them the tiles.
+
+    There are more tiles than lie in the caches at once.
+    """
+    x, w = float32(normal(0, 8, 20, 20, 512)), float32(normal(1, 3, 3, 512, 256))
     window, found = Window((3, 3), pads=((1, 1), (1, 1))), []
     for n in (1, 17):
         set_threads(n)
         results = with_algorithm(table, 4).conv2d_statistics(x, w, None, window)
         found.append([a.tobytes() for a in results])
     assert found[0] == found[1]
+    y, mean, var = results
+    of_y = REFERENCE.batch_norm_statistics(y.reshape(-1, 256))
+    np.testing.assert_allclose(mean, of_y[0], rtol=1e-12, atol=1e-4)
+    np.testing.assert_allclose(var, of_y[1], rtol=1e-5)
 
 
 @each_compiled
