@@ -100,9 +100,7 @@ def test_convolutions_lose_little_more_than_a_plain_sum(name, table):
         for result, error in accuracy.errors(case.ours(kernels, np.float32), exact(name)).items():
             count = terms(SUMS[name], result)
             if result == "d weight":
-                numbers = SUMS[name].kernel ** 2 * SUMS[name].c // SUMS[name].groups * SUMS[name].k
-                chance = 1 + 1 / math.sqrt(2 * numbers)  # a root mean square of few is uncertain by so much
-                most = chance * MOST_OF_FILTERS[points] * plain(min(count, LONGEST))
+                most = MOST_OF_FILTERS[points] * plain(min(count, LONGEST))
             else:
                 taps = SUMS[name].kernel ** 2
                 if tile:
