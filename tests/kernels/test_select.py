@@ -79,7 +79,7 @@ class TestAnAlgorithm:
         assert y.dtype == x.dtype
         np.testing.assert_allclose(y.astype(np.float32), 27, rtol=1e-2)
 
-    @pytest.mark.parametrize("algorithm", ["fft", 4, ""])
+    @pytest.mark.parametrize("algorithm", ["fft", 4, "", ["direct"]])
     def test_that_is_not_there(self, algorithm, compiled):
         with pytest.raises(ArgumentError) as error:
             select_kernels("cpu", algorithm=algorithm)

@@ -90,7 +90,7 @@ def select_kernels(name: str, precision: str = "float32", *, algorithm: str | No
     if algorithm is None:
         return table
     where = "select_kernels algorithm"
-    if algorithm not in _ALGORITHMS:
+    if algorithm not in tuple(_ALGORITHMS):  # which may be no key at all
         raise ArgumentError(
             where, expected=f"one of {', '.join(filter(None, _ALGORITHMS))}", got=repr(algorithm)
         )
