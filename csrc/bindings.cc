@@ -713,11 +713,6 @@ NB_MODULE(_kernels, m) {
   m.def("emulated", &handgrad::written_out, nb::rv_policy::reference,
         "Tables with the arithmetic of amx and avx512bf16 that every machine can run: for tests.");
   m.attr("instruction_sets") = handgrad::built();
-#ifdef _OPENMP
-  m.attr("parallel") = true;
-#else
-  m.attr("parallel") = false;
-#endif
   m.def("threads", &handgrad::threads);
   m.def("set_threads", &handgrad::set_threads, "n"_a);
   m.def("usable_cpus", &handgrad::usable_cpus);

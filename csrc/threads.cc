@@ -1,6 +1,7 @@
 #include "threads.h"
 
 #include <atomic>
+#include <cstdlib>
 #include <fstream>
 #include <string>
 #include <thread>
@@ -23,13 +24,12 @@ long quota_of(const std::string& group, bool unified) {
   return quota > 0 && period > 0 ? (quota + period - 1) / period : 0;
 }
 
+// OpenMP's variable, by which people limit the threads of all libraries; its list is of nested levels.
 int default_threads() {
-#ifdef _OPENMP
-  int n = usable_cpus(), wanted = omp_get_max_threads();
-  return wanted < n ? wanted : n;
-#else
-  return 1;
-#endif
+  const char* named = std::getenv("OMP_NUM_THREADS");
+  const long limit = named ? std::strtol(named, nullptr, 10) : 0;
+  const int n = usable_cpus();
+  return limit > 0 && limit < n ? (int)limit : n;
 }
 
 std::atomic<int>& setting() {
@@ -74,18 +74,6 @@ int usable_cpus() {
 
 int threads() { return setting().load(std::memory_order_relaxed); }
 
-void set_threads(int n) {
-#ifdef _OPENMP
-  setting().store(n > 0 ? n : 1, std::memory_order_relaxed);
-#else
-  (void)n;
-#endif
-}
-
-void end_threads() {
-#ifdef _OPENMP
-  omp_pause_resource_all(omp_pause_soft);  // what LLVM's runtime, which survives forks, survives too
-#endif
-}
+void set_threads(int n) { setting().store(n > 0 ? n : 1, std::memory_order_relaxed); }
 
 }  // namespace handgrad

@@ -1,9 +1,7 @@
 // How many threads share a kernel's work, and how work is divided among them.
 #pragma once
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
+#include "thread_pool.h"
 
 namespace handgrad {
 
@@ -16,10 +14,6 @@ int usable_cpus();
 // The system's files are looked for below `root`.
 int quota_cpus(const char* root = "");
 
-// Ends the threads that wait for work; the next kernel begins new ones. Called before a fork: in the child,
-// GNU's runtime would wait forever for threads that only the parent has.
-void end_threads();
-
 // Anyone may call set_threads at any time: a kernel with memory for each thread asks once how many there are.
 
 // Calls work(begin, end, part) with `parts` shares of 0..n that differ in size by one at most, one for each
@@ -31,16 +25,17 @@ inline void parallel_shares(long n, int parts, const Work& work) {
     if (n > 0) work(0L, n, 0);
     return;
   }
-#ifdef _OPENMP
-#pragma omp parallel num_threads(parts)
-  {
-    // the runtime may give fewer threads than asked for: every share is done all the same
-    for (long part = omp_get_thread_num(); part < parts; part += omp_get_num_threads())
-      work(n * part / parts, n * (part + 1) / parts, (int)part);
-  }
-#else
-  for (long part = 0; part < parts; ++part) work(n * part / parts, n * (part + 1) / parts, (int)part);
-#endif
+  const struct {
+    const Work& work;
+    long n;
+    int parts;
+  } shares = {work, n, parts};
+  using Shares = decltype(shares);
+  const auto share = [](const void* context, long part, int) {
+    const Shares& s = *(const Shares*)context;
+    s.work(s.n * part / s.parts, s.n * (part + 1) / s.parts, (int)part);
+  };
+  run_tasks({share, &shares, parts, true}, parts);
 }
 
 // As many threads as there are pieces of `grain` items, and no more: waking one costs microseconds.
@@ -55,13 +50,10 @@ inline void parallel_for(long n, long grain, const Work& work) {
 template <class Work>
 inline void parallel_items(long n, int parts, const Work& work) {
   if (parts > n) parts = (int)n;
-#ifdef _OPENMP
   if (parts > 1) {
-#pragma omp parallel for schedule(dynamic, 1) num_threads(parts)
-    for (long item = 0; item < n; ++item) work(item, omp_get_thread_num());
-    return;
+    const auto call = [](const void* context, long item, int thread) { (*(const Work*)context)(item, thread); };
+    return run_tasks({call, &work, n, false}, parts);
   }
-#endif
   for (long item = 0; item < n; ++item) work(item, 0);
 }
 

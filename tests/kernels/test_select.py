@@ -26,7 +26,7 @@ def absent(monkeypatch, fresh):
 @pytest.fixture
 def broken(monkeypatch, fresh):
     def fail(name):
-        raise ImportError("libgomp.so.1: cannot open shared object file")
+        raise ImportError("libstdc++.so.6: cannot open shared object file")
 
     monkeypatch.setattr(extension.importlib.util, "find_spec", lambda name: "found")
     monkeypatch.setattr(extension.importlib, "import_module", fail)
@@ -130,7 +130,7 @@ class TestAnExtensionThatDoesNotLoad:
         with pytest.warns(RuntimeWarning) as warned:
             assert default_kernels() is default_kernels() is REFERENCE
         assert [str(w.message) for w in warned] == [
-            "the compiled kernels cannot be loaded (libgomp.so.1: cannot open shared object file), so the "
+            "the compiled kernels cannot be loaded (libstdc++.so.6: cannot open shared object file), so the "
             "slower reference kernels run"
         ]
 

@@ -10,6 +10,10 @@ import handgrad as hg
 from handgrad.errors import ArgumentError
 from handgrad.kernels import extension
 
+LINUX = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="needs the list of a process's threads"
+)
+
 
 def run(code, **environment):
     """Return what a process of its own prints; it is ended where it hangs."""
@@ -44,8 +48,6 @@ def test_what_is_no_number_of_threads(n):
 
 
 def test_the_number_can_be_set(compiled, kept):
-    if not compiled.parallel:
-        pytest.skip("compiled without OpenMP")
     for n in (3, 1, 1024):
         hg.set_threads(n)
         assert hg.get_threads() == n
@@ -61,7 +63,7 @@ COUNT = "import handgrad as hg; print(hg.get_threads())"
 
 
 def test_all_usable_cpus_are_the_default(compiled):
-    assert run(COUNT) == str(compiled.usable_cpus() if compiled.parallel else 1)
+    assert run(COUNT) == str(compiled.usable_cpus())
 
 
 QUOTAS = [
@@ -101,10 +103,10 @@ def test_affinity_limits_the_usable_cpus(compiled):
 
 
 def test_the_environment_sets_the_number(compiled):
-    if not compiled.parallel:
-        pytest.skip("compiled without OpenMP")
     assert run(COUNT, OMP_NUM_THREADS="1") == "1"
+    assert run(COUNT, OMP_NUM_THREADS="1,4", HANDGRAD_THREADS="") == "1"  # OpenMP's list of nested levels
     assert run(COUNT, OMP_NUM_THREADS="1", HANDGRAD_THREADS="3") == "3"
+    assert run(COUNT, OMP_NUM_THREADS="many") == run(COUNT, OMP_NUM_THREADS="0") == run(COUNT)
     assert run(COUNT, HANDGRAD_THREADS="") == run(COUNT)
 
 
@@ -119,23 +121,86 @@ def test_the_environment_is_checked(value, compiled, monkeypatch, fresh):
 
 
 SHARE = """
-import numpy as np, handgrad as hg
+import sys, threading, time, numpy as np, handgrad as hg
 from handgrad.kernels import default_kernels
-x, w = np.ones((4000, 300), np.float32), np.ones((300, 70), np.float32)
 kernels = default_kernels()
-for result, expected in [
-    (kernels.add(x, x), 2), (kernels.dense(x, w, None), 300), (kernels.dense_backward_weight(x, x), 4000)
-]:
-    assert (result == expected).all(), result
-print(hg.get_threads())
+x, w = np.random.default_rng(0).normal(size=(2, 1000, 300)).astype("float32")
+
+def results():
+    return kernels.add(x, x), kernels.dense(x, w.T.copy(), None), kernels.dense_backward_weight(x, w)
+
+def same(found):
+    return all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+
+hg.set_threads(3)
+expected = results()
 """
 
+AT_ONCE = (
+    SHARE
+    + """
+def compute(ok):
+    ok.append(all(same(results()) for _ in range(100)))
 
-@pytest.mark.parametrize("limit", ["1", "2"])
-def test_all_work_is_done_by_fewer_threads_than_asked_for(limit, compiled):
-    """As the OpenMP runtime gives them where the process may not have more."""
-    found = run(SHARE, OMP_THREAD_LIMIT=limit, HANDGRAD_THREADS="3", HANDGRAD_KERNELS="cpu")
-    assert found == ("3" if compiled.parallel else "1")
+ok = []
+threads = [threading.Thread(target=compute, args=(ok,)) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(ok)
+"""
+)
+
+
+def test_python_threads_that_compute_at_once_find_the_same_bits(compiled):
+    assert run(AT_ONCE, HANDGRAD_KERNELS="cpu") == str([True] * 4)
+
+
+CHANGED = (
+    SHARE
+    + """
+for n in (1, 2, 5, 3):
+    hg.set_threads(n)
+    several = [results() for _ in range(50)]
+    assert all(np.array_equal(a, b) for found in several for a, b in zip(found, several[0], strict=True)), n
+print(same(results()))
+"""
+)
+
+
+def test_the_number_can_change_between_kernels(compiled):
+    assert run(CHANGED, HANDGRAD_KERNELS="cpu") == "True"
+
+
+IDLE = (
+    SHARE
+    + """
+time.sleep(0.05)
+before = time.process_time()
+time.sleep(0.5)
+print(time.process_time() - before < 0.1)
+"""
+)
+
+
+def test_threads_without_work_sleep(compiled):
+    assert run(IDLE, HANDGRAD_KERNELS="cpu") == "True"
+
+
+UNKNOWN_FORK = (
+    SHARE
+    + """
+import ctypes, os
+child = ctypes.CDLL(None).fork()
+if child == 0:
+    os._exit(0 if same(results()) and len(os.listdir("/proc/self/task")) == 3 else 1)
+print(os.waitpid(child, 0)[1])
+"""
+)
+
+
+@LINUX
+def test_a_child_of_a_fork_that_python_does_not_know_of_has_threads_of_its_own(compiled):
+    assert run(UNKNOWN_FORK, HANDGRAD_KERNELS="cpu") == "0"
 
 
 TRAIN = """
@@ -159,5 +224,26 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork here")
 def test_a_forked_process_trains_after_its_parent_has(compiled):
-    """GNU's OpenMP hangs in such a child, unless its threads were ended before the fork."""
-    assert run(TRAIN, HANDGRAD_THREADS="2") == ("2" if compiled.parallel else "1")
+    assert run(TRAIN, HANDGRAD_THREADS="2") == "2"
+
+
+BEFORE_A_FORK = (
+    """
+import os
+count = []
+os.register_at_fork(before=lambda: count.append(len(os.listdir("/proc/self/task"))))"""
+    + SHARE
+    + """
+several = len(os.listdir("/proc/self/task"))
+if (child := os.fork()) == 0:
+    os._exit(0)
+os.waitpid(child, 0)
+print(several, count)
+"""
+)
+
+
+@LINUX
+def test_a_process_that_forks_has_ended_its_threads(compiled):
+    """Python 3.12 warns of a fork with several threads, and counts those of the system."""
+    assert run(BEFORE_A_FORK, HANDGRAD_KERNELS="cpu") == "3 [1]"

@@ -36,6 +36,7 @@ AMX = "csrc/amx.h"
 AMX_CONV = "csrc/amx_conv.cc"
 AMX_WEIGHTS = "csrc/amx_weights.cc"
 TRANSPOSE = "csrc/transpose.h"
+THREAD_POOL = "csrc/thread_pool.cc"
 
 ALL = "kernels/test_compiled.py"
 CONVOLUTIONS = f"{ALL}::test_convolution"
@@ -558,9 +559,15 @@ COMPILED = [
            "pool::Block take(size_t asked) {\n    std::lock_guard<std::mutex> lock(mutex_);",
            "pool::Block take(size_t asked) {", OF_MEMORY),
     Mutant("threads: OMP_NUM_THREADS is not looked at", "csrc/threads.cc",
-           "return wanted < n ? wanted : n;", "return (void)wanted, n;", OF_THREADS),
-    Mutant("threads: shares of threads that the runtime did not give are not done", "csrc/threads.h",
-           "part < parts; part += omp_get_num_threads())", "part < parts; part += parts)", f"{SHARED} {OF_THREADS}"),
-    Mutant("threads: they stay when the process forks", "csrc/threads.cc",
-           "omp_pause_resource_all(omp_pause_soft);", "", OF_THREADS),
+           "return limit > 0 && limit < n ? (int)limit : n;", "return (void)limit, n;", OF_THREADS),
+    Mutant("threads: tasks of workers that sleep are not run", THREAD_POOL,
+           "for (long k = 0; k < count; ++k) {", "for (long k = 0; k < 1; ++k) {", f"{SHARED} {OF_THREADS}"),
+    Mutant("threads: one without work looks for some forever", THREAD_POOL,
+           "} while (std::chrono::steady_clock::now() < end);", "} while (end > decltype(end){});", OF_THREADS),
+    Mutant("threads: they stay when the process forks", THREAD_POOL,
+           "void end_threads() { instance().load()->end_workers(); }", "void end_threads() {}", OF_THREADS),
+    Mutant("threads: the child of a fork counts on the parent's", THREAD_POOL,
+           "    pthread_atfork(nullptr, nullptr, [] { instance() = new ThreadPool; });\n", "", OF_THREADS),
+    Mutant("threads: the pool works for two kernels at once", THREAD_POOL,
+           "if (in_task || !caller.try_lock()) {", "if (in_task) {", OF_THREADS),
 ]  # fmt: skip

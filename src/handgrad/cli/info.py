@@ -75,8 +75,6 @@ def _threads(kernels: Kernels) -> str:
     module = load().module
     if kernels is select_kernels("reference"):
         return f"only in matrix products: {_blas_threads()}"
-    if not module.parallel:
-        return "1, because the kernels were compiled without OpenMP"
     if named := os.environ.get("HANDGRAD_THREADS"):
         return f"{get_threads()}, because HANDGRAD_THREADS is {named}"
     n, usable, named = get_threads(), module.usable_cpus(), os.environ.get("OMP_NUM_THREADS")

@@ -13,7 +13,7 @@ from handgrad.typing import is_integer
 
 NAME = "handgrad.kernels.cpu._kernels"
 MOST_THREADS = 1024
-"""More than any machine has CPUs; where threads cannot be had, OpenMP ends the process."""
+"""Of csrc/thread_pool.cc, too: more than any machine has CPUs."""
 
 
 class Extension(NamedTuple):

@@ -40,11 +40,13 @@ def set_threads(n: int) -> None:
     Without compiled kernels there is nothing to set: the call checks `n` and does nothing else. The matrix
     products of the reference kernels are those of NumPy, and ``OMP_NUM_THREADS`` limits their threads.
 
-    The threads belong to the OpenMP runtime that handgrad was compiled with. Other libraries in the process
-    have pools of their own, which this does not set: NumPy's matrix library, or PyTorch. Where two of them
-    work in turns, threads without work go on looking for some for a moment, and slow the other library down.
+    The threads are handgrad's own. One without work looks for some for microseconds, then sleeps, and a
+    kernel waits for no thread that another program keeps from its CPU. They serve one kernel at a time: where
+    several Python threads compute at once, the others' kernels run on the thread that called them. Other
+    libraries in the process have pools of their own, which this does not set: NumPy's matrix library, or
+    PyTorch.
 
-    After ``os.fork``, and so in a forked worker of `multiprocessing`, kernels run on threads of the child's
+    After a fork, and so in a forked worker of `multiprocessing`, kernels run on threads of the child's
     own, as many as in the parent: with several workers, call ``set_threads(1)`` in each.
 
     Examples
