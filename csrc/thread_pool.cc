@@ -22,7 +22,7 @@ namespace {
 constexpr long MOST = 1024;  // participants, as kernels/extension.py has it
 // How long a thread looks for work before it sleeps. The kernels of a training step follow one another in less, and
 // waking a thread takes about as long; longer, it would keep other programs from the CPU.
-constexpr auto SPIN = std::chrono::microseconds(50);
+constexpr auto SPIN = std::chrono::microseconds(100);
 
 inline void pause() {
 #if defined(__x86_64__)
