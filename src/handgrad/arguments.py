@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.errors import ArgumentError
-from handgrad.typing import Config, is_integer
+from handgrad.errors import ArgumentError, DataError
+from handgrad.typing import Array, Config, is_integer
 
 
 def check_number(
@@ -60,3 +60,21 @@ def class_arguments(where: str, known: Iterable[str], config: Config) -> Config:
             names = ", ".join(known) or "none"
             raise ArgumentError(where, expected=f"arguments among {names}", got=repr(argument))
     return arguments
+
+
+def unmasked(where: str, values: Any) -> Array:
+    """Return `values` as an array, as NumPy does; raise DataError for masked ones."""
+    check_unmasked(where, values)
+    return np.asarray(values)
+
+
+def check_unmasked(where: str, *arrays: Any) -> None:
+    """Raise DataError if an array has masked elements: as plain numbers they would count like the others."""
+    for a in arrays:
+        if isinstance(a, np.ma.MaskedArray) and (masked := int(np.ma.getmaskarray(a).sum())):
+            raise DataError(
+                where,
+                expected="an array without a mask",
+                got=f"one with {masked:,} masked {'element' if masked == 1 else 'elements'}",
+                do="fill them with x.filled(value), or leave those samples out",
+            )

@@ -47,8 +47,8 @@ def test_images_are_read_only_when_asked_for(folder):
     with pytest.raises(DataError) as error:
         data.batch(np.array([0, 1]))
     assert (
-        str(error.value)
-        == f"{folder / 'cat' / 'b.png'}: expected an image that can be read, got something else"
+        str(error.value) == f"{folder / 'cat' / 'b.png'}: expected an image that can be read, got text; "
+        "BMP, GIF, JPEG, PNG, PNM, TIFF and WebP can be read"
     )
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import handgrad as hg
 from handgrad import losses, optim
@@ -59,8 +60,8 @@ def main(folder, how, number):
     if how == "step":
         fit(new_trainer(), folder, first=[At(number, kill)])
     elif how == "write":
-        fsync, left = os.fsync, iter(range(number, -1, -1))
-        os.fsync = lambda handle: fsync(handle) if next(left) else kill()
+        replace, left = Path.replace, iter(range(number, -1, -1))
+        Path.replace = lambda path, target: replace(path, target) if next(left) else kill()
         fit(new_trainer(), folder)
     else:
         fit(new_trainer(), folder, first=[Slow()])

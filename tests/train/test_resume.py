@@ -221,14 +221,14 @@ class TestLoad:
             ),
             (
                 lambda: hg.Trainer(dense(), "cross_entropy", "sgd"),
-                "SGD: expected state named step/..., got 'm/a.bias'; load it into the kind of "
+                "{path}: SGD: expected state named step/..., got 'm/a.bias'; load it into the kind of "
                 "optimizer that saved it",
             ),
             (
                 lambda: hg.Trainer(
                     hg.Sequential([hg.layers.Dense(3, name="a")], input_shape=(4,)), "cross_entropy", "adam"
                 ),
-                "load_state: expected the parameters of this model, got unknown b.bias, b.weight; "
+                "{path}: expected the parameters of this model, got unknown b.bias, b.weight; "
                 "a.bias of shape (5,), not (3,); a.weight of shape (4, 5), not (4, 3)",
             ),
         ],

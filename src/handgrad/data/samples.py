@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from handgrad.arguments import unmasked
 from handgrad.errors import DataError
 from handgrad.pixels import to_float
 from handgrad.typing import Array
@@ -22,9 +23,9 @@ def to_labels(y: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def numeric(values: Any, what: str) -> Array:
-    """Return `values` as an array, or raise DataError if they are no real numbers."""
+    """Return `values` as an array, or raise DataError if they are no real numbers, or masked."""
     try:
-        array = np.asarray(values)
+        array = unmasked(what, values)
     except ValueError:
         got = f"a {type(values).__name__} of rows of different shapes"
     else:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from handgrad.arguments import unmasked
 from handgrad.errors import ArgumentError, BuildError, CheckpointError, ShapeError
 from handgrad.graph import executor
 from handgrad.graph.summary import summary
@@ -222,20 +223,27 @@ class Graph:
         CheckpointError
             If names, shapes or kinds of numbers differ from `state`'s; nothing is changed then.
         """
-        owned = self.parameters() | self.buffers()
+        owned = self.check_state(state)
+        for name, value in state.items():
+            owned[name].assign(value)
+
+    def check_state(self, state: Mapping[str, Array]) -> dict[str, Parameter | Buffer]:
+        """Raise what `load_state` would raise of `state`; return all parameters and buffers, by path."""
+        owned: dict[str, Parameter | Buffer] = {**self.parameters(), **self.buffers()}
         missing, unknown = sorted(owned.keys() - state.keys()), sorted(state.keys() - owned.keys())
         both = owned.keys() & state.keys()
         wrong = [n for n in both if owned[n].shape != np.shape(state[n])]
         dtypes = {n: np.asarray(state[n]).dtype for n in both}
         kinds = [n for n in both if not np.can_cast(dtypes[n], owned[n].value.dtype, "same_kind")]
-        if missing or unknown or wrong or kinds:
+        beyond = [n for n in both if n not in wrong and not _within(owned[n], state[n])]
+        if missing or unknown or wrong or kinds or beyond:
             parts = [("missing", missing), ("unknown", unknown)]
             got = [f"{what} {', '.join(names)}" for what, names in parts if names]
             got += [f"{n} of shape {np.shape(state[n])}, not {owned[n].shape}" for n in sorted(wrong)]
             got += [f"{n} of {dtypes[n]}, not {owned[n].value.dtype}" for n in sorted(kinds)]
+            got += [f"{n} with values that it cannot have" for n in sorted(beyond)]
             raise CheckpointError("load_state", expected="the parameters of this model", got="; ".join(got))
-        for name, value in state.items():
-            owned[name].assign(value)
+        return owned
 
     def freeze(self) -> None:
         """Freeze every layer."""
@@ -254,9 +262,11 @@ class Graph:
         ------
         ShapeError
             If it is not a batch of inputs of this model.
+        DataError
+            If it has masked elements.
         """
         self.check_shape(np.shape(x))
-        x = np.asarray(x)
+        x = unmasked(self.name or type(self).__name__, x)
         return x if np.iscomplexobj(x) else to_float(x, self.dtype)
 
     def check_shape(self, shape: Shape) -> None:
@@ -368,6 +378,12 @@ class Graph:
         in training those of all layers.
         """
         return summary(self)
+
+
+def _within(owned: Parameter | Buffer, value: Array) -> bool:
+    """Whether no element of `value` is outside the limits of a buffer."""
+    limits = owned.limits if isinstance(owned, Buffer) else None
+    return limits is None or not bool(np.any((value < limits[0]) | (value > limits[1])))
 
 
 def _order(inputs: Symbol, outputs: Symbol) -> Iterator[Node]:

@@ -12,8 +12,9 @@ from handgrad.io.batch_normalization import (
 )
 from handgrad.io.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from handgrad.io.config import model_config, model_from_config
+from handgrad.io.files import replace_file
 from handgrad.io.model import load, load_about, save
-from handgrad.io.tensors import read_tensors, replace_file, write_tensors
+from handgrad.io.tensors import read_tensors, write_tensors
 
 __all__ = [
     "Checkpoint",

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.arguments import check_number
+from handgrad.arguments import check_number, unmasked
 from handgrad.errors import ArgumentError, BuildError
 from handgrad.layers import BatchNormalization, Init, Parameter
 from handgrad.typing import Array
@@ -72,7 +72,7 @@ def batch_norm_from_torch(
         Built; it takes inputs of any number of axes, with so many channels in the last one. Its running
         variance is the unbiased one, as PyTorch's.
     """
-    arrays = {name: np.asarray(a) for name, a in state.items()}
+    arrays = {name: unmasked("batch_norm_from_torch", a) for name, a in state.items()}
     bn = _filled(
         "batch_norm_from_torch",
         {of: arrays.get(theirs) for of, theirs in TORCH.items()},
@@ -116,7 +116,8 @@ def batch_norm_from_flax(
 
     Momentum means the same there; the running variance is the biased one.
     """
-    arrays = {name: np.asarray(a) for name, a in {**params, **batch_stats}.items()}
+    both = {**params, **batch_stats}
+    arrays = {name: unmasked("batch_norm_from_flax", a) for name, a in both.items()}
     return _filled(
         "batch_norm_from_flax",
         {of: arrays.get(theirs) for of, theirs in FLAX.items()},
@@ -167,7 +168,7 @@ def batch_norm_from_keras(
         )
     return _filled(
         "batch_norm_from_keras",
-        dict(zip(names, map(np.asarray, weights), strict=True)),
+        {name: unmasked("batch_norm_from_keras", a) for name, a in zip(names, weights, strict=True)},
         momentum=momentum,
         epsilon=epsilon,
         running_variance="biased",

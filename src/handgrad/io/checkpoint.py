@@ -6,8 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from handgrad.arguments import unmasked
 from handgrad.errors import CheckpointError
 from handgrad.io.tensors import read_tensors, write_tensors
 from handgrad.typing import Array, Config
@@ -43,7 +42,7 @@ class Checkpoint:
 def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     """Write a checkpoint, replacing what stood at `path` at once or not at all; `load` reads its model."""
     parts = ((MODEL, checkpoint.state), (OPTIMIZER, checkpoint.optimizer), (CALLBACKS, checkpoint.callbacks))
-    tensors = {prefix + name: np.asarray(v) for prefix, part in parts for name, v in part.items()}
+    tensors = {prefix + name: unmasked(name, v) for prefix, part in parts for name, v in part.items()}
     header = {"model": checkpoint.model, "prefix": MODEL, "progress": checkpoint.progress}
     write_tensors(path, tensors, header)
 
@@ -57,7 +56,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         If there is no such file, it is damaged, or it is no checkpoint.
     """
     tensors, header = read_tensors(path)
-    if not {"model", "progress"} <= header.keys():
+    if not all(isinstance(header.get(part), dict) for part in ("model", "progress")):
         raise CheckpointError(
             os.fspath(path), expected="a checkpoint", got="a model without the state of its training"
         )

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from handgrad import layers
-from handgrad.errors import CheckpointError
+from handgrad.errors import CheckpointError, HandgradError
 from handgrad.graph import Graph, Input, Symbol
-from handgrad.layers import Layer
+from handgrad.io.described import VERSION, check_config, check_custom_objects, check_layer_config
+from handgrad.layers import Init, Layer, Merge
 from handgrad.typing import Config
-
-VERSION = 1
 
 
 def model_config(model: Graph) -> Config:
@@ -47,7 +46,9 @@ def model_config(model: Graph) -> Config:
     }
 
 
-def model_from_config(config: Config, custom_objects: Mapping[str, type] | None = None) -> Graph:
+def model_from_config(
+    config: Config, custom_objects: Mapping[str, type] | None = None, *, limit: int | None = None
+) -> Graph:
     """Return a new model.
 
     Parameters
@@ -56,46 +57,72 @@ def model_from_config(config: Config, custom_objects: Mapping[str, type] | None 
         From `model_config`.
     custom_objects : mapping of str to class, optional
         Layers and initializers that are not of handgrad, by the names of their classes.
+    limit : int, optional
+        How many elements a parameter or buffer may have: what a stranger describes asks for no more memory.
 
     Raises
     ------
+    ArgumentError
+        If `custom_objects` is something else.
     CheckpointError
-        If it was made by a newer version, or has a layer of unknown class.
+        If it was made by a newer version, has a layer of unknown class, or is no description of a model.
+    HandgradError
+        What a layer raises of arguments or an input shape that it cannot take.
     """
-    if config["version"] > VERSION:
+    custom = check_custom_objects(custom_objects)
+    check_config(config)
+    try:
+        return _graph(config, custom, limit)
+    except HandgradError:
+        raise
+    except Exception as error:  # a class that came as a custom object raises whatever it does
         raise CheckpointError(
-            "model",
-            expected=f"format {VERSION} or older",
-            got=f"format {config['version']}",
-            do="update handgrad: python -m pip install -U handgrad",
-        )
+            "model", expected="a model as handgrad describes it", got=f"another ({error!r})"
+        ) from error
+
+
+def _graph(config: Config, custom_objects: Mapping[str, type], limit: int | None) -> Graph:
     inputs = Input(tuple(config["input_shape"]))
     values: list[Symbol] = [inputs]
     made: dict[str, Layer] = {}
     for entry in config["nodes"]:
         name = entry["name"]
-        layer = made[entry["shares"]] if "shares" in entry else _layer(entry, custom_objects or {})
+        layer = made[entry["shares"]] if "shares" in entry else _layer(entry, custom_objects)
         made[name] = layer
-        values.append(inputs.apply(layer, tuple(values[i] for i in entry["inputs"]), name))
+        taken = tuple(values[i] for i in entry["inputs"])
+        values.append(inputs.apply(layer, taken, name))
+        if limit is not None and not layer.built:
+            layer.path = name
+            shapes = tuple(symbol.shape for symbol in taken)
+            shape = shapes if isinstance(layer, Merge) else shapes[0]
+            layer.build(shape, Init(dtype=config["dtype"], limit=limit))
     return Graph(inputs, values[-1], seed=config["seed"], dtype=config["dtype"], name=config["name"])
 
 
 def _layer(entry: Config, custom_objects: Mapping[str, type]) -> Layer:
     name = entry["class"]
-    kind = custom_objects.get(name, None if "module" in entry else getattr(layers, name, None))
-    if not (isinstance(kind, type) and issubclass(kind, Layer)):
+    known: Any = None if "module" in entry or name not in layers.__all__ else getattr(layers, name)
+    kind = custom_objects.get(name, known)
+    if not (isinstance(kind, type) and issubclass(kind, Layer) and kind not in (Layer, Merge)):
         raise CheckpointError(
             entry["name"],
             expected="a layer of handgrad",
-            got=f"class {name}{' of ' + entry['module'] if 'module' in entry else ''}",
+            got=f"class {name}{' of ' + str(entry['module']) if 'module' in entry else ''}",
             do=f'pass custom_objects={{"{name}": {name}}}',
         )
-    return kind.from_config({k: _custom(v, custom_objects) for k, v in entry["config"].items()})
+    if not issubclass(kind, Merge) and len(entry["inputs"]) != 1:
+        got = f"{len(entry['inputs'])}"
+        raise CheckpointError(entry["name"], expected=f"one input of a {name}", got=got)
+    if name not in custom_objects:
+        check_layer_config(entry["name"], kind, entry["config"])
+    layer: Layer = kind.from_config({k: _custom(v, custom_objects) for k, v in entry["config"].items()})
+    return layer
 
 
 def _custom(value: Any, custom_objects: Mapping[str, type]) -> Any:
     """Return the user's own initializer where `value` is the configuration of one."""
-    if not isinstance(value, dict) or value.get("class") not in custom_objects:
+    kind = value.get("class") if isinstance(value, dict) else None
+    if not isinstance(kind, str) or kind not in custom_objects:
         return value
     fields = dict(value)
     initializer: Any = custom_objects[fields.pop("class")](**fields)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from handgrad.arguments import class_arguments
+from handgrad.arguments import check_unmasked, class_arguments
 from handgrad.errors import ArgumentError, BuildError, DataError, ShapeError
 from handgrad.kernels.protocol import Kernels
 from handgrad.kernels.select import default_kernels
@@ -206,6 +206,7 @@ class Layer:
             )
         if any(np.ndim(x) == 0 for x in batches):
             raise ShapeError(self.where, expected="a batch of inputs", got="a single number")
+        check_unmasked(self.where, *batches)
         for x in batches:
             if x.dtype.kind in "biu":
                 raise DataError(

@@ -248,9 +248,10 @@ class BatchNormalization(RunningStatistics, Layer):
         if self.center:
             self.beta = init.parameter("beta", features, "zeros", decay=False)
         if self.running_statistics:
+            init.check_size("running_mean", features)
             self.running_mean = Buffer(np.zeros(features), name="running_mean")
-            self.running_var = Buffer(np.ones(features), name="running_var")
-            self.updates = Buffer(np.zeros((), np.int64), name="updates")
+            self.running_var = Buffer(np.ones(features), name="running_var", limits=(0, np.inf))
+            self.updates = Buffer(np.zeros((), np.int64), name="updates", limits=(0, 2**62))
 
     def forward(self, x: Array, run: Run) -> tuple[Array, Saved]:
         """Return ``y = gamma*xhat + beta``, by the batch's statistics in training, else the running ones."""

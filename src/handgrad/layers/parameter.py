@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from handgrad.arguments import check_unmasked, unmasked
 from handgrad.errors import ShapeError
 from handgrad.layers.initializers import Initializer, get_initializer
 from handgrad.rng import Stream
@@ -35,7 +37,7 @@ class Parameter:
 
     def __init__(self, value: Array, *, decay: bool = True, name: str = "") -> None:
         # a copy: flat views of it, by which optimizers write, need memory of its own in C order
-        self.value = np.array(value, order="C")
+        self.value = np.array(unmasked(name or "parameter", value), order="C")
         self.grad = np.zeros_like(self.value)
         self.decay = decay
         self.name = name
@@ -70,13 +72,21 @@ class Buffer:
     """An array that is kept with the model but not trained, such as a running mean.
 
     ``value`` is written by `Layer.commit` and by loading alone, through `assign`.
+
+    Parameters
+    ----------
+    value : ndarray
+        The first value.
+    limits : (float, float), optional
+        Between which every element is, for loading to check: a number of updates is not negative.
     """
 
-    __slots__ = ("name", "value")
+    __slots__ = ("limits", "name", "value")
 
-    def __init__(self, value: Array, *, name: str = "") -> None:
+    def __init__(self, value: Array, *, name: str = "", limits: tuple[float, float] | None = None) -> None:
         self.value = value
         self.name = name
+        self.limits = limits
 
     def __repr__(self) -> str:
         return f"Buffer({self.name!r}, shape={self.value.shape}, dtype={self.value.dtype})"
@@ -94,6 +104,7 @@ class Buffer:
 def _same_shape(name: str, shape: Shape, value: Array) -> Array:
     if np.shape(value) != shape:
         raise ShapeError(name or "parameter", expected=f"shape {shape}", got=f"{np.shape(value)}")
+    check_unmasked(name or "parameter", value)
     return value
 
 
@@ -108,10 +119,13 @@ class Init:
         its value does not depend on what else is built.
     dtype : dtype
         Of the parameters.
+    limit : int, optional
+        How many elements each may have, of a model that a stranger's file describes; by default any number.
     """
 
     rng: Stream = Stream((0,))
     dtype: DTypeLike = np.float32
+    limit: int | None = None
 
     def parameter(
         self,
@@ -138,5 +152,13 @@ class Init:
         decay : bool
             Whether weight decay applies.
         """
+        self.check_size(name, shape)
         value = get_initializer(initializer)(self.rng.child(name), shape, fans, np.dtype(self.dtype))
         return Parameter(value, decay=decay, name=name)
+
+    def check_size(self, name: str, shape: Shape) -> None:
+        """Raise ShapeError if a parameter or buffer of `shape` has more elements than the limit."""
+        if self.limit is not None and math.prod(shape) > self.limit:
+            raise ShapeError(
+                name, expected=f"at most {self.limit:,} elements, as many as were saved", got=f"shape {shape}"
+            )

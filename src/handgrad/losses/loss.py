@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from handgrad.arguments import class_arguments
+from handgrad.arguments import check_unmasked, class_arguments
 from handgrad.errors import DataError, ShapeError
 from handgrad.kernels import Kernels, default_kernels
 from handgrad.kernels.reference.namespace import array_namespace
@@ -102,6 +102,7 @@ class Loss:
 
 def as_array(y: Any) -> Array:
     """Return `y` itself if it is an array of any library, else a NumPy array of it."""
+    check_unmasked("labels", y)
     array: Array = y if hasattr(y, "shape") and hasattr(y, "dtype") else np.asarray(y)
     return array
 

@@ -16,6 +16,7 @@ from weakref import ReferenceType, ref
 
 import numpy as np
 
+from handgrad.arguments import unmasked
 from handgrad.errors import ArgumentError, CheckpointError
 from handgrad.layers.packing import span_view, spans
 from handgrad.layers.parameter import Parameter
@@ -216,7 +217,7 @@ class State:
             if slot == "step":
                 state.steps[name] = count(where, key, value)
             else:
-                state.slots.setdefault(name, {})[slot] = np.array(value)
+                state.slots.setdefault(name, {})[slot] = np.array(unmasked(where, value))
         for name in state.steps.keys() | state.slots.keys():
             found = state.slots.setdefault(name, {})
             missing = {f"step/{name}"} - flat.keys() | {f"{slot}/{name}" for slot in slots} - flat.keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
@@ -10,10 +11,11 @@ from handgrad.errors import CheckpointError
 from handgrad.graph import Graph
 from handgrad.io import Checkpoint
 from handgrad.rng import Stream
+from handgrad.train.callbacks.kept import check_kept
 from handgrad.train.history import History
 from handgrad.train.metrics import Metric
 from handgrad.train.totals import Totals
-from handgrad.typing import Array, Config
+from handgrad.typing import Array, Config, is_integer
 
 Told: TypeAlias = dict[str, tuple[Config, dict[str, Array]]]
 """What each callback keeps, as JSON can hold it and as arrays."""
@@ -93,10 +95,13 @@ class Standing:
         """
         progress, totals = checkpoint.progress, Totals(metrics)
         try:
+            _check(progress)
             key, where, history = tuple(progress["rng"]), Where(**progress["where"]), progress["history"]
             totals.load_state(progress["totals"])
             told = {k: (state, _under(k, checkpoint.callbacks)) for k, state in progress["callbacks"].items()}
             standing = cls(where, totals, History(history), told)
+        except CheckpointError as error:
+            raise CheckpointError(f"{path}: {error.where}", expected=error.expected, got=error.got) from None
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 path, expected="the state of a training run", got=f"another ({error!r})"
@@ -104,6 +109,34 @@ class Standing:
         if key != rng.key:
             raise CheckpointError(path, expected=f"a run of seed {rng.key[0]}", got=f"one of seed {key[0]}")
         return standing
+
+
+def _check(progress: Config) -> None:
+    """Raise CheckpointError where the state of a run holds values of another kind, KeyError where none."""
+    parts = {"where": dict, "rng": list, "totals": dict, "history": dict, "callbacks": dict}
+    for part, kind in parts.items():
+        if not isinstance(progress[part], kind):
+            raise _unlike(part, "a list" if kind is list else "an object", progress[part])
+    for name, value in progress["where"].items():
+        check_kept(name, value, whole=True)
+    if not all(isinstance(part, str) or is_integer(part) for part in progress["rng"]) or not progress["rng"]:
+        raise _unlike("rng", "the name of a random stream", progress["rng"])
+    totals = progress["totals"]
+    check_kept("samples", totals["samples"], whole=True)
+    for name, value in dict(totals["sums"]).items():
+        check_kept(f"the sum of {name}", value)
+    for name, values in progress["history"].items():
+        if not isinstance(values, list):
+            raise _unlike(f"history of {name}", "a list", values)
+        for value in values:
+            check_kept(f"history of {name}", value)
+    for name, state in progress["callbacks"].items():
+        if not isinstance(state, dict):
+            raise _unlike(f"callback {name}", "an object", state)
+
+
+def _unlike(name: str, expected: str, value: Any) -> CheckpointError:
+    return CheckpointError(name, expected=expected, got=reprlib.repr(value))
 
 
 def _under(key: str, arrays: dict[str, Array]) -> dict[str, Array]:

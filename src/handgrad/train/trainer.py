@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 
 from handgrad import losses, optim
-from handgrad.arguments import check_count
+from handgrad.arguments import check_count, unmasked
 from handgrad.data import Dataset, Loader, Transform, as_dataset
 from handgrad.errors import ArgumentError, CheckpointError, NonFiniteError
 from handgrad.graph import Graph
 from handgrad.graph.fuse import fuse as fused
 from handgrad.io import Checkpoint, load_checkpoint, model_config, save_checkpoint
+from handgrad.io.model import in_file
 from handgrad.kernels import Kernels, default_kernels, release_memory, reuse_memory
 from handgrad.layers import Run
 from handgrad.rng import Stream
 from handgrad.train.callbacks import Callback
+from handgrad.train.callbacks.kept import resume
 from handgrad.train.callbacks.several import checked, keyed
 from handgrad.train.diagnose import diagnose, finite_gradients
 from handgrad.train.evaluate import evaluate
@@ -306,7 +308,7 @@ class Trainer:
         NonFiniteError
             If the loss or a gradient is not finite; nothing has been changed then.
         """
-        loss, _ = self._step(self.model.check_input(x), np.asarray(y))
+        loss, _ = self._step(self.model.check_input(x), unmasked("labels", y))
         self.progress.step += 1
         return loss
 
@@ -395,13 +397,12 @@ class Trainer:
         """
         checkpoint = load_checkpoint(path)
         standing = Standing.unpack(checkpoint, os.fspath(path), self.rng, self.metrics)
-        before = self.model.state()
-        self.model.load_state(checkpoint.state)
         try:
+            self.model.check_state(checkpoint.state)
             self.optimizer.load_state(checkpoint.optimizer, self.model.parameters())
-        except CheckpointError:
-            self.model.load_state(before)
-            raise
+        except CheckpointError as error:
+            raise in_file(path, error) from error
+        self.model.load_state(checkpoint.state)
         self.progress, self._totals, self.history = standing.where, standing.totals, standing.history
         self._callbacks, self._waiting = (), standing.told
         if differing := switched(checkpoint.model, self.model):
@@ -418,7 +419,7 @@ class Trainer:
         for key, callback in keyed(callbacks).items():
             callback.set_trainer(self)
             if key in self._waiting:
-                callback.load_state(*self._waiting[key])
+                resume(key, callback, *self._waiting[key])
         self._waiting = {}
 
     def _try_single(self, dataset: Dataset) -> None:

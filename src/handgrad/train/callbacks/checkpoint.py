@@ -9,6 +9,7 @@ from typing import Any
 
 from handgrad.io import save
 from handgrad.train.callbacks.callback import Callback, Logs
+from handgrad.train.callbacks.kept import kept
 from handgrad.train.callbacks.monitor import Monitor
 from handgrad.typing import Array, Config
 
@@ -83,4 +84,5 @@ class Checkpoint(Callback):
 
     def load_state(self, state: Config, arrays: dict[str, Array]) -> None:
         """Go on from there."""
-        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        best, epoch = kept(state, "best", optional=True), kept(state, "best_epoch", whole=True, optional=True)
+        self.best, self.best_epoch = best, epoch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from handgrad.train.callbacks.callback import Callback, Logs
+from handgrad.train.callbacks.kept import kept
 from handgrad.train.callbacks.monitor import Monitor
 from handgrad.typing import Array, Config
 
@@ -85,8 +86,12 @@ class EarlyStopping(Callback):
 
     def load_state(self, state: Config, arrays: dict[str, Array]) -> None:
         """Go on from there."""
-        self.best, self.best_epoch, self.waited = state["best"], state["best_epoch"], state["waited"]
-        self._weights, self._resumed = arrays or None, state["last"]
+        if arrays:
+            self.trainer.model.check_state(arrays)
+        best, waited = kept(state, "best", optional=True), kept(state, "waited", whole=True)
+        best_epoch, last = (kept(state, name, whole=True, optional=True) for name in ("best_epoch", "last"))
+        self.best, self.best_epoch, self.waited = best, best_epoch, waited
+        self._weights, self._resumed = arrays or None, last
 
     def _long_enough(self) -> bool:
         return self.waited >= max(self.patience, 1)

@@ -6,6 +6,7 @@ import warnings
 
 from handgrad.errors import ArgumentError, NonFiniteError
 from handgrad.train.callbacks.callback import Callback
+from handgrad.train.callbacks.kept import kept
 from handgrad.typing import Array, Config
 
 
@@ -56,4 +57,4 @@ class NonFinite(Callback):
 
     def load_state(self, state: Config, arrays: dict[str, Array]) -> None:
         """Go on from there."""
-        self.in_a_row = state["in_a_row"]
+        self.in_a_row = kept(state, "in_a_row", whole=True)

@@ -6,6 +6,7 @@ import time
 from typing import NamedTuple
 
 from handgrad.train.callbacks.callback import Callback
+from handgrad.train.callbacks.kept import kept
 from handgrad.typing import Array, Config
 
 
@@ -67,7 +68,7 @@ class Stopwatch(Callback):
 
     def load_state(self, state: Config, arrays: dict[str, Array]) -> None:
         """Go on from there."""
-        self._before = Spent(**state)
+        self._before = Spent(*(kept(state, name) for name in Spent._fields if name in state))
 
     def _now(self) -> Spent:
         return Spent(time.perf_counter(), time.process_time(), self.trainer.waited)
