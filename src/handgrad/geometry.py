@@ -57,6 +57,8 @@ def pair(value: Any, where: str, least: int = 1) -> Pair:
     """
     both = (value, value) if is_integer(value) else value
     if isinstance(both, tuple | list) and len(both) == 2 and all(is_integer(v) and v >= least for v in both):
+        if max(both) >= 2**31:  # products of two of them are still whole numbers of the kernels
+            raise ArgumentError(where, expected="ints below 2**31", got=repr(value))
         return int(both[0]), int(both[1])
     raise ArgumentError(where, expected=f"an int or a pair of ints, at least {least}", got=repr(value))
 

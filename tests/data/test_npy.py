@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import sys
 
 import numpy as np
@@ -117,3 +118,57 @@ def test_labels_that_are_not_as_many_are_refused(images):
     with pytest.raises(DataError) as error:
         NpyDataset(images[0], np.arange(49))
     assert str(error.value) == f"{images[0]}: expected a label for each of 50 images, got 49 labels"
+
+
+@pytest.mark.parametrize(
+    ("content", "got"),
+    [
+        (b"", "an empty file"),
+        (b"hello, world", "text"),
+        (b"<html><body>404</body></html>", "an HTML page, as servers send in place of a file"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(9), "a PNG image"),
+    ],
+)
+def test_what_a_file_is_instead_is_said(content, got, tmp_path):
+    path = tmp_path / "x.npy"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as error:
+        NpyDataset(path, [0])
+    assert str(error.value) == (
+        f"{path}: expected a .npy file of numbers, got {got}; make it with numpy.save(path, array)"
+    )
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (3",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999999999999, 9999999999999999999), }",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 2), }",
+        b"{'descr': '" + b"(2,)" * 800 + b"f4', 'fortran_order': False, 'shape': (3,), }",
+        b"(" * 3000,
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }\0",
+        b"\x27\x27\x27",
+    ],
+)
+def test_a_damaged_header_is_an_error_of_ours(header, tmp_path):
+    path = tmp_path / "x.npy"
+    header = header.ljust(116) + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header + bytes(12))
+    with pytest.raises(DataError, match=r"x\.npy: expected a \.npy file of numbers, got "):
+        NpyDataset(path, [0])
+
+
+@pytest.mark.slow
+def test_damaged_files_are_read_or_refused(images, tmp_path):
+    whole, rng, path, refused = images[0].read_bytes(), random.Random(0), tmp_path / "x.npy", 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for _ in range(rng.choice([1, 1, 3])):
+            damaged[rng.randrange(128)] = rng.choice([0, 10, 39, 40, 255, rng.randrange(256)])
+        path.write_bytes(damaged)
+        try:
+            NpyDataset(path, np.arange(50)).batch(np.array([0, 1]))
+        except DataError:
+            refused += 1
+    assert refused > 150

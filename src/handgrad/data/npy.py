@@ -10,6 +10,7 @@ import numpy as np
 
 from handgrad.data.samples import check_lengths, numeric, to_labels, to_samples
 from handgrad.errors import DataError
+from handgrad.filetypes import file_type
 from handgrad.typing import Array, DTypeLike, Shape
 
 
@@ -83,8 +84,11 @@ def _open(path: str | Path) -> Array:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise DataError(str(path), expected="a .npy file", got="no such file", do=do) from None
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(str(path), expected="a .npy file of numbers", got=str(error), do=do) from error
+    except Exception as error:  # NumPy reads the header as Python: TokenError, SyntaxError, MemoryError, ...
+        got = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+        if Path(path).is_file() and (kind := file_type(Path(path))) and kind.name != "a NumPy .npy file":
+            got = kind.name
+        raise DataError(str(path), expected="a .npy file of numbers", got=got, do=do) from error
     if not isinstance(array, np.ndarray):
         array.close()
         raise DataError(str(path), expected="a .npy file of one array", got="an archive of several", do=do)

@@ -8,7 +8,7 @@ from typing import Any
 from handgrad import layers
 from handgrad.errors import CheckpointError, HandgradError
 from handgrad.graph import Graph, Input, Symbol
-from handgrad.io.described import VERSION, check_config, check_custom_objects, check_layer_config
+from handgrad.io.described import VERSION, check_config, check_custom_objects, layer_config
 from handgrad.layers import Init, Layer, Merge
 from handgrad.typing import Config
 
@@ -96,7 +96,7 @@ def _graph(config: Config, custom_objects: Mapping[str, type], limit: int | None
             shapes = tuple(symbol.shape for symbol in taken)
             shape = shapes if isinstance(layer, Merge) else shapes[0]
             layer.build(shape, Init(dtype=config["dtype"], limit=limit))
-    return Graph(inputs, values[-1], seed=config["seed"], dtype=config["dtype"], name=config["name"])
+    return Graph(inputs, values[-1], seed=config["seed"], dtype=config["dtype"], name=config.get("name"))
 
 
 def _layer(entry: Config, custom_objects: Mapping[str, type]) -> Layer:
@@ -113,9 +113,10 @@ def _layer(entry: Config, custom_objects: Mapping[str, type]) -> Layer:
     if not issubclass(kind, Merge) and len(entry["inputs"]) != 1:
         got = f"{len(entry['inputs'])}"
         raise CheckpointError(entry["name"], expected=f"one input of a {name}", got=got)
+    config = entry["config"]
     if name not in custom_objects:
-        check_layer_config(entry["name"], kind, entry["config"])
-    layer: Layer = kind.from_config({k: _custom(v, custom_objects) for k, v in entry["config"].items()})
+        config = layer_config(entry["name"], kind, config)
+    layer: Layer = kind.from_config({k: _custom(v, custom_objects) for k, v in config.items()})
     return layer
 
 

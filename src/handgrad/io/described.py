@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from reprlib import Repr
 from typing import Any
 
@@ -66,17 +66,28 @@ def _check_node(where: str, i: int, node: Any, before: set[str]) -> None:
     _require(isinstance(config, dict), name, "config to be an object with the layer's arguments", config)
 
 
-def check_layer_config(where: str, kind: type[Layer], config: Config) -> None:
-    """Raise CheckpointError for arguments that no layer of handgrad looks at itself: flags, and the name."""
+def layer_config(where: str, kind: type[Layer], config: Config) -> Config:
+    """Return the arguments of one of handgrad's layers, with flags that are bools.
+
+    Raises
+    ------
+    CheckpointError
+        If one is missing, or of a kind that no layer looks at itself: flags, and the name.
+    """
+    config = dict(config)
     for f in fields(kind):
         if f.name not in config:
+            optional = not f.init or f.default is not MISSING or f.default_factory is not MISSING
+            _require(optional, where, f"{f.name} of the {kind.__name__}", None)
             continue
         value = config[f.name]
-        if f.type == "bool":  # 0 and 1 do as well
-            flag = isinstance(value, int) and value in (0, 1)
+        if f.type == "bool":
+            flag = isinstance(value, int) and value in (0, 1)  # as Python takes them for flags
             _require(flag, where, f"{f.name} to be true or false", value)
+            config[f.name] = bool(value)
         if f.name == "name":
             _require(value is None or isinstance(value, str), where, "name to be text", value)
+    return config
 
 
 def check_custom_objects(custom_objects: Any) -> Mapping[str, type]:

@@ -28,6 +28,7 @@ class Server:
     contents: dict[str, bytes] = field(default_factory=dict)
     break_after: list[int] = field(default_factory=list)  # bytes of the body, one entry per answer
     ranges: bool = True
+    says_length: bool = True
     asked: list[tuple[str, str | None]] = field(default_factory=list)
 
 
@@ -56,7 +57,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
                 self.end_headers()
                 return
             self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(body) - start))
+            if state.says_length:
+                self.send_header("Content-Length", str(len(body) - start))
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
             self.end_headers()

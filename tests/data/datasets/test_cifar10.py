@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from handgrad.data.datasets.cifar10 import SOURCE, decode_records, load_cifar
+from handgrad.errors import DataError
 
 
 def test_records_are_a_label_and_then_channels_rows_and_columns():
@@ -35,3 +37,10 @@ def test_the_real_table_is_that_of_six_batches_of_10000():
     ]
     assert {file.size for file in SOURCE.files} == {10000 * 3073}
     assert SOURCE.archives[0].urls[0] == "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+
+
+@pytest.mark.parametrize("length", [1, 3072, 3074, 30_729_999])
+def test_a_part_of_a_record_is_refused(length):
+    with pytest.raises(DataError) as error:
+        decode_records(bytes(length))
+    assert str(error.value) == f"CIFAR-10: expected records of 3,073 bytes, got {length:,} bytes"

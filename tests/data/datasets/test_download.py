@@ -1,7 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
+import io
+import random
 import socket
+import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -207,3 +212,99 @@ def test_a_folder_that_cannot_be_made_is_named(tiny_idx, tmp_path):
         f"{blocked / 'tiny-folder'}: expected a folder that can be read and written, got Not a directory; "
         "name another one in the environment variable HANDGRAD_DATA"
     )
+
+
+def tar_of(files, changes=()):
+    """Return a .tar.gz of files and of members that are something else."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as tar:
+        for name, contents in files.items():
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member.size = len(contents)
+            tar.addfile(member, io.BytesIO(contents))
+        for name, kind, target in changes:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, target
+            tar.addfile(member)
+    return packed.getvalue()
+
+
+def refused(source, folder, server, message):
+    with pytest.raises(DataError) as error:
+        read(source, folder)
+    assert str(error.value).startswith(
+        f"{source.name}: expected {source.archives[0].name} from the network, got {message} from {server.url}"
+    )
+    assert list((folder / source.folder).iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE])
+@pytest.mark.parametrize("target", ["/etc/passwd", "elsewhere", "test_batch.bin", "a/test_batch.bin"])
+def test_a_link_in_an_archive_is_not_followed(tiny_tar, tmp_path, server, kind, target):
+    files = {name: c for name, c in tiny_tar.files.items() if name != "test_batch.bin"}
+    server.contents["/tiny.tar.gz"] = tar_of(files, [("a/test_batch.bin", kind, target)])
+    refused(tiny_tar.source, tmp_path, server, "contents with a wrong checksum")
+
+
+def test_a_link_beside_the_files_is_passed_over(tiny_tar, tmp_path, server):
+    links = [("readme", tarfile.SYMTYPE, "/etc/passwd"), ("more", tarfile.LNKTYPE, "nothing")]
+    server.contents["/tiny.tar.gz"] = tar_of(tiny_tar.files, links)
+    assert read(tiny_tar.source, tmp_path) == tiny_tar.files
+
+
+@pytest.mark.parametrize("says_length", [True, False])
+def test_a_mirror_that_sends_without_end_is_left(tiny_tar, tmp_path, server, says_length, monkeypatch):
+    monkeypatch.setattr(download, "CHUNK", 1 << 14)
+    server.says_length = says_length
+    server.contents["/tiny.tar.gz"] = bytes(3 << 20)
+    limit = tiny_tar.source.archives[0].limit
+    assert limit < 2 << 20
+    refused(tiny_tar.source, tmp_path, server, f"more than {limit:,} bytes")
+
+
+def test_what_is_too_long_at_one_address_is_fetched_from_the_next(tiny_idx, tmp_path, server):
+    server.contents[f"/a/{FIRST}.gz"] = bytes(3 << 20)
+    assert read(only_first(tiny_idx.source), tmp_path)[FIRST] == tiny_idx.files[FIRST]
+    assert server.asked == [(f"/a/{FIRST}.gz", None), (f"/b/{FIRST}.gz", None)]
+
+
+def test_a_part_that_is_too_long_is_thrown_away(tiny_idx, tmp_path, server):
+    folder = tmp_path / "tiny-folder"
+    folder.mkdir()
+    (folder / f"{FIRST}.gz.part").write_bytes(bytes(3 << 20))
+    assert read(only_first(tiny_idx.source), tmp_path)[FIRST] == tiny_idx.files[FIRST]
+    assert server.asked == [(f"/a/{FIRST}.gz", None)]
+
+
+@pytest.mark.parametrize("where", ["a file of the set", "another member", "the header of a member"])
+def test_an_archive_that_unpacks_without_end_is_refused_in_little_memory(tiny_tar, tmp_path, server, where):
+    size, name = 1 << 33, {"a file of the set": "test_batch.bin", "another member": "x"}.get(where, "x")
+    member = tarfile.TarInfo(name)
+    member.size = size
+    member.type = tarfile.XHDTYPE if where == "the header of a member" else tarfile.REGTYPE
+    server.contents["/tiny.tar.gz"] = gzip.compress(member.tobuf() + bytes(16 << 20), 1)
+    assert len(server.contents["/tiny.tar.gz"]) < tiny_tar.source.archives[0].limit
+    tracemalloc.start()
+    try:
+        refused(tiny_tar.source, tmp_path, server, "contents with a wrong checksum")
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.slow
+def test_damaged_archives_end_in_errors_of_ours(tiny_tar, tmp_path):
+    """Bits flipped in the unpacked tar, then packed again, so that gzip does not see them."""
+    archive, (whole,) = tiny_tar.source.archives[0], tiny_tar.archives.values()
+    plain, rng, part = gzip.decompress(whole), random.Random(0), tmp_path / "t.tar.gz.part"
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(plain)
+        for _ in range(rng.choice([1, 1, 4])):
+            at = rng.choice([rng.randrange(len(plain)), rng.randrange(512)])
+            damaged[at] = rng.randrange(256)
+        part.write_bytes(gzip.compress(bytes(damaged), 1))
+        found = download._unpack(part, archive, archive.files)
+        refused += not found
+        assert found == [] or dict(found) == {f: tiny_tar.files[f.name] for f in archive.files}
+    assert refused > 200

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,18 @@ def test_another_dtype_is_refused_before_anything_is_fetched(tiny_idx, tmp_path,
             "expected an IDX file of unsigned bytes, got one that begins b'\\x00\\x00\\x08\\x02'",
         ),
         (b"\0\0\x08\1\0\0\0\3ab", "expected (3,) elements, got 2"),
+        (
+            b"\0\0\x08\2\x80\0\0\0\x80\0\0\0",
+            "expected (2147483648, 2147483648) elements, got 0",
+        ),
+        (
+            b"\0\0\x08\4" + b"\0\0\0\0" + b"\xff\xff\xff\xff" * 3,
+            "expected an array that NumPy can hold, got shape (0, 4294967295, 4294967295, 4294967295)",
+        ),
+        (
+            b"\0\0\x08\x64" + b"\0\0\0\1" * 100 + b"x",
+            f"expected an array that NumPy can hold, got shape {(1,) * 100}",
+        ),
     ],
 )
 def test_what_is_no_idx_file_is_refused(contents, message):
@@ -81,3 +95,18 @@ def test_the_real_addresses():
     assert fashion_mnist.SOURCE.archives[3].urls[0] == (
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/t10k-labels-idx1-ubyte.gz"
     )
+
+
+@pytest.mark.slow
+def test_damaged_files_are_read_or_refused(tiny_idx):
+    rng, whole, refused = random.Random(0), tiny_idx.files[NAMES[0]], 0
+    for _ in range(5000):
+        damaged = bytearray(whole)
+        for _ in range(rng.choice([1, 1, 3])):
+            damaged[rng.randrange(24)] = rng.choice([0, 1, 255, rng.randrange(256)])
+        del damaged[rng.choice([len(damaged), rng.randrange(len(damaged))]) :]
+        try:
+            decode_idx(bytes(damaged), "file")
+        except DataError:
+            refused += 1
+    assert refused > 2000

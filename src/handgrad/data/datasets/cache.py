@@ -36,6 +36,11 @@ class Archive:
     urls: tuple[str, ...]
     files: tuple[File, ...]
 
+    @property
+    def limit(self) -> int:
+        """The most bytes that it may have, packed or unpacked: its files' and some around them."""
+        return sum(file.size for file in self.files) * 9 // 8 + (1 << 20)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -143,7 +148,8 @@ def complete(
 
 
 def write(path: Path, contents: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all; through a link, the one that it leads to."""
+    path = path.resolve()
     new = path.with_name(path.name + ".new")
     new.write_bytes(contents)
     new.replace(path)

@@ -12,6 +12,7 @@ import numpy as np
 
 from handgrad.data.datasets.cache import Archive, File, Source, read
 from handgrad.data.datasets.image_set import ImageSet, check_dtype, pixels
+from handgrad.errors import DataError
 from handgrad.typing import Array, DTypeLike
 
 BATCH = 30_730_000  # 10,000 records
@@ -81,7 +82,10 @@ def load_cifar(source: Source, *, dtype: DTypeLike = np.float32, folder: Path | 
 
 
 def decode_records(contents: bytes) -> tuple[Array, Array]:
-    """Return images (n, 32, 32, 3) and labels (n,) of records of 3,073 bytes."""
+    """Return images (n, 32, 32, 3) and labels (n,) of records of 3,073 bytes; DataError for a part of one."""
+    if len(contents) % 3073:
+        got = f"{len(contents):,} bytes"
+        raise DataError("CIFAR-10", expected="records of 3,073 bytes", got=got)
     records = np.frombuffer(contents, np.uint8).reshape(-1, 3073)
     pixels = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)  # (n, c, h, w) -> (n, h, w, c)
     return np.ascontiguousarray(pixels), records[:, 0].astype(np.int64)

@@ -83,11 +83,14 @@ def _sixteenths(k: Array, dtype: DTypeLike) -> Array:
 
 
 def _embedded() -> tuple[Array, Array]:
-    with RESOURCE.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        images, labels = arrays["images"], arrays["labels"]
+    expected, do = f"contents with SHA-256 {SHA256}", "install handgrad again"
+    try:
+        with RESOURCE.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            images, labels = arrays["images"], arrays["labels"]
+    except Exception as error:  # readers of archives raise all kinds of damaged ones
+        got = str(error) or type(error).__name__
+        raise DataError(str(RESOURCE), expected=expected, got=got, do=do) from error
     digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
     if digest != SHA256:
-        raise DataError(
-            str(RESOURCE), expected=f"contents with SHA-256 {SHA256}", got=digest, do="install handgrad again"
-        )
+        raise DataError(str(RESOURCE), expected=expected, got=digest, do=do)
     return images, labels

@@ -6,6 +6,7 @@ bytes (big-endian), then the elements.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,6 +82,9 @@ def decode_idx(contents: bytes, where: str) -> Array:
     axes = contents[3]
     shape = struct.unpack(f">{axes}I", contents[4 : 4 + 4 * axes])
     elements = np.frombuffer(contents, np.uint8, offset=4 + 4 * axes)
-    if elements.size != int(np.prod(shape, dtype=np.int64)):
+    if elements.size != math.prod(shape):
         raise DataError(where, expected=f"{shape} elements", got=f"{elements.size:,}")
-    return elements.reshape(shape).copy()
+    try:
+        return elements.reshape(shape).copy()
+    except ValueError as error:  # too many axes, or none of which NumPy could have so many
+        raise DataError(where, expected="an array that NumPy can hold", got=f"shape {shape}") from error
