@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from handgrad.data.images import CHANNELS, check_mode, read_image
+from handgrad.arguments import check_count
+from handgrad.data.images import CHANNELS, MAX_PIXELS, check_mode, read_image
 from handgrad.errors import DataError
 from handgrad.geometry import Pair, pair
 from handgrad.typing import Array, Shape
@@ -29,6 +30,8 @@ class ImageFolder:
         Of every image; see `read_image` for how it is brought to it.
     mode : "L", "RGB" or "RGBA", default "RGB"
         Channels: 1, 3 or 4.
+    max_pixels : int, default 89,478,485
+        A larger file is refused before it is decoded, as by `read_image`.
 
     Attributes
     ----------
@@ -44,8 +47,17 @@ class ImageFolder:
         be read.
     """
 
-    def __init__(self, path: str | Path, size: int | Pair = (32, 32), *, mode: str = "RGB") -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        size: int | Pair = (32, 32),
+        *,
+        mode: str = "RGB",
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
         check_mode(mode)
+        check_count("ImageFolder", "max_pixels", max_pixels)
+        self.max_pixels = max_pixels
         self.size, self.mode = pair(size, "ImageFolder size"), mode
         classes = _classes(Path(path))
         files = {c.name: _images(c) for c in classes}
@@ -73,7 +85,7 @@ class ImageFolder:
         """Return the images, in [0, 1], and the labels at `indices`."""
         x = np.empty((len(indices), *self.shape), np.float32)
         for i, index in enumerate(indices):
-            x[i] = read_image(self.paths[index], self.size, mode=self.mode)
+            x[i] = read_image(self.paths[index], self.size, mode=self.mode, max_pixels=self.max_pixels)
         return x, self.labels[indices]
 
 
