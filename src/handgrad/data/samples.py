@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.arguments import unmasked
+from handgrad.arguments import check_unmasked
 from handgrad.errors import DataError
 from handgrad.pixels import to_float
 from handgrad.typing import Array
@@ -24,8 +24,9 @@ def to_labels(y: Array, dtype: np.dtype[Any]) -> Array:
 
 def numeric(values: Any, what: str) -> Array:
     """Return `values` as an array, or raise DataError if they are no real numbers, or masked."""
+    check_unmasked(what, values)
     try:
-        array = unmasked(what, values)
+        array = np.asarray(values)
     except ValueError:
         got = f"a {type(values).__name__} of rows of different shapes"
     else:

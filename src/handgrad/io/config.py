@@ -95,7 +95,7 @@ def _graph(config: Config, custom_objects: Mapping[str, type], limit: int | None
             layer.path = name
             shapes = tuple(symbol.shape for symbol in taken)
             shape = shapes if isinstance(layer, Merge) else shapes[0]
-            layer.build(shape, Init(dtype=config["dtype"], limit=limit))
+            layer.build(shape, Init(dtype=config["dtype"], limit=limit, where=f"{name}."))
     return Graph(inputs, values[-1], seed=config["seed"], dtype=config["dtype"], name=config.get("name"))
 
 

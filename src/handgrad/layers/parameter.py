@@ -121,11 +121,14 @@ class Init:
         Of the parameters.
     limit : int, optional
         How many elements each may have, of a model that a stranger's file describes; by default any number.
+    where : str, optional
+        What precedes the parameter's name in an error: the layer's and a dot.
     """
 
     rng: Stream = Stream((0,))
     dtype: DTypeLike = np.float32
     limit: int | None = None
+    where: str = ""
 
     def parameter(
         self,
@@ -159,6 +162,5 @@ class Init:
     def check_size(self, name: str, shape: Shape) -> None:
         """Raise ShapeError if a parameter or buffer of `shape` has more elements than the limit."""
         if self.limit is not None and math.prod(shape) > self.limit:
-            raise ShapeError(
-                name, expected=f"at most {self.limit:,} elements, as many as were saved", got=f"shape {shape}"
-            )
+            expected = f"at most {self.limit:,} elements, as many as were saved"
+            raise ShapeError(f"{self.where}{name}", expected=expected, got=f"shape {shape}")

@@ -97,7 +97,11 @@ class Standing:
         try:
             _check(progress)
             key, where, history = tuple(progress["rng"]), Where(**progress["where"]), progress["history"]
-            totals.load_state(progress["totals"])
+            if (saved := progress["totals"])["samples"]:  # none between two epochs
+                if saved["sums"].keys() != totals.sums.keys():
+                    names, got = (", ".join(of) or "nothing" for of in (totals.sums, saved["sums"]))
+                    raise CheckpointError("totals", expected=f"sums of {names}", got=f"of {got}")
+                totals.load_state(saved)
             told = {k: (state, _under(k, checkpoint.callbacks)) for k, state in progress["callbacks"].items()}
             standing = cls(where, totals, History(history), told)
         except CheckpointError as error:
