@@ -119,8 +119,8 @@ class TestPredict:
         result = call("predict", trained, tmp_path / "a.png")
         assert result.code == 1
         assert (
-            result.err
-            == f"handgrad: {tmp_path / 'a.png'}: expected an image that can be read, got something else\n"
+            result.err == f"handgrad: {tmp_path / 'a.png'}: expected an image that can be read, got text; "
+            "BMP, GIF, JPEG, PNG, PNM, TIFF and WebP can be read\n"
         )
 
     def test_a_model_file_without_class_names(self, trained, digits, tmp_path):

@@ -343,6 +343,30 @@ class TestLoadRefuses:
         )
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_model_with_values_that_are_not_finite_is_said_to_be_so(value, tmp_path):
+    model = residual()
+    for name in ("conv2d.bias", "conv2d_1.weight"):
+        model.parameters()[name].value[..., 0] = value
+    hg.save(model, tmp_path / "m")
+    with pytest.warns(UserWarning, match="NaN or infinity") as said:
+        again = hg.load(tmp_path / "m")
+    assert [str(w.message) for w in said] == [
+        f"{tmp_path / 'm'}: conv2d.bias and 1 more with NaN or infinity, and so will be what it predicts"
+    ]
+    assert said[0].filename == __file__
+    np.testing.assert_array_equal(again["conv2d"].bias.value, model["conv2d"].bias.value)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_largest_numbers_are_finite(dtype, tmp_path):
+    model = nested(dtype=dtype)
+    for parameter in model.parameters().values():
+        parameter.value[...] = np.finfo(dtype).max
+    hg.save(model, tmp_path / "m")
+    hg.load(tmp_path / "m")
+
+
 class TestLoadState:
     """Of a model: all or nothing."""
 

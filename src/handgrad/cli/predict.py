@@ -19,6 +19,7 @@ def predict(run: Path, images: tuple[Path, ...], resize: bool, top: int) -> None
     import numpy as np
 
     from handgrad.data import read_image
+    from handgrad.data.images import image_size
     from handgrad.errors import DataError
     from handgrad.kernels import default_kernels
     from handgrad.train import open_model
@@ -32,15 +33,15 @@ def predict(run: Path, images: tuple[Path, ...], resize: bool, top: int) -> None
     mode = "L" if channels == 1 else "RGB"
     batch = []
     for path in images:
-        image = read_image(path, (height, width) if resize else None, mode=mode)
-        if image.shape != model.input_shape:
+        size = image_size(path)
+        if not resize and size != (height, width):
             raise DataError(
                 str(path),
                 expected=f"an image of {height}x{width} pixels",
-                got=f"{image.shape[0]}x{image.shape[1]}",
+                got=f"{size[0]}x{size[1]}",
                 do="use --resize to bring it to that size",
             )
-        batch.append(image)
+        batch.append(read_image(path, (height, width) if resize else None, mode=mode))
     probabilities = default_kernels().softmax(model.predict(np.stack(batch)))
     classes = about.get("classes") or [str(k) for k in range(probabilities.shape[-1])]
     wide = max(len(str(path)) for path in images)

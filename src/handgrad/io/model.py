@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from handgrad.errors import ArgumentError, CheckpointError, HandgradError
 from handgrad.graph import Graph, Predictor
@@ -77,6 +80,11 @@ def load(path: str | os.PathLike[str], custom_objects: Mapping[str, type] | None
     CheckpointError
         If there is no such file, it is damaged, altered or of another program, or it holds no model that can
         be made; says what the file is.
+
+    Warns
+    -----
+    UserWarning
+        If a parameter or buffer holds NaN or infinity.
     """
     check_custom_objects(custom_objects)
     tensors, header = _read(path)
@@ -105,7 +113,22 @@ def _model(
         model.load_state(state)
     except HandgradError as error:
         raise in_file(path, error) from error
+    if broken := [name for name, t in state.items() if not _finite(t)]:
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        warnings.warn(
+            f"{os.fspath(path)}: {broken[0]}{more} with NaN or infinity, and so will be what it predicts",
+            stacklevel=3,
+        )
     return model
+
+
+def _finite(a: Array) -> bool:
+    """Whether all elements are finite: a sum says yes at once, as nearly always."""
+    if a.dtype.kind not in "fc":
+        return True
+    wide = np.complex128 if a.dtype.kind == "c" else np.float64
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(np.sum(a, dtype=wide)) or np.isfinite(a).all())
 
 
 def load_about(path: str | os.PathLike[str]) -> Config:
