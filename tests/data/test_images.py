@@ -257,6 +257,10 @@ class TestSize:
             "raise max_pixels where you trust it"
         )
         assert image_size(path) == (3000, 2000)
+        with Image.open(path) as image:
+            with pytest.raises(DataError, match="got one of 3,000x2,000"):
+                read_image(image, max_pixels=5_999_999)
+            assert image_size(image) == (3000, 2000)
 
     def test_has_a_limit_that_can_be_raised(self, tmp_path):
         path = tmp_path / "large.png"

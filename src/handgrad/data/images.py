@@ -78,7 +78,8 @@ def read_image(
                 got=f"one of {height:,}x{width:,}",
                 do="raise max_pixels where you trust it",
             )
-        image = _flat(_eight_bits(upright(image), _name(path)), mode)
+        image = upright(image.copy() if image is path else image)  # what was passed in is not written
+        image = _flat(_eight_bits(image, _name(path)), mode)
         if size is not None:
             from PIL import Image, ImageOps
 
@@ -125,7 +126,7 @@ def _opened(path: Any) -> Iterator[Image]:
         ) from None
     try:
         if isinstance(path, Image.Image) and not _is_mapped(path):
-            yield path.copy()  # which decodes it: reading changes nothing of what was passed in
+            yield path
         elif hasattr(path, "read"):
             with Image.open(path, formats=FORMATS) as image:
                 yield image
