@@ -20,6 +20,7 @@ def evaluate(run: Path, dataset: str | None, batch_size: int) -> None:
     import numpy as np
 
     from handgrad import losses
+    from handgrad.cli.printable import printable
     from handgrad.errors import DataError
     from handgrad.train import Views, open_model, recipe_for
     from handgrad.train import evaluate as measure
@@ -52,6 +53,7 @@ def evaluate(run: Path, dataset: str | None, batch_size: int) -> None:
     images = f"{len(test):,} {'held-out' if holdout else 'test'} images"
     print(f"{name}, {images}: loss {result['loss']:.4f}, accuracy {result['accuracy']:.2%}")
     predicted, wanted = np.concatenate(outputs), np.concatenate(labels)
+    classes = tuple(map(printable, classes))
     wide = max(map(len, classes))
     for k, label in enumerate(classes):
         of = wanted == k

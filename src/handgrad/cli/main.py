@@ -10,6 +10,7 @@ import click
 
 import handgrad
 from handgrad.cli import bench, datasets, evaluate, explain, gradcheck, info, predict, train
+from handgrad.cli.printable import printable
 from handgrad.errors import HandgradError
 
 
@@ -53,9 +54,9 @@ def main() -> None:
     try:
         app(prog_name="handgrad")
     except (HandgradError, OSError) as error:
-        print(f"handgrad: {error}", file=sys.stderr)
+        print(f"handgrad: {printable(error)}", file=sys.stderr)
         sys.exit(1)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"handgrad: warning: {message}", file=sys.stderr)
+    print(f"handgrad: warning: {printable(message)}", file=sys.stderr)

@@ -18,6 +18,7 @@ def predict(run: Path, images: tuple[Path, ...], resize: bool, top: int) -> None
     """Print the most probable classes of image files, with their probabilities."""
     import numpy as np
 
+    from handgrad.cli.printable import printable
     from handgrad.data import read_image
     from handgrad.data.images import image_size
     from handgrad.errors import DataError
@@ -43,7 +44,8 @@ def predict(run: Path, images: tuple[Path, ...], resize: bool, top: int) -> None
             )
         batch.append(read_image(path, (height, width) if resize else None, mode=mode))
     probabilities = default_kernels().softmax(model.predict(np.stack(batch)))
-    classes = about.get("classes") or [str(k) for k in range(probabilities.shape[-1])]
+    classes = about.get("classes") or range(probabilities.shape[-1])
+    classes = [printable(name) for name in classes]
     wide = max(len(str(path)) for path in images)
     for path, p in zip(images, probabilities, strict=True):
         best = np.argsort(-p, kind="stable")[:top]
