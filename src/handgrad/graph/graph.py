@@ -235,7 +235,7 @@ class Graph:
         wrong = [n for n in both if owned[n].shape != np.shape(state[n])]
         dtypes = {n: np.asarray(state[n]).dtype for n in both}
         kinds = [n for n in both if not np.can_cast(dtypes[n], owned[n].value.dtype, "same_kind")]
-        beyond = [n for n in both if n not in wrong and not _within(owned[n], state[n])]
+        beyond = [n for n in both if n not in (*wrong, *kinds) and not _within(owned[n], state[n])]
         if missing or unknown or wrong or kinds or beyond:
             parts = [("missing", missing), ("unknown", unknown)]
             got = [f"{what} {', '.join(names)}" for what, names in parts if names]

@@ -116,3 +116,12 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         write(path, b"new contents")
     assert path.read_bytes() == b"old"
+
+
+def test_a_file_that_stands_elsewhere_is_written_there(tmp_path):
+    (tmp_path / "store").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("store")
+    write(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "store").read_bytes() == b"new"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "store"]

@@ -149,7 +149,7 @@ def complete(
 
 def write(path: Path, contents: bytes) -> None:
     """Write a file whole or not at all; through a link, the one that it leads to."""
-    path = path.resolve()
+    path = Path(os.path.realpath(path))
     new = path.with_name(path.name + ".new")
     new.write_bytes(contents)
     new.replace(path)
