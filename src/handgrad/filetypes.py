@@ -70,9 +70,12 @@ _FRAMEWORKS = {"pt": "PyTorch", "tf": "TensorFlow", "flax": "Flax", "np": "NumPy
 
 
 def file_type(path: Path) -> FileType | None:
-    """Return what the file at `path` is, None where its first bytes do not say."""
-    with path.open("rb") as file:
-        head = file.read(HEAD)
+    """Return what the file at `path` is, None where its first bytes do not say or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return None
     if not head:
         return FileType("an empty file")
     if not head.strip(b"\0"):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from handgrad.data import ArrayDataset, NpyDataset
-from handgrad.errors import DataError
+from handgrad.errors import ArgumentError, DataError
 from handgrad.rng import Stream
 
 
@@ -112,6 +112,15 @@ def test_a_file_that_cannot_be_used_is_named(images, tmp_path, damage):
     with pytest.raises(DataError) as error:
         NpyDataset(path, y_path)
     assert str(error.value).startswith(f"{path}: expected {expected}")
+
+
+@pytest.mark.parametrize("value", [np.zeros((3, 2)), 5, None, [1]])
+def test_what_is_no_path_is_refused(value):
+    with pytest.raises(ArgumentError) as error:
+        NpyDataset(value, [0])
+    assert str(error.value) == (
+        f"NpyDataset: expected the path of a .npy file, got {type(value).__name__}; ArrayDataset takes arrays"
+    )
 
 
 def test_labels_that_are_not_as_many_are_refused(images):

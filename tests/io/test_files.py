@@ -355,13 +355,25 @@ class TestReplaceFile:
         assert path.stat().st_mode == before
         assert [p.name for p in tmp_path.iterdir()] == ["t"]
 
-    @pytest.mark.parametrize("path", ["", ".", "a\0b", None, 5, b"t", ["t"]])
+    @pytest.mark.parametrize("path", ["", "a\0b", None, 5, b"t", ["t"]])
     @pytest.mark.parametrize("write", [lambda p: replace_file(p, "x"), lambda p: hg.save(small_model(), p)])
     def test_a_path_that_names_no_file_is_refused(self, write, path):
         got = repr(path) if isinstance(path, str) else type(path).__name__
         with pytest.raises(ArgumentError) as error:
             write(path)
         assert str(error.value) == f"path: expected the name of a file, got {got}"
+
+    @pytest.mark.parametrize("path", [".", "..", "/", "a/"])
+    def test_a_path_of_a_folder_is_refused(self, path, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "a").mkdir()
+        with pytest.raises(ArgumentError) as error:
+            hg.save(small_model(), path)
+        assert str(error.value) == f"{Path(path)}: expected the name of a file, got a folder"
+        assert [p.name for p in tmp_path.iterdir()] == ["a"]
+        with pytest.raises(CheckpointError) as error:
+            hg.load(path)
+        assert str(error.value) == f"{Path(path)}: expected a safetensors file, got a folder"
 
     @pytest.mark.parametrize("relative", [True, False])
     def test_a_link_stays_and_what_it_leads_to_is_replaced(self, relative, tmp_path):

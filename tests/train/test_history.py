@@ -4,7 +4,9 @@ import csv
 import json
 
 import numpy as np
+import pytest
 
+from handgrad.errors import CheckpointError
 from handgrad.train import History
 
 NAN, INF = float("nan"), float("inf")
@@ -54,3 +56,19 @@ def test_both_files_are_written(tmp_path):
     history.save(tmp_path / "new")
     assert (tmp_path / "new/history.csv").read_text() == "epoch,loss\n1,0.5\n"
     assert History.from_json((tmp_path / "new/history.json").read_text()) == history
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected JSON, got Expecting value: line 1 column 1 (char 0)"),
+        ("[1]", "expected lists of numbers by name, got [1]"),
+        ('{"loss": 1}', "expected lists of numbers by name, got 1 for 'loss'"),
+        ('{"loss": [1, "x"]}', "expected lists of numbers by name, got [1, 'x'] for 'loss'"),
+        ('{"loss": [true]}', "expected lists of numbers by name, got [True] for 'loss'"),
+    ],
+)
+def test_json_of_something_else_is_refused(text, message):
+    with pytest.raises(CheckpointError) as error:
+        History.from_json(text)
+    assert str(error.value) == f"history: {message}"

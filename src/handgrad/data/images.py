@@ -155,7 +155,7 @@ def _is_mapped(image: Any) -> bool:
 def _name(path: Any) -> str:
     """Return how errors name an image, or raise ArgumentError if `path` is something else."""
     if isinstance(path, str | bytes | os.PathLike):
-        return os.fsdecode(path)
+        return os.fsdecode(path) or "image"
     if hasattr(path, "read") or (hasattr(path, "convert") and hasattr(path, "size")):
         name = getattr(path, "name", None) or getattr(path, "filename", None)
         return name if isinstance(name, str) else "image"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from handgrad.data.samples import check_lengths, numeric, to_labels, to_samples
-from handgrad.errors import DataError
+from handgrad.errors import ArgumentError, DataError
 from handgrad.filetypes import file_type
 from handgrad.typing import Array, DTypeLike, Shape
 
@@ -80,6 +81,11 @@ class NpyDataset:
 
 def _open(path: str | Path) -> Array:
     do = "make it with numpy.save(path, array)"
+    if not isinstance(path, str | os.PathLike):
+        got = type(path).__name__
+        raise ArgumentError(
+            "NpyDataset", expected="the path of a .npy file", got=got, do="ArrayDataset takes arrays"
+        )
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:

@@ -54,7 +54,7 @@ def file_path(path: Any) -> Path:
     """Return `path` as a Path; raise ArgumentError if it names no file."""
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
         raise ArgumentError("path", expected="the name of a file", got=f"{type(path).__name__}")
-    if not Path(path).name or "\0" in os.fspath(path):
+    if not os.fspath(path) or "\0" in os.fspath(path):
         raise ArgumentError("path", expected="the name of a file", got=repr(os.fspath(path)))
     return Path(path)
 

@@ -150,5 +150,5 @@ def _unreadable(path: Path, error: Exception) -> CheckpointError:
 
 
 def _of_another(path: Path) -> CheckpointError:
-    kind: Any = file_type(path)
+    kind: Any = file_type(path)  # that much is known of it
     return CheckpointError(str(path), expected="a file written by handgrad", got=kind.name, do=kind.reader)

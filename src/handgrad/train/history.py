@@ -7,9 +7,10 @@ import io
 import json
 import math
 import os
+import reprlib
 from pathlib import Path
-from typing import Any
 
+from handgrad.errors import CheckpointError
 from handgrad.io import replace_file
 
 
@@ -59,8 +60,23 @@ class History(dict[str, list[float]]):
 
     @classmethod
     def from_json(cls, text: str) -> History:
-        """Return the history that `to_json` wrote, with NaN for null."""
-        read: dict[str, list[Any]] = json.loads(text)
+        """Return the history that `to_json` wrote, with NaN for null.
+
+        Raises
+        ------
+        CheckpointError
+            If it is something else.
+        """
+        try:
+            read = json.loads(text)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise CheckpointError("history", expected="JSON", got=str(error)) from None
+        for name, values in read.items() if isinstance(read, dict) else [("", None)]:
+            if not isinstance(values, list) or not all(
+                v is None or (isinstance(v, int | float) and not isinstance(v, bool)) for v in values
+            ):
+                got = f"{reprlib.repr(values)} for {name!r}" if name else reprlib.repr(read)
+                raise CheckpointError("history", expected="lists of numbers by name", got=got)
         return cls(
             {name: [float("nan") if v is None else v for v in values] for name, values in read.items()}
         )
