@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from typing import Any, TextIO
 
+from handgrad.terminal import Output
 from handgrad.train.callbacks.callback import Callback, Logs
 from handgrad.train.callbacks.pace import Pace
 
@@ -16,7 +16,8 @@ class JsonLines(Callback):
 
     ``epoch`` counts from 1, of ``epochs``; ``seconds`` is the time since it began, of which the trainer
     ``waited`` for batches; ``samples_per_second`` leaves out validation, ``seconds_left`` is to the end of
-    the fit. Loss and metrics have their names. NaN and infinity are null, as JSON has neither.
+    the fit. Loss and metrics have their names. NaN and infinity are null, as JSON has neither. Where nobody
+    reads any more, or writing fails, the lines end, and training goes on.
 
     Parameters
     ----------
@@ -25,12 +26,12 @@ class JsonLines(Callback):
     """
 
     def __init__(self, file: TextIO | None = None) -> None:
-        self._file = file
+        self._output = Output(file, "stdout")
 
     def write(self, event: str, **values: Any) -> None:
         """Write a line about something else that has happened."""
         finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
-        print(json.dumps({"event": event, **finite}), file=self._file or sys.stdout, flush=True)
+        self._output.print(json.dumps({"event": event, **finite}))
 
     def on_train_begin(self) -> None:
         """Begin to measure."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, TextIO
 
+from handgrad.terminal import Output
 from handgrad.train.callbacks.callback import Callback, Logs
 from handgrad.train.callbacks.pace import Pace
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Progress(Callback):
     """Shows loss, metrics, speed and time left: a moving bar in a terminal, a line for each epoch anywhere.
 
-    The speed is that of training, without validation, whose results are in the epoch's line.
+    The speed is that of training, without validation, whose results are in the epoch's line. Where the stream
+    is closed, or writing fails, nothing more is shown, and training goes on.
 
     Parameters
     ----------
@@ -24,58 +25,66 @@ class Progress(Callback):
     """
 
     def __init__(self, file: TextIO | None = None) -> None:
-        self._file = file
+        self._output = Output(file)
         self._bar: Bar | None = None
 
     def on_train_begin(self) -> None:
         """Open the bar."""
         self._pace = Pace(self.trainer)
-        if not self._out.isatty():
+        if not self._output.isatty():
             return
         from handgrad.train.callbacks.bar import Bar
 
         progress = self.trainer.progress
-        self._bar = Bar(
-            file=self._out,
-            desc=f"epoch {self._epoch_of()}",
-            initial=progress.batch,
-            total=progress.batches,
-            bar_format="{desc} |{bar}| {values}",
-        )
+        with self._output.ending():
+            self._bar = Bar(
+                file=self._output.stream,
+                desc=f"epoch {self._epoch_of()}",
+                initial=progress.batch,
+                total=progress.batches,
+                bar_format="{desc} |{bar}| {values}",
+            )
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Set the bar back."""
         self._pace.epoch_begins()
-        if self._bar is not None:
-            self._bar.n = self.trainer.progress.batch
-            self._bar.set_description_str(f"epoch {self._epoch_of()}")
+        if (bar := self._shown) is not None:
+            bar.n = self.trainer.progress.batch
+            with self._output.ending():
+                bar.set_description_str(f"epoch {self._epoch_of()}")
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         """Move the bar on."""
         self._pace.step_ends()
-        if self._bar is not None:
-            self._bar.values = f"{_values(logs)}, {self._speed()}, {duration(self._pace.left)} left"
-            self._bar.update(batch + 1 - self._bar.n)
+        if (bar := self._shown) is not None:
+            bar.values = f"{_values(logs)}, {self._speed()}, {duration(self._pace.left)} left"
+            with self._output.ending():
+                bar.update(batch + 1 - bar.n)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Print the epoch's line."""
         line = f"epoch {self._epoch_of(done=True)}  {_values(logs)}"
-        if self._bar is not None:  # it shows speed and the time left, and the line fits into 80 columns
-            self._bar.write(line, file=self._out)
+        if (
+            bar := self._shown
+        ) is not None:  # it shows speed and time left, and the line fits into 80 columns
+            with self._output.ending():
+                bar.write(line, file=self._output.stream)
             return
         left = duration(self._pace.left)
         line += f"  {self._pace.seconds:.1f} s, {self._speed()}" + ("" if left == "0 s" else f", {left} left")
-        print(line, file=self._out, flush=True)
+        self._output.print(line)
 
     def on_train_end(self) -> None:
         """Close the bar."""
         if self._bar is not None:
-            self._bar.close()
+            with self._output.ending():
+                self._bar.close()
             self._bar = None
 
     @property
-    def _out(self) -> TextIO:
-        return self._file or sys.stderr
+    def _shown(self) -> Bar | None:
+        """The bar, as long as it can be drawn."""
+        return None if self._output.ended else self._bar
 
     def _epoch_of(self, *, done: bool = False) -> str:
         progress = self.trainer.progress
