@@ -119,23 +119,26 @@ def start(folder, *arguments):
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 class TestKilled:
     @pytest.mark.parametrize(
-        ("how", "number", "epoch"),
+        ("how", "number", "at"),
         [
             ("step", 2, None),
-            ("step", 16, 2),
-            # an epoch writes history.csv, history.json, best and last
-            ("write", 3, None),
-            ("write", 7, 1),
+            ("step", 16, (2, 0)),
+            # an epoch writes last, and after its validation history.csv, history.json, best and last again
+            ("write", 0, None),
+            ("write", 3, (0, STEPS)),
+            ("write", 5, (1, 0)),
+            ("write", 9, (1, STEPS)),
         ],
     )
-    def test_by_itself(self, unbroken, tmp_path, how, number, epoch):
+    def test_by_itself(self, unbroken, tmp_path, how, number, at):
         process = start(tmp_path, how, number)
         _, err = process.communicate(timeout=60)
         assert process.returncode == -9, err
         last = tmp_path / "last.safetensors"
-        assert last.exists() == (epoch is not None)
-        if epoch is not None:
-            assert load_checkpoint(last).progress["where"]["epoch"] == epoch
+        assert last.exists() == (at is not None)
+        if at is not None:
+            where = load_checkpoint(last).progress["where"]
+            assert (where["epoch"], where["batch"]) == at
         if how == "write":
             assert [p for p in tmp_path.iterdir() if p.name.startswith(".")]
         assert_same(resumed(tmp_path), unbroken)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from functools import cache
 
@@ -118,6 +119,26 @@ def default_kernels(precision: str = "float32") -> Kernels:
     if name := os.environ.get("HANDGRAD_KERNELS"):
         return _named("HANDGRAD_KERNELS", name, precision)
     return next(iter(tables(precision).values()))
+
+
+def name_of(kernels: Kernels) -> tuple[str, str]:
+    """Return the name of a table, with the algorithm that it is bound to, and its precision.
+
+    A table that is none of `tables`, nor of `select_kernels`, is called ``"custom"``.
+
+    Examples
+    --------
+    >>> name_of(select_kernels("reference"))
+    ('reference', 'float32')
+    """
+    # no table of bfloat16 can have been made without it, and to import it takes time:
+    precisions = [p for p in _PRECISIONS if p != "bfloat16" or "ml_dtypes" in sys.modules]
+    for algorithm in _ALGORITHMS:
+        for precision in precisions:
+            found = [name for name, table in _tables(precision, algorithm).items() if table is kernels]
+            if found:  # "avx512" rather than "cpu"
+                return f"{found[-1]} {algorithm}" if algorithm else found[-1], precision
+    return "custom", "custom"
 
 
 def _named(where: str, name: str, precision: str) -> Kernels:

@@ -26,6 +26,7 @@ from handgrad.train.callbacks import Callback
 from handgrad.train.callbacks.kept import resume
 from handgrad.train.callbacks.several import checked, keyed
 from handgrad.train.diagnose import diagnose, finite_gradients
+from handgrad.train.environment import changed, environment
 from handgrad.train.evaluate import evaluate
 from handgrad.train.history import History
 from handgrad.train.metrics import get_metrics
@@ -273,6 +274,8 @@ class Trainer:
                         callback.on_train_batch_end(at.batch - 1, logs)
                 if self.stop_training:
                     return
+        for callback in self._callbacks:
+            callback.on_epoch_trained(at.epoch)
         logs = self._totals.means()
         if validation is not None:
             logs |= {f"val_{name}": value for name, value in self.evaluate(validation).items()}
@@ -371,13 +374,15 @@ class Trainer:
         }
         standing = Standing(self.progress, self._totals, self.history, told | self._waiting)
         progress, arrays = standing.pack(self.rng)
+        progress["environment"] = environment(self.kernels)
         model, optimizer = self.model, self.optimizer.state()
         save_checkpoint(path, Checkpoint(model_config(model), model.state(), optimizer, arrays, progress))
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Go on from what `save` wrote.
 
-        With the same data and arguments a fit ends bit for bit where the unbroken one ends.
+        With the same data, arguments, versions, kernels and number of threads, and on a machine of that kind,
+        a fit ends bit for bit where the unbroken one ends.
 
         Parameters
         ----------
@@ -393,7 +398,8 @@ class Trainer:
         -----
         UserWarning
             If a layer's switches, as `freeze` sets them, or its `renorm` were others when it was saved. They
-            stay as they are: a step is then another one than it was.
+            stay as they are: a step is then another one than it was. If it was saved by another version,
+            other kernels, in another precision or with another number of threads, which may round otherwise.
         """
         checkpoint = load_checkpoint(path)
         standing = Standing.unpack(checkpoint, os.fspath(path), self.rng, self.metrics)
@@ -407,6 +413,9 @@ class Trainer:
         self._callbacks, self._waiting = (), standing.told
         if differing := switched(checkpoint.model, self.model):
             warnings.warn(f"{os.fspath(path)}: {'; '.join(differing)}", stacklevel=2)
+        if elsewhere := changed(checkpoint.progress.get("environment"), environment(self.kernels)):
+            said = f"saved with {'; '.join(elsewhere)}: what follows may differ in the last bits"
+            warnings.warn(f"{os.fspath(path)}: {said}", stacklevel=2)
 
     def told(self, callback: Callback) -> tuple[Config, dict[str, Array]] | None:
         """Return what a loaded checkpoint holds for a callback of this class, if no fit has taken it."""

@@ -38,6 +38,9 @@ class Callback:
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         """After a step; `logs` holds the epoch's means so far."""
 
+    def on_epoch_trained(self, epoch: int) -> None:
+        """After the last step of an epoch, before its validation: what can fail comes after it."""
+
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """After an epoch and its validation, whose results begin with ``val_``."""
 

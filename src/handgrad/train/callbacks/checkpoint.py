@@ -17,11 +17,12 @@ from handgrad.typing import Array, Config
 class Checkpoint(Callback):
     """Keeps the last state of training and the best model in a folder.
 
-    ``last.safetensors`` holds all that `Trainer.load` goes on from; it is written after every epoch, and when
-    training is stopped in the middle of one (not when an error ends it). ``best.safetensors`` holds the model
-    of the best epoch, for `handgrad.load`. Put it last among the callbacks: after an epoch it then saves what
-    the others have become, and at the end, of which the last is told first, the parameters as they are before
-    `EarlyStopping` puts the best ones back.
+    ``last.safetensors`` holds all that `Trainer.load` goes on from. It is written when all steps of an epoch
+    are done, so that nothing that fails after them loses them: validation, or a callback. It is written again
+    when the epoch has ended, and when training is stopped in the middle of one (not when an error ends it).
+    ``best.safetensors`` holds the model of the best epoch, for `handgrad.load`. Put it last among the
+    callbacks: after an epoch it then saves what the others have become, and at the end, of which the last is
+    told first, the parameters as they are before `EarlyStopping` puts the best ones back.
 
     Parameters
     ----------
@@ -63,6 +64,10 @@ class Checkpoint(Callback):
         """Check that there will be what is monitored."""
         if self.monitor is not None:
             self.monitor.check(self.trainer.quantities)
+
+    def on_epoch_trained(self, epoch: int) -> None:
+        """Save the state before validation and what others do at the epoch's end."""
+        self.trainer.save(self.last_path)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Save the best model if this is it, then the state."""

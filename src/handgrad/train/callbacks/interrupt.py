@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps."""
+"""Ctrl-C, and the signals that end a process, between two steps."""
 
 from __future__ import annotations
 
@@ -13,33 +13,43 @@ from handgrad.train.callbacks.callback import Callback
 class StopOnInterrupt(Callback):
     """Turns Ctrl-C into a stop after the step that is running, so that no step is left half done.
 
-    A second Ctrl-C raises KeyboardInterrupt at once. Outside the main thread, where signals cannot be caught,
-    it does nothing.
+    So do the signals that end a process: SIGTERM, as schedulers and ``kill`` send it, and SIGHUP, when the
+    terminal is closed. A second one raises KeyboardInterrupt at once. A SIGHUP that is ignored, as by
+    ``nohup``, stays so. Outside the main thread, where signals cannot be caught, it does nothing.
 
     Attributes
     ----------
     interrupted : bool
         Whether there was one.
+    signal : int or None
+        Its number.
     """
 
     def __init__(self) -> None:
         self.interrupted = False
-        self._before: Any = None
+        self.signal: int | None = None
+        self._before: dict[int, Any] = {}
 
     def on_train_begin(self) -> None:
-        """Begin to catch the signal."""
-        self.interrupted = False
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._stop)
+        """Begin to catch the signals."""
+        self.interrupted, self.signal = False, None
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            if number is None or (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):
+                continue
+            self._before[number] = signal.signal(number, self._stop)
 
     def on_train_end(self) -> None:
-        """Give the signal back."""
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
+        """Give the signals back."""
+        while self._before:
+            number, handler = self._before.popitem()
+            if handler is not None:  # None is one that Python did not set and cannot set again
+                signal.signal(number, handler)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if self.interrupted:
             raise KeyboardInterrupt
-        self.interrupted = True
+        self.interrupted, self.signal = True, number
         self.trainer.stop_training = True
