@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import platform
 import shlex
 import warnings
-from collections.abc import Sequence
-from importlib import metadata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from handgrad.data import Dataset, Loader, Subset
-from handgrad.errors import CheckpointError
+from handgrad.errors import ArgumentError, CheckpointError
 from handgrad.graph import Graph
-from handgrad.io import load, load_about, replace_file, save
+from handgrad.io import load, load_about, save
 from handgrad.train.callbacks import Callback, Checkpoint, FreezeAfter, HistoryWriter, Spent, Stopwatch
+from handgrad.train.environment import changed, environment
 from handgrad.train.recipe import Recipe, spread
+from handgrad.train.run_folder import RunFolder
+from handgrad.train.trained_on import TrainedOn, check_same, describe
 from handgrad.train.trainer import Trainer
 from handgrad.typing import Config
 
@@ -29,7 +28,8 @@ class Experiment:
     """A training run with all it leaves behind in one folder.
 
     ``config.json``
-        The recipe, and what it was run with.
+        The recipe; what it was run with and on: versions, kernels, threads, names of classes, numbers of
+        images and fingerprints of their lists; and what was otherwise when it was resumed.
     ``last.safetensors``
         The checkpoint that `run` goes on from after a break, be it by Ctrl-C or by a crash.
     ``history.csv``, ``history.json``
@@ -38,12 +38,21 @@ class Experiment:
         The trained model, for `handgrad.load`, and its loss and accuracy on the test images, when the run has
         ended.
 
+    The folder belongs to one process while it is written: `run` is refused where another one has it.
+
     Parameters
     ----------
     folder : path
         Of the run.
     recipe : Recipe, optional
         For a new run; the folder must not hold one. Without it, the run in the folder is opened.
+    epochs : int, optional
+        For a run in a folder: how many epochs it shall have, in place of its recipe's. One that has ended
+        goes on. A schedule of the learning rate over all steps becomes that of the new number from the next
+        step on: the model is not the one that so many epochs make from the beginning.
+    numbered : bool, default False
+        Whether a new run takes the next free number behind the folder's name, where there is one of its name
+        when it begins.
 
     Attributes
     ----------
@@ -57,34 +66,61 @@ class Experiment:
     Raises
     ------
     CheckpointError
-        If the folder holds a run already, or, without a recipe, none.
+        If the folder holds a run already, or, without a recipe, none; if the classes have other names than
+        those that it was trained on.
+    ArgumentError
+        If fewer epochs are asked for than are done.
     DataError
         If the data are missing.
+
+    Warns
+    -----
+    UserWarning
+        If a run is opened with other images, versions, kernels or threads than it was saved with.
+
+    Notes
+    -----
+    The recipe in ``config.json`` makes the same model again, and a run that was broken off ends where an
+    unbroken one ends, bit for bit, with the same images, the same versions of handgrad and NumPy, kernels and
+    number of threads, on a machine of that kind. ``"resumed"`` in ``config.json`` says where that was not so.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], recipe: Recipe | None = None) -> None:
-        self.folder = Path(folder)
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        recipe: Recipe | None = None,
+        *,
+        epochs: int | None = None,
+        numbered: bool = False,
+    ) -> None:
+        self._files, self._new, self._numbered = RunFolder(folder), recipe is not None, numbered
         self.spent = Spent()
-        exists = self.config_path.is_file()
-        if recipe is None and not exists:
-            raise CheckpointError(
-                str(self.folder), expected="a folder of a run, with config.json in it", got="none there"
-            )
-        if recipe is not None and exists:
-            raise CheckpointError(
-                str(self.folder),
-                expected="a new folder",
-                got="one that holds a run",
-                do="resume it, or name another",
-            )
-        self.recipe = recipe or Recipe.read(self.config_path)
+        if recipe is None:
+            self._files.require_run()
+            recipe = Recipe.read(self.config_path)
+        elif not numbered:
+            self._files.refuse_another_run()
+        self._config = {} if self._new else self._files.config()
+        self.recipe = self._located(recipe if epochs is None else recipe.changed(epochs=epochs))
+        self._extended = "" if self.recipe.epochs == recipe.epochs else f"{recipe.epochs} epochs"
         self.train_data, self.test_data, self.class_names = self.recipe.data()
+        self._data = describe(self.train_data, self.test_data, self.class_names)
         model = self.recipe.build(self.train_data.shape, len(self.class_names))
         self.recipe.prepare(model, self.train_data)
         self._try(model)
         self.trainer: Trainer = self.recipe.trainer(model, len(self.train_data))
-        if self.checkpoint.last_path.is_file():
-            self._load()
+        self._seen: object = None
+        self._load()
+
+    def _located(self, recipe: Recipe) -> Recipe:
+        """Return the recipe with the whole path of its folder of images."""
+        try:
+            return recipe.located()
+        except ArgumentError as error:
+            if self._new or Path(recipe.dataset).is_absolute():
+                raise
+            do = "go to the directory that the run was begun in, which its config.json does not name"
+            raise ArgumentError(error.where, expected=error.expected, got=error.got, do=do) from None
 
     def _try(self, model: Graph) -> None:
         """Raise now what would be raised after hours, or in a folder that has been made."""
@@ -95,25 +131,54 @@ class Experiment:
             list(views(x))
 
     def _load(self) -> None:
+        """Go where the last checkpoint is, if there is one."""
+        self._seen = self._stamp()
+        if self._seen is None:
+            return
+        where, same = str(self.folder), self._config.get("data")
+        check_same(where, same, self._data)  # before a model with another number of classes is refused
         with warnings.catch_warnings():
             if self.recipe.freeze_after:  # which freezes again what was frozen
                 warnings.filterwarnings("ignore", "(?s).*was saved with trainable=False")
             self.trainer.load(self.checkpoint.last_path)
+        told = self.trainer.told(self._trained_on)
+        if said := check_same(where, told and told[0], self._data):
+            text = f"{where}: {'; '.join(said)}: it does not end where an unbroken run does"
+            warnings.warn(text, stacklevel=3)
+        at = self.trainer.progress
+        done = at.epoch + (at.batch > 0)
+        if self.recipe.epochs < done:
+            raise ArgumentError(
+                "epochs", expected=f"at least the {done} that {where} has begun", got=str(self.recipe.epochs)
+            )
+
+    def _stamp(self) -> object:
+        """Return what tells one checkpoint from another; None where there is none."""
+        try:
+            stat = self.checkpoint.last_path.stat()
+        except FileNotFoundError:
+            return None
+        return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+    @property
+    def folder(self) -> Path:
+        """The folder."""
+        return self._files.path
 
     @property
     def config_path(self) -> Path:
         """Where the recipe is."""
-        return self.folder / "config.json"
+        return self._files.config_path
 
     @property
     def model_path(self) -> Path:
         """Where the trained model is."""
-        return self.folder / "model.safetensors"
+        return self._files.model_path
 
     @property
     def result_path(self) -> Path:
         """Where the test results are."""
-        return self.folder / "result.json"
+        return self._files.result_path
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -131,6 +196,63 @@ class Experiment:
         """Whether all epochs are done."""
         return self.trainer.progress.epoch >= self.recipe.epochs
 
+    @property
+    def _trained_on(self) -> TrainedOn:
+        return TrainedOn(self._data)
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Have the folder for this process alone, as `run` does while it runs.
+
+        Raises
+        ------
+        CheckpointError
+            If another process has it, or has changed it since it was opened.
+        """
+        with self._files.claimed(new=self._numbered and self._new):
+            self._take()
+            yield
+
+    def _take(self) -> None:
+        """Write what the folder says of the run; be where its last checkpoint is."""
+        if self._new:
+            self._files.refuse_another_run()
+        elif self._files.config() != self._config:
+            raise CheckpointError(
+                str(self.folder), expected="the run that was opened", got="one that was changed meanwhile"
+            )
+        elif self._seen != self._stamp():
+            self._load()
+        config = self._described()
+        if config != self._config:
+            self._files.write_config(config)
+        if self._extended:
+            self.result_path.unlink(missing_ok=True)
+        self._new, self._config, self._extended = False, self._files.config(), ""
+
+    def _described(self) -> Config:
+        """Return what ``config.json`` is to hold."""
+        now = environment(self.trainer.kernels)
+        begun: Config = {
+            "recipe": self.recipe.to_json(),
+            **now,
+            "python": platform.python_version(),
+            "data": self._data,
+        }
+        if self._seen is None and self._result() is None:  # it begins now
+            return begun
+        before = self._config
+        differing = changed(before, now) + check_same(str(self.folder), before.get("data"), self._data)
+        if self._extended:
+            differing.insert(0, f"{self._extended}, now {self.recipe.epochs}")
+        earlier = before.get("resumed", [])
+        known = isinstance(earlier, list) and earlier and earlier[-1].get("changed", [])
+        if not differing or (not self._extended and set(differing) <= set(known or [])):
+            return before
+        at = self.trainer.progress
+        entry = {"epoch": at.epoch, "batch": at.batch, "changed": differing}
+        return {**before, "recipe": self.recipe.to_json(), "resumed": [*earlier, entry]}
+
     def run(self, callbacks: Sequence[Callback] = ()) -> dict[str, float] | None:
         """Train to the end, from the beginning or from the last checkpoint.
 
@@ -143,45 +265,63 @@ class Experiment:
         -------
         dict of str to float, or None
             ``"test_loss"`` and ``"test_accuracy"``; None if a callback stopped before the end. Of a run that
-            has ended, what it came to then.
+            has ended, what it came to then; where its model or result is missing or damaged, it is made again
+            from the last checkpoint.
+
+        Raises
+        ------
+        CheckpointError
+            If another process has the folder.
         """
-        recipe = self.recipe
-        if not self.config_path.is_file():
-            replace_file(self.config_path, json.dumps(self._config(), indent=1))
-        if self.result_path.is_file():
-            ended: dict[str, float] = json.loads(self.result_path.read_text())
-            self.spent = Spent(*(ended.pop(name, 0.0) for name in Spent._fields))
-            return {name: math.nan if value is None else value for name, value in ended.items()}
-        watch = Stopwatch()
-        if not self.ended:
-            self.trainer.fit(
-                self.train_data,
-                epochs=recipe.epochs,
-                batch_size=recipe.batch_size,
-                validation=self.validation_data,
-                transform=recipe.transform(),
-                callbacks=[
-                    FreezeAfter(recipe.freeze_after),
-                    *callbacks,
-                    watch,
-                    HistoryWriter(self.folder),
-                    self.checkpoint,
-                ],
-                initial_epoch=0,
-            )
-        if not self.ended:
+        with self.claimed():
+            if (result := self._result()) is not None:
+                self.spent = Spent(*(result.pop(name, 0.0) for name in Spent._fields))
+                return result
+            watch = Stopwatch()
+            try:
+                if not self.ended:
+                    self._fit(callbacks, watch)
+            finally:
+                self._seen = self._stamp()
+            return self._finish(watch) if self.ended else None
+
+    def _result(self) -> dict[str, float] | None:
+        """Return what the run came to, if it has ended and left model and result whole."""
+        if self._new or not (self.ended or self._seen is None):
             return None
-        # the test is part of the run
-        measured = self._tested(watch)
-        result = {f"test_{name}": value for name, value in measured.items()}
-        self.spent = Spent(*(round(seconds, 3) for seconds in watch.spent))
+        try:
+            load(self.model_path)
+        except CheckpointError:
+            return None
+        return self._files.result()
+
+    def _fit(self, callbacks: Sequence[Callback], watch: Stopwatch) -> None:
+        recipe = self.recipe
+        kept = [watch, self._trained_on, HistoryWriter(self.folder), self.checkpoint]
+        self.trainer.fit(
+            self.train_data,
+            epochs=recipe.epochs,
+            batch_size=recipe.batch_size,
+            validation=self.validation_data,
+            transform=recipe.transform(),
+            callbacks=[FreezeAfter(recipe.freeze_after), *callbacks, *kept],
+            initial_epoch=0,
+        )
+
+    def _finish(self, watch: Stopwatch) -> dict[str, float]:
+        """Save the model, before the test and with its results; the test is part of the run."""
+        recipe = self.recipe
         about: Config = {"classes": list(self.class_names), "dataset": recipe.dataset}
-        about |= {"loss": self.trainer.loss.config(), **result}
+        about |= {"loss": self.trainer.loss.config()}
         of_the_test = {"views": recipe.views, "holdout": recipe.holdout}
         about |= {name: value for name, value in of_the_test.items() if value}
         save(self.trainer.model, self.model_path, about=about)
-        finite = {name: value if math.isfinite(value) else None for name, value in result.items()}
-        replace_file(self.result_path, json.dumps({**finite, **self.spent._asdict()}, indent=1))
+        self.trainer.history.save(self.folder)
+        measured = self._tested(watch)
+        result = {f"test_{name}": value for name, value in measured.items()}
+        self.spent = Spent(*(round(seconds, 3) for seconds in watch.spent))
+        save(self.trainer.model, self.model_path, about={**about, **result})
+        self._files.write_result({**result, **self.spent._asdict()})
         return result
 
     def _tested(self, watch: Stopwatch) -> dict[str, float]:
@@ -195,15 +335,6 @@ class Experiment:
         watch.on_train_end()
         return measured
 
-    def _config(self) -> Config:
-        return {
-            "recipe": self.recipe.to_json(),
-            "handgrad": metadata.version("handgrad"),
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-        }
-
 
 def open_model(path: str | os.PathLike[str]) -> tuple[Any, Config]:
     """Return the model of a run's folder, or of a file, and what is known about it.
@@ -211,20 +342,29 @@ def open_model(path: str | os.PathLike[str]) -> tuple[Any, Config]:
     Raises
     ------
     CheckpointError
-        If there is none; of a run that has not ended, says how to go on.
+        If there is none, or it is damaged; of a run, says what makes it.
     """
     path = Path(path)
     if not path.exists():
         raise CheckpointError(
             str(path), expected="a run's folder or a model file", got="nothing of that name"
         )
-    if path.is_dir():
-        if (path / "config.json").is_file() and not (path / "model.safetensors").is_file():
-            raise CheckpointError(
-                str(path),
-                expected="a run that has ended",
-                got="one without its model",
-                do=f"go on with: handgrad train --resume {shlex.quote(str(path))}",
-            )
-        path = path / "model.safetensors"
-    return load(path), load_about(path)
+    if not path.is_dir():
+        return load(path), load_about(path)
+    files = RunFolder(path)
+    if not files.holds_run:
+        return load(files.model_path), load_about(files.model_path)
+    go_on = f"go on with: handgrad train --resume {shlex.quote(str(path))}"
+    if not files.model_path.is_file():
+        lost = files.result_path.is_file()
+        raise CheckpointError(
+            str(path),
+            expected="a run with its model" if lost else "a run that has ended",
+            got="one whose model.safetensors is missing" if lost else "one without its model",
+            do=go_on.replace("go on", "make it again") if lost else go_on,
+        )
+    try:
+        return load(files.model_path), load_about(files.model_path)
+    except CheckpointError as error:
+        again = error.do or go_on.replace("go on", "make it again")
+        raise CheckpointError(error.where, expected=error.expected, got=error.got, do=again) from None

@@ -163,6 +163,12 @@ class Recipe:
         order = Stream((0,)).child("holdout").permutation(len(train))
         return Subset(train, order[self.holdout :]), Subset(train, order[: self.holdout]), names
 
+    def located(self) -> Recipe:
+        """Return the recipe with the whole path of its folder, which means the same in any directory."""
+        if _known_set(self.dataset) is not None:
+            return self
+        return replace(self, dataset=str(Path(self.dataset).absolute()))
+
     def _sets(self) -> tuple[Dataset, Dataset, tuple[str, ...]]:
         name = _known_set(self.dataset)
         if name is None:
