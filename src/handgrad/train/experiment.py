@@ -97,7 +97,9 @@ class Experiment:
         self.spent = Spent()
         if recipe is None:
             self._files.require_run()
-            recipe = Recipe.read(self.config_path)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "(?s).*resumed otherwise than it began")
+                recipe = Recipe.read(self.config_path)
         elif not numbered:
             self._files.refuse_another_run()
         self._config = {} if self._new else self._files.config()

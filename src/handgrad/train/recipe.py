@@ -6,6 +6,7 @@ import json
 import math
 import os
 import tomllib
+import warnings
 from dataclasses import asdict, dataclass, field, fields, replace
 from inspect import signature
 from pathlib import Path
@@ -271,20 +272,23 @@ class Recipe:
         ------
         CheckpointError
             If there is no such file or it is neither JSON nor, with the name ``*.toml``, TOML.
+
+        Warns
+        -----
+        UserWarning
+            If it is of a run that was extended, or resumed with other images, versions, kernels or threads.
         """
         path = Path(path)
-        toml = path.suffix == ".toml"
-        try:
-            text = path.read_text()
-            config = tomllib.loads(text) if toml else json.loads(text)
-        except FileNotFoundError:
-            raise CheckpointError(str(path), expected="a recipe", got="no file there") from None
-        except ValueError as error:  # of all three: the text's encoding, JSON, TOML
-            kind = "TOML" if toml else "JSON"
-            raise CheckpointError(str(path), expected=f"a recipe as {kind}", got=str(error)) from None
+        config = _read(path)
         recipe = config.get("recipe", config) if isinstance(config, dict) else config
         if not isinstance(recipe, dict):
             raise CheckpointError(str(path), expected="a recipe, as an object", got=type(recipe).__name__)
+        if changes := _resumed(config):
+            warnings.warn(
+                f"{path}: this run was resumed otherwise than it began ({changes}); its recipe alone makes "
+                "another model",
+                stacklevel=2,
+            )
         return cls.from_json(recipe, str(path))
 
 
@@ -342,6 +346,30 @@ def named_recipes() -> dict[str, Recipe]:
 def spread(n: int, most: int) -> Array:
     """Return at most so many of the numbers 0, ..., n - 1, evenly spread: images may lie class by class."""
     return np.linspace(0, n - 1, min(n, most)).round().astype(np.int64)
+
+
+def _read(path: Path) -> Any:
+    """Return what is in a JSON or TOML file, with or without the mark that Windows puts before UTF-8."""
+    kind = "TOML" if path.suffix.lower() == ".toml" else "JSON"
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        return tomllib.loads(text) if kind == "TOML" else json.loads(text)
+    except FileNotFoundError:
+        raise CheckpointError(str(path), expected="a recipe", got="no file there") from None
+    except IsADirectoryError:
+        raise CheckpointError(str(path), expected="a recipe's file", got="a folder") from None
+    except RecursionError:
+        got = "one that is nested too deeply"
+        raise CheckpointError(str(path), expected=f"a recipe as {kind}", got=got) from None
+    except ValueError as error:  # of all three: the text's encoding, JSON, TOML
+        raise CheckpointError(str(path), expected=f"a recipe as {kind}", got=str(error)) from None
+
+
+def _resumed(config: Config) -> str:
+    """Return what was otherwise when the run of a ``config.json`` was resumed."""
+    entries = config.get("resumed", [])
+    entries = [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
+    return "; ".join(str(text) for e in entries for text in e.get("changed") or ())
 
 
 def _with_steps(config: Any, steps: int) -> Any:
