@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import MISSING, fields
 from numbers import Real
 from typing import Any
 
@@ -24,7 +25,7 @@ def check_number(
     positive: bool = False,
 ) -> None:
     """Raise ArgumentError unless `value` is a finite number within the limits; `positive` leaves out 0."""
-    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, Real) and not isinstance(value, bool) and _is_finite(value)
     if not (number and (value > 0 if positive else least <= value) and value <= most and value < below):
         limit = "" if math.isinf(most) else f" and at most {most:g}"
         limit = limit if math.isinf(below) else f" and less than {below:g}"
@@ -33,10 +34,19 @@ def check_number(
         raise ArgumentError(where, expected=f"{name} {relation}{limit}", got=repr(value))
 
 
+def _is_finite(value: Real) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int that no float holds
+        return False
+
+
 def check_count(where: str, name: str, value: Any) -> None:
-    """Raise ArgumentError unless `value` is a whole number of at least 1."""
-    if not is_integer(value) or value < 1:
-        raise ArgumentError(where, expected=f"{name} to be a whole number of at least 1", got=repr(value))
+    """Raise ArgumentError unless `value` is a whole number of at least 1, which 64 bits hold."""
+    if not is_integer(value) or not 1 <= value < 1 << 63:
+        most = " and less than 2**63" if is_integer(value) and value > 1 else ""
+        expected = f"{name} to be a whole number of at least 1{most}"
+        raise ArgumentError(where, expected=expected, got=repr(value))
 
 
 def plain(value: Any) -> Any:
@@ -48,7 +58,7 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def class_arguments(where: str, known: Iterable[str], config: Config) -> Config:
+def class_arguments(where: str, known: Iterable[str], config: Config, required: Iterable[str] = ()) -> Config:
     """Return the constructor arguments in `config`; raise ArgumentError if they are not class `where`'s."""
     arguments = dict(config)
     name = arguments.pop("class", where)
@@ -59,7 +69,15 @@ def class_arguments(where: str, known: Iterable[str], config: Config) -> Config:
         if argument not in known:
             names = ", ".join(known) or "none"
             raise ArgumentError(where, expected=f"arguments among {names}", got=repr(argument))
+    if missing := [argument for argument in required if argument not in arguments]:
+        given = ", ".join(arguments) or "no arguments"
+        raise ArgumentError(where, expected=f"the argument {missing[0]}", got=given)
     return arguments
+
+
+def required_fields(kind: Any) -> list[str]:
+    """Return the arguments of a dataclass that have no default."""
+    return [f.name for f in fields(kind) if f.init and f.default is MISSING and f.default_factory is MISSING]
 
 
 def unmasked(where: str, values: Any) -> Array:

@@ -67,6 +67,17 @@ def test_one_cycle_without_room_to_rise_starts_at_or_after_the_top(steps, pct_st
     assert rates[-1] == pytest.approx(1 / 25e4)
 
 
+def test_one_cycle_of_one_step_is_its_top():
+    assert [OneCycle(0.5, steps=1, pct_start=share)(0) for share in (0.0, 0.3, 0.9)] == [0.5] * 3
+    assert OneCycle(0.5, steps=1)(1) == pytest.approx(0.5 / 25e4)
+
+
+@pytest.mark.parametrize("steps", range(1, 6))
+@pytest.mark.parametrize("schedule", [OneCycle, Cosine, schedules.Linear], ids=lambda kind: kind.__name__)
+def test_a_schedule_of_few_steps_has_a_step_that_learns(schedule, steps):
+    assert max(schedule(1.0, steps=steps)(t) for t in range(steps)) > 0.8
+
+
 def test_warm_up_moves_at_its_first_step_and_reaches_the_rate_at_its_last():
     schedule = WarmUp(Step(1.0, every=2, gamma=0.5), steps=4)
     assert [schedule(t) for t in range(9)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 0.5, 0.5, 0.25]

@@ -38,7 +38,8 @@ class Group:
     def __post_init__(self) -> None:
         if isinstance(self.match, list):
             object.__setattr__(self, "match", tuple(self.match))
-        if not self.patterns or not all(isinstance(p, str) and p for p in self.patterns):
+        several = isinstance(self.match, str | tuple) and self.patterns
+        if not several or not all(isinstance(p, str) and p for p in several):
             raise ArgumentError(
                 "Group",
                 expected="match to be a pattern over parameter names, or several",
@@ -64,7 +65,8 @@ class Group:
     @classmethod
     def from_config(cls, config: Config) -> Group:
         """Return a new group from what `config` returned."""
-        return cls(**class_arguments("Group", ("match", "lr_scale", "weight_decay"), config))
+        known = ("match", "lr_scale", "weight_decay")
+        return cls(**class_arguments("Group", known, config, required=("match",)))
 
 
 def first_match(groups: Iterable[Group], name: str) -> Group | None:

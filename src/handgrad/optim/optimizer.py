@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
 from handgrad.arguments import check_number, class_arguments, plain
 from handgrad.errors import ArgumentError, CheckpointError
 from handgrad.kernels import Kernels, default_kernels
@@ -87,6 +89,9 @@ class Optimizer:
         if not isinstance(self.lr, Schedule):
             check_number(self.where, "lr", self.lr)
         check_number(self.where, "weight_decay", self.weight_decay)
+        for switch in (f.name for f in fields(self) if f.type == "bool"):
+            if not isinstance(value := getattr(self, switch), bool | np.bool_):
+                raise ArgumentError(self.where, expected=f"{switch} to be True or False", got=repr(value))
         if self.global_clipnorm is not None:
             check_number(self.where, "global_clipnorm", self.global_clipnorm, positive=True)
         if not isinstance(self.groups, Sequence) or not all(isinstance(g, Group) for g in self.groups):
@@ -276,6 +281,8 @@ class Optimizer:
         if isinstance(arguments.get("lr"), dict):
             arguments["lr"] = schedules.get(arguments["lr"])
         groups = arguments.get("groups", ())
+        if not isinstance(groups, list | tuple):
+            raise ArgumentError(cls.__name__, expected="groups to be a sequence of Group", got=repr(groups))
         arguments["groups"] = tuple(Group.from_config(g) if isinstance(g, dict) else g for g in groups)
         return cls(**arguments)
 

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from handgrad.arguments import check_count, check_number, class_arguments, plain
+from handgrad.arguments import check_count, check_number, class_arguments, plain, required_fields
 from handgrad.errors import ArgumentError
 from handgrad.typing import Config
 
@@ -35,7 +35,8 @@ class Schedule:
     @classmethod
     def from_config(cls, config: Config) -> Self:
         """Return a new schedule from what `config` returned; ArgumentError if it is not one of this class."""
-        arguments = class_arguments(cls.__name__, [f.name for f in fields(cls)], config)
+        known = [f.name for f in fields(cls)]
+        arguments = class_arguments(cls.__name__, known, config, required_fields(cls))
         return cls(**{name: get(v) if isinstance(v, dict) else v for name, v in arguments.items()})
 
 
@@ -177,7 +178,9 @@ class OneCycle(Schedule):
     """Up to `max_lr` and down to almost nothing.
 
     With ``a = pct_start*steps - 1`` and ``b = steps - 1``, ``lr`` goes from ``max_lr/div_factor`` at t = 0 to
-    `max_lr` at t = a, and on to ``max_lr/div_factor/final_div_factor`` at t = b, where it stays.
+    `max_lr` at t = a, and on to ``max_lr/div_factor/final_div_factor`` at t = b, where it stays. Where
+    ``pct_start*steps`` is below 1, no step goes up, and the first one is on the way down. A cycle of one step
+    is its top: ``lr = max_lr`` at t = 0.
 
     Parameters
     ----------
@@ -197,8 +200,9 @@ class OneCycle(Schedule):
     Notes
     -----
     L. N. Smith and N. Topin, "Super-convergence: very fast training of neural networks using large learning
-    rates", 2018. Names and values are those of ``torch.optim.lr_scheduler.OneCycleLR`` in two phases; the
-    momentum is left alone.
+    rates", 2018. Names and values are those of ``torch.optim.lr_scheduler.OneCycleLR`` in two phases, but for
+    a cycle of one step, which has the end's learning rate there and learns nothing; the momentum is left
+    alone.
 
     Examples
     --------
@@ -229,6 +233,8 @@ class OneCycle(Schedule):
         """Return the learning rate of a step."""
         a, b = self.pct_start * self.steps - 1, self.steps - 1
         first = self.max_lr / self.div_factor
+        if step == b == 0:
+            return float(self.max_lr)
         way = _cosine if self.anneal_strategy == "cos" else _linear
         if step < a:
             return way(first, self.max_lr, step / a)
@@ -298,6 +304,6 @@ def get(schedule: Any) -> Schedule:
     if isinstance(schedule, Schedule):
         return schedule
     name = schedule.get("class") if isinstance(schedule, dict) else None
-    if name not in SCHEDULES:
+    if not isinstance(name, str) or name not in SCHEDULES:
         raise ArgumentError("schedule", expected=f"one of {', '.join(SCHEDULES)}", got=repr(schedule))
-    return SCHEDULES[str(name)].from_config(schedule)
+    return SCHEDULES[name].from_config(schedule)
