@@ -112,6 +112,7 @@ WRONG = {
     "label_smoothing": (1, "label_smoothing: expected 0 <= number < 1, got 1"),
     "augment": ("flip", "augment: expected a transform's configuration, got 'flip'"),
     "image_size": ((5, 0), "image_size: expected a height and a width, positive ints, got (5, 0)"),
+    "holdout": (2**31, "holdout: expected an int, at most 2,147,483,647, got 2147483648"),
 }
 
 
@@ -163,7 +164,73 @@ def test_an_unknown_model_is_refused():
     assert str(error.value) == f"model: expected one of {', '.join(MODELS)}, got 'big'"
 
 
+SCHEDULE = {"class": "OneCycle", "max_lr": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "message"),
+    [
+        ({"class": "SGD", "lr": SCHEDULE}, "OneCycle: expected the argument steps, got max_lr"),
+        ({"class": "SGD", "lr": {"class": "Cosine"}}, "Cosine: expected the argument lr, got no arguments"),
+        (
+            {"class": "SGD", "lr": {**SCHEDULE, "steps": 10**400}},
+            f"OneCycle: expected steps to be a whole number of at least 1 and less than 2**63, got {10**400}",
+        ),
+        ({"class": "SGD", "lr": 10**400}, f"SGD: expected lr of at least 0, got {10**400}"),
+        ({"class": "SGD", "groups": 3}, "SGD: expected groups to be a sequence of Group, got 3"),
+        ({"class": "SGD", "groups": [{}]}, "Group: expected the argument match, got no arguments"),
+        (
+            {"class": "SGD", "groups": [{"match": 3}]},
+            "Group: expected match to be a pattern over parameter names, or several, got 3",
+        ),
+        (
+            {"class": "SGD", "momentum": 0.9, "nesterov": 1},
+            "SGD: expected nesterov to be True or False, got 1",
+        ),
+        (
+            {"class": "SGD", "lr": {"class": ["Step"]}},
+            "schedule: expected one of Constant, Step, Cosine, Linear, OneCycle, WarmUp, got "
+            "{'class': ['Step']}",
+        ),
+    ],
+)
+def test_an_optimizer_that_cannot_be_made_is_refused(optimizer, message):
+    with pytest.raises(ArgumentError) as error:
+        Recipe("digits", optimizer=optimizer)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("width", [2**40, 10**400, {"a": 1}, "wide", None])
+def test_a_width_that_the_model_cannot_have_is_refused(width):
+    with pytest.raises(ArgumentError, match=r"^(model_options: expected what lenet takes, got |conv)"):
+        Recipe("digits", model="lenet", model_options={"width": width}).build((8, 8, 1), 10)
+
+
+@pytest.mark.parametrize("name", ["", "\0", "é" * 300])
+def test_names_that_no_folder_has_are_refused(name):
+    with pytest.raises(ArgumentError) as error:
+        recipe_for(name)
+    assert str(error.value) == UNKNOWN.replace("'no'", repr(name))
+
+
 class TestRead:
+    @pytest.mark.parametrize("name", ["r.json", "r.JSON", "r.toml", "r.TOML"])
+    def test_the_mark_before_utf_8_and_capitals_of_endings_are_passed_over(self, tmp_path, name):
+        toml = name.lower().endswith("toml")
+        text = 'dataset = "digits"\nepochs = 3' if toml else '{"dataset": "digits", "epochs": 3}'
+        (tmp_path / name).write_text(text, encoding="utf-8-sig")
+        assert Recipe.read(tmp_path / name) == Recipe("digits", epochs=3)
+
+    def test_a_folder_and_a_nested_file_are_refused(self, tmp_path):
+        with pytest.raises(CheckpointError) as error:
+            Recipe.read(tmp_path)
+        assert str(error.value) == f"{tmp_path}: expected a recipe's file, got a folder"
+        for name, text in (("r.json", "[" * 10**5), ("r.toml", "a = " + "[" * 10**5)):
+            (tmp_path / name).write_text(text)
+            with pytest.raises(CheckpointError) as error:
+                Recipe.read(tmp_path / name)
+            assert str(error.value).endswith(", got one that is nested too deeply")
+
     def test_a_recipe_by_itself_or_in_a_config(self, tmp_path):
         recipe = Recipe("digits", image_size=(9, 8), model_options={"width": 3})
         (tmp_path / "a.json").write_text(json.dumps(recipe.to_json()))

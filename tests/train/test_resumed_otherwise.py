@@ -156,9 +156,9 @@ class TestElsewhere:
             with pytest.warns(UserWarning, match="now") as said:
                 resumed = Experiment(tmp_path)
             resumed.run()
+            hg.set_threads(before)
             with pytest.warns(UserWarning, match="now"):  # the checkpoint at its end knows the new number
-                hg.set_threads(before)
-                Experiment(tmp_path).run()
+                Experiment(tmp_path)
         finally:
             hg.set_threads(before)
         assert [str(w.message) for w in said] == [
@@ -295,6 +295,7 @@ class TestFromAnotherDirectory:
         with pytest.raises(ArgumentError) as error:
             Experiment("../run")
         assert str(error.value) == (
-            "dataset: expected one of digits, mnist, fashion_mnist, cifar10, or a folder with train and test in "
-            "it, got 'shapes'; go to the directory that the run was begun in, which its config.json does not name"
+            "dataset: expected one of digits, mnist, fashion_mnist, cifar10, or a folder with train and test "
+            "in it, got 'shapes'; go to the directory that the run was begun in, which its config.json does "
+            "not name"
         )

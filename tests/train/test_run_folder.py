@@ -71,7 +71,8 @@ class TestOneWriter:
         with pytest.raises(CheckpointError) as error:
             late.run()
         assert str(error.value) == (
-            f"{copy.parent / 'new'}: expected a new folder, got one that holds a run; resume it, or name another"
+            f"{copy.parent / 'new'}: expected a new folder, got one that holds a run; resume it, or name "
+            "another"
         )
         assert files(copy.parent / "new") == before
 
@@ -116,8 +117,8 @@ class TestOneWriter:
         with pytest.raises(CheckpointError) as error:
             Experiment(copy, RECIPE)
         assert str(error.value) == (
-            f"{copy}: expected a new folder, got one with last.safetensors, model.safetensors, result.json of "
-            "another run; remove them, or name another"
+            f"{copy}: expected a new folder, got one with last.safetensors, model.safetensors, result.json "
+            "of another run; remove them, or name another"
         )
 
 
@@ -151,8 +152,8 @@ class TestWhatIsLost:
         with pytest.raises(CheckpointError) as error:
             open_model(copy)
         assert str(error.value) == (
-            f"{copy}: expected a run with its model, got one whose model.safetensors is missing; make it again "
-            f"with: handgrad train --resume {copy}"
+            f"{copy}: expected a run with its model, got one whose model.safetensors is missing; make it "
+            f"again with: handgrad train --resume {copy}"
         )
         self.same_again(ended, copy)
 

@@ -88,7 +88,7 @@ def train(
         raise ArgumentError(
             "train",
             expected="one of a DATASET, --config FILE or --resume RUN",
-            got="several" if dataset or config or resume else "none",
+            got="none" if dataset is config is resume is None else "several",
             do="for a first try: handgrad train digits",
         )
     if resume is not None:
@@ -108,7 +108,7 @@ def train(
             raise ArgumentError("train --config", expected="no --recipe besides", got=recipe)
         chosen = (
             recipe_for(dataset, recipe, **changes)
-            if dataset
+            if dataset is not None
             else Recipe.read(config or "").changed(**changes)
         )
         folder = out or _new_folder(Path(chosen.dataset).resolve().name)

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from handgrad.data import Dataset, Loader, Subset
-from handgrad.errors import ArgumentError, CheckpointError
+from handgrad.errors import ArgumentError, CheckpointError, HandgradError
 from handgrad.graph import Graph
 from handgrad.io import load, load_about, save
 from handgrad.train.callbacks import Callback, Checkpoint, FreezeAfter, HistoryWriter, Spent, Stopwatch
 from handgrad.train.environment import changed, environment
 from handgrad.train.recipe import Recipe, spread
-from handgrad.train.run_folder import RunFolder
+from handgrad.train.run_folder import RunFolder, resumed_otherwise
 from handgrad.train.trained_on import TrainedOn, check_same, describe
 from handgrad.train.trainer import Trainer
 from handgrad.typing import Config
@@ -128,7 +128,13 @@ class Experiment:
         """Raise now what would be raised after hours, or in a folder that has been made."""
         FreezeAfter(self.recipe.freeze_after).check(model)
         one = Subset(self.train_data, [0])
-        x, _ = Loader(one, 1, transform=self.recipe.transform()).batch(0, 0)
+        try:
+            x, _ = Loader(one, 1, transform=self.recipe.transform()).batch(0, 0)
+        except (MemoryError, OverflowError, TypeError, ValueError) as error:
+            if isinstance(error, HandgradError):
+                raise
+            got = f"{self.recipe.augment!r}, which fails: {error or 'there is not enough memory'}"
+            raise ArgumentError("augment", expected="what changes these images", got=got) from error
         if (views := self.recipe.test_views()) is not None:
             list(views(x))
 
@@ -247,9 +253,9 @@ class Experiment:
         differing = changed(before, now) + check_same(str(self.folder), before.get("data"), self._data)
         if self._extended:
             differing.insert(0, f"{self._extended}, now {self.recipe.epochs}")
-        earlier = before.get("resumed", [])
-        known = isinstance(earlier, list) and earlier and earlier[-1].get("changed", [])
-        if not differing or (not self._extended and set(differing) <= set(known or [])):
+        earlier = resumed_otherwise(before)
+        said = earlier[-1]["changed"] if earlier and not self._extended else []
+        if all(text in said for text in differing):
             return before
         at = self.trainer.progress
         entry = {"epoch": at.epoch, "batch": at.batch, "changed": differing}

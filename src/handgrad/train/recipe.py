@@ -16,11 +16,12 @@ import numpy as np
 
 from handgrad import data, losses, models, optim
 from handgrad.data import Dataset, ImageFolder, Subset, Transform, as_dataset
-from handgrad.errors import ArgumentError, CheckpointError, DataError
+from handgrad.errors import ArgumentError, CheckpointError, DataError, HandgradError
 from handgrad.graph import Graph
 from handgrad.layers import Conv2D, whiten
 from handgrad.rng import Stream
 from handgrad.train.callbacks import FreezeAfter
+from handgrad.train.run_folder import resumed_otherwise
 from handgrad.train.trainer import Trainer
 from handgrad.train.views import Views
 from handgrad.typing import Array, Config, Shape, is_integer
@@ -34,6 +35,7 @@ _COUNTS = (
     ("validation_images", 1),
     ("holdout", 0),
 )
+_MOST = 2**31 - 1
 
 
 def _is_number(value: object) -> bool:
@@ -111,6 +113,8 @@ class Recipe:
                 continue
             if not is_integer(value) or value < least:
                 raise ArgumentError(name, expected=f"an int, at least {least}", got=repr(value))
+            if name != "seed" and value > _MOST:
+                raise ArgumentError(name, expected=f"an int, at most {_MOST:,}", got=repr(value))
         if not (_is_number(self.lr) and 0 < self.lr < math.inf):
             raise ArgumentError("lr", expected="a number above 0", got=repr(self.lr))
         if not (_is_number(self.weight_decay) and 0 <= self.weight_decay < math.inf):
@@ -204,7 +208,13 @@ class Recipe:
         for name in self.model_options:
             if name not in options:
                 raise ArgumentError("model_options", expected=f"some of {', '.join(options)}", got=repr(name))
-        return make(shape, classes, seed=self.seed, **self.model_options)
+        try:
+            return make(shape, classes, seed=self.seed, **self.model_options)
+        except (MemoryError, OverflowError, TypeError, ValueError) as error:
+            if isinstance(error, HandgradError):
+                raise
+            got = f"{self.model_options!r}, which fail: {error or 'there is not enough memory'}"
+            raise ArgumentError("model_options", expected=f"what {self.model} takes", got=got) from error
 
     def prepare(self, model: Graph, train: Dataset) -> None:
         """Set of a new model what comes from the data."""
@@ -283,7 +293,8 @@ class Recipe:
         recipe = config.get("recipe", config) if isinstance(config, dict) else config
         if not isinstance(recipe, dict):
             raise CheckpointError(str(path), expected="a recipe, as an object", got=type(recipe).__name__)
-        if changes := _resumed(config):
+        if entries := resumed_otherwise(config):
+            changes = "; ".join(str(text) for entry in entries for text in entry["changed"])
             warnings.warn(
                 f"{path}: this run was resumed otherwise than it began ({changes}); its recipe alone makes "
                 "another model",
@@ -365,13 +376,6 @@ def _read(path: Path) -> Any:
         raise CheckpointError(str(path), expected=f"a recipe as {kind}", got=str(error)) from None
 
 
-def _resumed(config: Config) -> str:
-    """Return what was otherwise when the run of a ``config.json`` was resumed."""
-    entries = config.get("resumed", [])
-    entries = [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
-    return "; ".join(str(text) for e in entries for text in e.get("changed") or ())
-
-
 def _with_steps(config: Any, steps: int) -> Any:
     """Return a configuration with ``steps`` for the ``share`` of them that a schedule has."""
     if isinstance(config, list):
@@ -392,10 +396,17 @@ def _known_set(dataset: str) -> str | None:
     name, known = dataset.replace("-", "_"), [info.name for info in data.available()]
     if name in known:
         return name
-    if not Path(dataset).is_dir():
+    if not dataset or not _is_folder(dataset):
         raise ArgumentError(
             "dataset",
             expected=f"one of {', '.join(known)}, or a folder with train and test in it",
             got=repr(dataset),
         )
     return None
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):  # a name that no file system takes
+        return False

@@ -149,6 +149,13 @@ class RunFolder:
         replace_file(self.result_path, json.dumps(finite, indent=1))
 
 
+def resumed_otherwise(config: Config) -> list[Config]:
+    """Return where the run of a ``config.json`` was resumed otherwise than it began, and what was changed."""
+    entries = config.get("resumed")
+    whole = entries if isinstance(entries, list) else []
+    return [e for e in whole if isinstance(e, dict) and isinstance(e.get("changed"), list) and e["changed"]]
+
+
 @contextmanager
 def _nothing() -> Iterator[None]:
     yield
