@@ -88,7 +88,7 @@ def train(
         raise ArgumentError(
             "train",
             expected="one of a DATASET, --config FILE or --resume RUN",
-            got="none" if dataset is config is resume is None else "several",
+            got="several" if any(source is not None for source in (dataset, config, resume)) else "none",
             do="for a first try: handgrad train digits",
         )
     if resume is not None:
@@ -174,6 +174,11 @@ def _beginning(experiment: Experiment) -> str:
         f"{len(experiment.test_data):,} {_kind(experiment)} images of {used.dataset}; "
         f"{used.epochs} epochs of {used.batch_size}; seed {used.seed}"
     )
+    if experiment.epochs_before != used.epochs:
+        text += (
+            f"\n{used.epochs} epochs in place of {experiment.epochs_before}: from step {at.step + 1} on, the "
+            f"learning rate is that of a run of {used.epochs} epochs"
+        )
     if experiment.ended:
         return f"{text}\nthis run has ended"
     if not at.epoch and not at.batch:

@@ -62,6 +62,8 @@ class Experiment:
         Of the data.
     spent : Spent
         Seconds of training, in all its parts, once it has ended.
+    epochs_before : int
+        How many epochs the run was to have before `epochs` changed it.
 
     Raises
     ------
@@ -104,7 +106,7 @@ class Experiment:
             self._files.refuse_another_run()
         self._config = {} if self._new else self._files.config()
         self.recipe = self._located(recipe if epochs is None else recipe.changed(epochs=epochs))
-        self._extended = "" if self.recipe.epochs == recipe.epochs else f"{recipe.epochs} epochs"
+        self.epochs_before = recipe.epochs
         self.train_data, self.test_data, self.class_names = self.recipe.data()
         self._data = describe(self.train_data, self.test_data, self.class_names)
         model = self.recipe.build(self.train_data.shape, len(self.class_names))
@@ -234,9 +236,9 @@ class Experiment:
         config = self._described()
         if config != self._config:
             self._files.write_config(config)
-        if self._extended:
+        if self._seen is not None and not self.ended:  # of a run that had ended and goes on
             self.result_path.unlink(missing_ok=True)
-        self._new, self._config, self._extended = False, self._files.config(), ""
+        self._new, self._config = False, self._files.config()
 
     def _described(self) -> Config:
         """Return what ``config.json`` is to hold."""
@@ -251,11 +253,11 @@ class Experiment:
             return begun
         before = self._config
         differing = changed(before, now) + check_same(str(self.folder), before.get("data"), self._data)
-        if self._extended:
-            differing.insert(0, f"{self._extended}, now {self.recipe.epochs}")
         earlier = resumed_otherwise(before)
-        said = earlier[-1]["changed"] if earlier and not self._extended else []
-        if all(text in said for text in differing):
+        said = earlier[-1]["changed"] if earlier else []
+        if before.get("recipe", before).get("epochs", self.epochs_before) != self.recipe.epochs:
+            differing.insert(0, f"{self.epochs_before} epochs, now {self.recipe.epochs}")
+        elif all(text in said for text in differing):
             return before
         at = self.trainer.progress
         entry = {"epoch": at.epoch, "batch": at.batch, "changed": differing}
