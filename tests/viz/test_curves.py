@@ -114,6 +114,24 @@ class TestPlot:
         }
         assert {(0x4C, 0x72, 0xB0), (0xDD, 0x84, 0x52)} <= pixels
 
+    @pytest.mark.parametrize("values", [[0.5], [NAN, 0.5], [0.5, NAN, INF], [NAN, 0.5, NAN, NAN]])
+    def test_a_value_that_no_line_reaches_has_a_dot(self, values, tmp_path):
+        from PIL import Image
+
+        def coloured(history):
+            plot_history(history, tmp_path / "p.png")
+            pixels = np.asarray(Image.open(tmp_path / "p.png").convert("RGB")).astype(int)
+            return (abs(pixels - (0x4C, 0x72, 0xB0)).sum(-1) < 30).sum()
+
+        legend = coloured({"loss": [NAN] * len(values)})
+        assert coloured({"loss": values}) > legend + 10
+
+    def test_a_line_of_training_has_no_dots(self, tmp_path):
+        from handgrad.viz.curves import _alone
+
+        assert _alone([3.0, 2.0, 1.0]) == []
+        assert _alone([3.0, NAN, 1.0, 0.5, NAN, 2.0]) == [0, 5]
+
     @pytest.mark.parametrize("values", [[NAN, 1.0, INF], [NAN, NAN], [INF], [-INF, NAN, 2.0]])
     def test_values_that_are_not_finite(self, values, tmp_path):
         plot_history({"loss": values, "val_loss": values[::-1]}, tmp_path / "p.png")

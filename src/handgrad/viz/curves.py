@@ -17,6 +17,8 @@ def plot_history(
 ) -> None:
     """Write a figure with a panel for each quantity: training as a line, validation with dots.
 
+    A value of training that no line reaches, as that of a single epoch, has a dot as well.
+
     Parameters
     ----------
     history : mapping of str to sequence of float
@@ -41,12 +43,15 @@ def plot_history(
         for key, label in ((name, "train"), (f"val_{name}", "val")):
             if values := history.get(key):
                 epochs = range(1, len(values) + 1)
-                style = {"marker": "o", "markersize": 3} if label == "val" else {}
+                dots = list(range(len(values))) if label == "val" else _alone(values)
+                style = {"marker": "o", "markersize": 3, "markevery": dots} if dots else {}
                 last = f"{'training' if label == 'train' else 'validation'} ({values[-1]:.4g})"
                 axes.plot(epochs, values, color=COLOURS[label], label=last, **style)
         axes.set_xlabel("epoch")
         axes.set_ylabel(name.replace("_", " "))
         axes.xaxis.get_major_locator().set_params(integer=True)
+        if len(history[name]) == 1:
+            axes.set_xticks([1])
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
         for side in ("top", "right"):
@@ -81,6 +86,12 @@ def draw_history(history: Mapping[str, Sequence[float]], *, width: int = 64, hei
 
 def _quantities(history: Mapping[str, Sequence[float]]) -> list[str]:
     return [name for name, values in history.items() if values and not name.startswith("val_")]
+
+
+def _alone(values: Sequence[float]) -> list[int]:
+    """Return which finite values have no finite one beside them."""
+    finite = [False, *map(math.isfinite, values), False]
+    return [i for i in range(len(values)) if finite[i + 1] and not (finite[i] or finite[i + 2])]
 
 
 def _panel(history: Mapping[str, Sequence[float]], name: str, width: int, height: int) -> str:
