@@ -44,7 +44,10 @@ def _is_number(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a training run follows from: the same recipe gives the same model, bit for bit.
+    """What a training run follows from: the same recipe gives the same model.
+
+    It does so bit for bit with the same images, versions of handgrad and NumPy, kernels and number of
+    threads, on a machine of the same kind.
 
     Parameters
     ----------
