@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import tomllib
 import warnings
 from dataclasses import asdict, dataclass, field, fields, replace
 from inspect import signature
@@ -21,6 +19,7 @@ from handgrad.graph import Graph
 from handgrad.layers import Conv2D, whiten
 from handgrad.rng import Stream
 from handgrad.train.callbacks import FreezeAfter
+from handgrad.train.recipe_file import read_toml_or_json
 from handgrad.train.run_folder import resumed_otherwise
 from handgrad.train.trainer import Trainer
 from handgrad.train.views import Views
@@ -292,7 +291,7 @@ class Recipe:
             If it is of a run that was extended, or resumed with other images, versions, kernels or threads.
         """
         path = Path(path)
-        config = _read(path)
+        config = read_toml_or_json(path)
         recipe = config.get("recipe", config) if isinstance(config, dict) else config
         if not isinstance(recipe, dict):
             raise CheckpointError(str(path), expected="a recipe, as an object", got=type(recipe).__name__)
@@ -360,23 +359,6 @@ def named_recipes() -> dict[str, Recipe]:
 def spread(n: int, most: int) -> Array:
     """Return at most so many of the numbers 0, ..., n - 1, evenly spread: images may lie class by class."""
     return np.linspace(0, n - 1, min(n, most)).round().astype(np.int64)
-
-
-def _read(path: Path) -> Any:
-    """Return what is in a JSON or TOML file, with or without the mark that Windows puts before UTF-8."""
-    kind = "TOML" if path.suffix.lower() == ".toml" else "JSON"
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        return tomllib.loads(text) if kind == "TOML" else json.loads(text)
-    except FileNotFoundError:
-        raise CheckpointError(str(path), expected="a recipe", got="no file there") from None
-    except IsADirectoryError:
-        raise CheckpointError(str(path), expected="a recipe's file", got="a folder") from None
-    except RecursionError:
-        got = "one that is nested too deeply"
-        raise CheckpointError(str(path), expected=f"a recipe as {kind}", got=got) from None
-    except ValueError as error:  # of all three: the text's encoding, JSON, TOML
-        raise CheckpointError(str(path), expected=f"a recipe as {kind}", got=str(error)) from None
 
 
 def _with_steps(config: Any, steps: int) -> Any:
