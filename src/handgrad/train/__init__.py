@@ -15,9 +15,10 @@ from handgrad.train.callbacks import (
     Stopwatch,
 )
 from handgrad.train.evaluate import evaluate
-from handgrad.train.experiment import Experiment, open_model
+from handgrad.train.experiment import Experiment
 from handgrad.train.history import History
 from handgrad.train.metrics import Accuracy, MeanAbsoluteError, TopKAccuracy
+from handgrad.train.open_model import open_model
 from handgrad.train.recipe import RECIPES, Recipe, named_recipes, recipe_for
 from handgrad.train.standing import Where
 from handgrad.train.statistics import Gap, precise_statistics, statistics_gap

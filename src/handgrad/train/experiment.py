@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from handgrad.data import Dataset, Loader, Subset
 from handgrad.errors import ArgumentError, CheckpointError, HandgradError
 from handgrad.graph import Graph
-from handgrad.io import load, load_about, save
+from handgrad.io import load, save
 from handgrad.train.callbacks import Callback, Checkpoint, FreezeAfter, HistoryWriter, Spent, Stopwatch
 from handgrad.train.environment import changed, environment
 from handgrad.train.recipe import Recipe, spread
@@ -147,10 +145,12 @@ class Experiment:
             return
         where, same = str(self.folder), self._config.get("data")
         check_same(where, same, self._data)  # before a model with another number of classes is refused
-        with warnings.catch_warnings():
-            if self.recipe.freeze_after:  # which freezes again what was frozen
-                warnings.filterwarnings("ignore", "(?s).*was saved with trainable=False")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             self.trainer.load(self.checkpoint.last_path)
+        for warning in caught:
+            if not self._is_meant(str(warning.message)):
+                warnings.warn(warning.message, stacklevel=3)
         told = self.trainer.told(self._trained_on)
         if said := check_same(where, told and told[0], self._data):
             text = f"{where}: {'; '.join(said)}: it does not end where an unbroken run does"
@@ -161,6 +161,12 @@ class Experiment:
             raise ArgumentError(
                 "epochs", expected=f"at least the {done} that {where} has begun", got=str(self.recipe.epochs)
             )
+
+    def _is_meant(self, warning: str) -> bool:
+        """Whether the recipe makes a difference to the checkpoint that the trainer warns of."""
+        frozen = self.recipe.freeze_after and "was saved with trainable=False" in warning
+        longer = self.trainer.progress.last != self.recipe.epochs and "was saved with lr=" in warning
+        return bool(frozen or longer)  # frozen again; a schedule of another number of steps
 
     def _stamp(self) -> object:
         """Return what tells one checkpoint from another; None where there is none."""
@@ -344,37 +350,3 @@ class Experiment:
         measured = self.trainer.evaluate(self.test_data, views=self.recipe.test_views())
         watch.on_train_end()
         return measured
-
-
-def open_model(path: str | os.PathLike[str]) -> tuple[Any, Config]:
-    """Return the model of a run's folder, or of a file, and what is known about it.
-
-    Raises
-    ------
-    CheckpointError
-        If there is none, or it is damaged; of a run, says what makes it.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise CheckpointError(
-            str(path), expected="a run's folder or a model file", got="nothing of that name"
-        )
-    if not path.is_dir():
-        return load(path), load_about(path)
-    files = RunFolder(path)
-    if not files.holds_run:
-        return load(files.model_path), load_about(files.model_path)
-    go_on = f"go on with: handgrad train --resume {shlex.quote(str(path))}"
-    if not files.model_path.is_file():
-        lost = files.result_path.is_file()
-        raise CheckpointError(
-            str(path),
-            expected="a run with its model" if lost else "a run that has ended",
-            got="one whose model.safetensors is missing" if lost else "one without its model",
-            do=go_on.replace("go on", "make it again") if lost else go_on,
-        )
-    try:
-        return load(files.model_path), load_about(files.model_path)
-    except CheckpointError as error:
-        again = error.do or go_on.replace("go on", "make it again")
-        raise CheckpointError(error.where, expected=error.expected, got=error.got, do=again) from None
