@@ -173,7 +173,6 @@ class TestElsewhere:
         ("entry", "text"),
         [
             ({"kernels": "other"}, "kernels other, now kernels {kernels}"),
-            ({"precision": "strict"}, "precision strict, now precision float32"),
             ({"handgrad": "0.0.1"}, "handgrad 0.0.1, now handgrad {handgrad}"),
             ({"numpy": "1.0"}, "NumPy 1.0, now NumPy {numpy}"),
             ({"machine": "abacus"}, "a machine of abacus, now a machine of {machine}"),

@@ -34,17 +34,20 @@ def environment(kernels: Kernels) -> Config:
 
 
 def changed(before: Any, now: Config) -> list[str]:
-    """Say what is another one than in a saved environment; of what that does not tell, nothing."""
+    """Say what is another one than in a saved environment; of what that does not tell, nothing.
+
+    Not of the precision, which is an argument: a trainer says that itself.
+    """
     if not isinstance(before, dict):
         return []
-    names = [name for name in now if name in before and before[name] != now[name]]
+    names = [name for name in now if name != "precision" and name in before and before[name] != now[name]]
     return [f"{_said(name, before[name])}, now {_said(name, now[name])}" for name in names]
 
 
 def _said(name: str, value: object) -> str:
     if name == "threads":
         return f"{value} thread{'' if value == 1 else 's'}"
-    return f"precision {value}" if name == "precision" else f"{_SAID[name]} {value}"
+    return f"{_SAID[name]} {value}"
 
 
 @cache
