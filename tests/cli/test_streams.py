@@ -211,7 +211,8 @@ class TestWhatIsSaidAtTheEnd:
         assert result.code == 1
         assert result.err.splitlines() == [
             f"handgrad: what was trained is saved. Go on with: {resume}",
-            f"handgrad: {here / 'test/round/0.png'}: expected an image that can be read, got something else",
+            f"handgrad: {here / 'test/round/0.png'}: expected an image that can be read, got text; "
+            "BMP, GIF, JPEG, PNG, PNM, TIFF and WebP can be read",
         ]
         (tmp_path / "kept.png").replace(here / "test/round/0.png")
         said = "handgrad: warning: {}: other test images: it does not end where an unbroken run does\n"
