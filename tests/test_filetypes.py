@@ -84,6 +84,11 @@ KINDS = {
         "an HTML page, as servers send in place of a file",
         "download it again",
     ),
+    "html in latin-1": (
+        b"<HTML><title>\xfcber</title>",
+        "an HTML page, as servers send in place of a file",
+        "download it again",
+    ),
     "json": (b'{"version": 1}', "JSON text", ""),
     "text": ("import handgrad  # ü\n".encode() * 300, "text", ""),
     "utf-8 with a mark": (

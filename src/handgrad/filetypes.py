@@ -144,6 +144,9 @@ def _protobuf(head: bytes) -> FileType | None:
 
 
 def _text(head: bytes) -> FileType | None:
+    begin = head.removeprefix(codecs.BOM_UTF8).lstrip()[:20].lower()  # a page may be in any encoding
+    if begin.startswith((b"<!doctype html", b"<html", b"<head")):
+        return FileType("an HTML page, as servers send in place of a file", _AGAIN)
     try:
         # a head may end within a letter, a file may not
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(head, len(head) < HEAD).lstrip()
@@ -152,8 +155,6 @@ def _text(head: bytes) -> FileType | None:
     if any(ord(c) < 32 and c not in "\t\n\r\f\x1b" for c in text):
         return None
     lower = text[:1000].lower()
-    if lower.startswith(("<!doctype html", "<html", "<head")):
-        return FileType("an HTML page, as servers send in place of a file", _AGAIN)
     if lower.startswith("<svg") or (lower.startswith("<?xml") and "<svg" in lower):
         return FileType("an SVG drawing")
     return FileType("JSON text" if lower.startswith(("{", "[")) else "text")
