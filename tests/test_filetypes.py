@@ -108,7 +108,7 @@ def test_a_file_is_named_by_its_first_bytes(kind, tmp_path):
     assert file_type(tmp_path / "f") == (name, reader)
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\0\1garbage", b"\x08\x63\x12", b"MZ\x90\0", b"\xc8"])
+@pytest.mark.parametrize("content", [b"\xff\xfe\0\1garbage", b"\x08\x63\x12", b"MZ\x90\0", b"\xc8", b"\x80"])
 def test_what_its_first_bytes_do_not_say_is_unknown(content, tmp_path):
     (tmp_path / "f").write_bytes(content)
     assert file_type(tmp_path / "f") is None
@@ -119,6 +119,14 @@ def test_a_safetensors_header_of_any_form_is_looked_at(header, tmp_path):
     text = b"{" + header.encode()[1:].ljust(20)
     (tmp_path / "f").write_bytes(struct.pack("<Q", len(text)) + text)
     assert file_type(tmp_path / "f") == ("a safetensors file of another program", ARRAYS)
+
+
+@pytest.mark.parametrize("start", [b"\x80\x02", b"BM", b"\x1f\x8b", b"P1 ", b"\x08\x03\x12"])
+def test_a_length_that_looks_like_another_file_is_a_length(start, tmp_path):
+    (tmp_path / "f").write_bytes(start.ljust(8, b"\0") + b'{"a": ')
+    assert file_type(tmp_path / "f").name == "a safetensors file of another program"
+    with pytest.raises(CheckpointError, match="expected a whole safetensors file, got a damaged one"):
+        hg.load(tmp_path / "f")
 
 
 @pytest.mark.parametrize("load", [hg.load, hg.io.load_checkpoint, hg.io.load_about])

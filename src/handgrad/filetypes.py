@@ -80,12 +80,14 @@ def file_type(path: Path) -> FileType | None:
         return FileType("an empty file")
     if not head.strip(b"\0"):
         return FileType("a file of zeros", "its writing broke off; take another copy")
+    if ours := _safetensors(head):  # its first bytes, a length, may be those of anything
+        return ours
     for at, magic, kind in _MAGIC:
         if head[at:].startswith(magic):
             return kind
     if head.startswith(b"PK\3\4"):
         return _zip(path)
-    return _bitmap(head) or _pickle(head) or _safetensors(head) or _protobuf(head) or _text(head)
+    return _bitmap(head) or _pickle(head) or _protobuf(head) or _text(head)
 
 
 def _bitmap(head: bytes) -> FileType | None:
@@ -112,7 +114,7 @@ def _zip(path: Path) -> FileType:
 
 
 def _pickle(head: bytes) -> FileType | None:
-    if head[:1] != b"\x80" or not 2 <= head[1] <= 5:
+    if head[:1] != b"\x80" or head[1:2] not in b"\2\3\4\5" or len(head) < 2:
         return None
     if head[2:].startswith(b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"):
         return FileType("a PyTorch file", _TORCH)
