@@ -163,10 +163,11 @@ class Experiment:
             )
 
     def _is_meant(self, warning: str) -> bool:
-        """Whether the recipe makes a difference to the checkpoint that the trainer warns of."""
-        frozen = self.recipe.freeze_after and "was saved with trainable=False" in warning
+        """Whether a difference that the trainer warns of is the recipe's, or nothing is trained any more."""
+        frozen = self.recipe.freeze_after and "was saved with trainable=False" in warning  # and will be again
         longer = self.trainer.progress.last != self.recipe.epochs and "was saved with lr=" in warning
-        return bool(frozen or longer)  # frozen again; a schedule of another number of steps
+        over = self.ended and "what follows may differ" in warning
+        return bool(frozen or longer or over)
 
     def _stamp(self) -> object:
         """Return what tells one checkpoint from another; None where there is none."""
