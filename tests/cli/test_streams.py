@@ -190,9 +190,9 @@ class TestSeveralAtOnce:
         assert sorted(seeds) == [0, 1, 2]
 
     def test_one_folder_goes_to_one_of_them(self, tmp_path):
-        runs = [start("train", "digits", *SMALL, "--seed", s, "--out", tmp_path / "run") for s in range(3)]
+        runs = [start("train", "digits", *SMALL, "--seed", s, "--out", tmp_path / "run") for s in range(2)]
         ended = [(run.communicate(timeout=100)[1], run.returncode) for run in runs]
-        assert sorted(code for _, code in ended) == [0, 1, 1]
+        assert sorted(code for _, code in ended) == [0, 1]
         seed = json.loads((tmp_path / "run/config.json").read_text())["recipe"]["seed"]
         assert ended[seed][1] == 0
         assert hg.load(tmp_path / "run/model.safetensors").seed == seed
