@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from handgrad import errors, layers, rng
-from handgrad.graph import Graph, Input, Predictor, Sequential, Symbol, fold
+from handgrad.graph import Graph, Input, ModelInfo, Predictor, Sequential, Symbol, fold
 from handgrad.kernels import get_threads, set_threads
 from handgrad.layers import Run
 
@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Graph",
     "Input",
+    "ModelInfo",
     "Predictor",
     "Run",
     "Sequential",

@@ -11,6 +11,7 @@ import pytest
 
 import handgrad as hg
 from handgrad import layers
+from handgrad.errors import DataError, ShapeError
 from handgrad.layers import Run
 from tests.graph import models
 from tests.graph.models import data
@@ -161,3 +162,52 @@ def test_a_shared_normalization_is_moved_once_by_each_use():
     first = 0.5 * x.mean(axis=0)
     second = model.intermediates(x, TRAINING)["dense"].mean(axis=0)
     np.testing.assert_allclose(bn.running_mean.value, 0.5 * first + 0.5 * second, rtol=1e-12)
+
+
+class TestDatasets:
+    """What has a method ``batch`` gives inputs; graphs know nothing else of data sets."""
+
+    def test_the_samples_of_a_data_set_are_predicted(self):
+        model = fitted()
+        x = data(model, 7)
+        dataset = hg.data.ArrayDataset(x, np.arange(7))
+        for batch_size in (3, 100):
+            np.testing.assert_array_equal(
+                model.predict(dataset, batch_size), model.predict(x, batch_size=batch_size)
+            )
+        predictor = hg.Predictor(model, batch_size=3)
+        np.testing.assert_array_equal(predictor.predict(dataset), predictor.predict(x))
+
+    def test_it_is_asked_for_a_batch_at_a_time(self):
+        asked = []
+
+        class Counting(hg.data.ArrayDataset):
+            def batch(self, indices):
+                asked.append(indices.tolist())
+                return super().batch(indices)
+
+        model = fitted()
+        model.predict(Counting(data(model, 5), np.arange(5)), batch_size=2)
+        assert asked == [[0, 1], [2, 3], [4]]
+
+    def test_samples_of_another_shape_are_refused(self):
+        model = fitted()
+        shape = model.input_shape
+        dataset = hg.data.ArrayDataset(np.zeros((5, 2, *shape)), np.arange(5))
+        wanted = ", ".join(map(str, shape))
+        for predict in (model.predict, hg.Predictor(model).predict):
+            with pytest.raises(ShapeError) as error:
+                predict(dataset)
+            assert str(error.value).endswith(
+                f": expected a batch of shape (n, {wanted}), got shape {(5, 2, *shape)}"
+            )
+
+    def test_a_known_set_has_two_parts_of_which_one_is_asked_for(self):
+        model = fitted()
+        for predict in (model.predict, hg.Predictor(model).predict):
+            with pytest.raises(DataError) as error:
+                predict(hg.data.digits())
+            assert str(error.value).endswith(
+                ": expected images, or a Dataset, got ImageSet, which has images for training and for "
+                "testing; give one of them, as its x_test"
+            )

@@ -3,8 +3,9 @@
 from handgrad.graph.executor import Trace
 from handgrad.graph.fold import fold
 from handgrad.graph.graph import Graph, Node
+from handgrad.graph.info import ModelInfo
 from handgrad.graph.predictor import Predictor
 from handgrad.graph.sequential import Sequential
 from handgrad.graph.symbol import Input, Symbol
 
-__all__ = ["Graph", "Input", "Node", "Predictor", "Sequential", "Symbol", "Trace", "fold"]
+__all__ = ["Graph", "Input", "ModelInfo", "Node", "Predictor", "Sequential", "Symbol", "Trace", "fold"]

@@ -146,6 +146,7 @@ def _copied(model: Graph, pairs: Mapping[int, BatchNormalization] | None = None)
             made[key] = copy.deepcopy(node.layer) if bn is None else _folded(node.layer, bn)
         values.append(values[0].apply(made[key], inputs, node.name))
     new = Graph(values[0], values[-1], seed=model.seed, dtype=model.dtype, name=model.name)
+    new.info = model.info
     new.zero_grad()
     return new
 

@@ -13,6 +13,8 @@ import numpy as np
 from handgrad.arguments import unmasked
 from handgrad.errors import ArgumentError, BuildError, CheckpointError, ShapeError
 from handgrad.graph import executor
+from handgrad.graph.batches import batches
+from handgrad.graph.info import ModelInfo
 from handgrad.graph.summary import summary
 from handgrad.graph.symbol import Symbol, name_source
 from handgrad.kernels import reuse_memory
@@ -67,6 +69,8 @@ class Graph:
         Without the batch axis.
     original : Graph or None
         What a folded model was made of.
+    info : ModelInfo
+        What the outputs mean and what inputs have passed through, as far as that is known.
 
     Raises
     ------
@@ -111,6 +115,7 @@ class Graph:
         self.output_shape = outputs.shape
         self.nodes = tuple(_order(inputs, outputs))
         self.original: Graph | None = None
+        self.info = ModelInfo()
         self._gradients, self._trained_gradients = Gradients(), Gradients()
         self._build()
 
@@ -156,6 +161,18 @@ class Graph:
             label = f"{self.name}.{node.name}" if self.name else node.name
             values.append(symbol.apply(node.layer, tuple(values[i] for i in node.inputs), label))
         return values[-1]
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the outputs mean and what inputs have passed through, as far as that is known."""
+        return self._info
+
+    @info.setter
+    def info(self, info: ModelInfo) -> None:
+        if not isinstance(info, ModelInfo):
+            where = f"{self.name or type(self).__name__} info"
+            raise ArgumentError(where, expected="a handgrad.ModelInfo", got=repr(info))
+        self._info = info
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -331,10 +348,15 @@ class Graph:
     def predict(self, x: Any, batch_size: int = 256, *, run: Run | None = None) -> Array:
         """Return the outputs for `x`, computed `batch_size` at a time in inference mode.
 
+        Outputs are as the last layer gives them, and `x` is given to the first as it is:
+        ``model.info.probabilities`` makes probabilities of logits, and `handgrad.data.preprocess` does to
+        images what was done to those that the model was trained on.
+
         Parameters
         ----------
         x : (n, ...)
-            Inputs: any array, also memory-mapped; each batch is converted by itself.
+            Inputs: any array, also memory-mapped; each batch is converted by itself. Or a
+            `handgrad.data.Dataset`, whose labels are passed over.
         batch_size : int, default 256
             How many at once.
         run : Run, optional
@@ -343,9 +365,7 @@ class Graph:
         if not is_integer(batch_size) or batch_size < 1:
             raise ArgumentError("predict batch_size", expected="an int, at least 1", got=repr(batch_size))
         run = run or Run()
-        self.check_shape(np.shape(x))
-        starts = range(0, max(len(x), 1), batch_size)
-        return np.concatenate([self.forward(x[i : i + batch_size], run, keep=False)[0] for i in starts])
+        return np.concatenate([self.forward(xb, run, keep=False)[0] for xb in batches(self, x, batch_size)])
 
     def intermediates(self, x: Array, run: Run | None = None) -> dict[str, Array]:
         """Return the output of every node for one batch, by name: a way to look inside."""

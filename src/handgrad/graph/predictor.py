@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from handgrad.errors import ArgumentError, DataError
+from handgrad.graph.batches import batches
 from handgrad.graph.fold import folded
 from handgrad.graph.fuse import Match, Pattern, Uses, batch_norm_add_relu, batch_norm_relu, fuse
 from handgrad.graph.graph import Graph
@@ -42,6 +43,8 @@ class Predictor:
     ----------
     input_shape, output_shape : tuple of int
         Of one input and one output.
+    info : ModelInfo
+        The model's: what its outputs mean, and what inputs have passed through.
 
     Raises
     ------
@@ -84,6 +87,7 @@ class Predictor:
         graph = fuse(folded(model, keep_original=False, stacklevel=4), _patterns(batch_size, run))
         self.batch_size = batch_size
         self.input_shape, self.output_shape = graph.input_shape, graph.output_shape
+        self.info = graph.info
         self._graph = graph
         self._runs = [run.of(node.name) for node in graph.nodes]
         last = {i: k for k, node in enumerate(graph.nodes) for i in node.inputs}
@@ -96,7 +100,8 @@ class Predictor:
         Parameters
         ----------
         x : (n, ...)
-            Inputs: any array of real numbers, also memory-mapped; each batch is converted by itself.
+            Inputs: any array of real numbers, also memory-mapped; each batch is converted by itself. Or a
+            `handgrad.data.Dataset`, whose labels are passed over.
 
         Returns
         -------
@@ -109,9 +114,7 @@ class Predictor:
         DataError
             If it is complex.
         """
-        self._graph.check_shape(np.shape(x))
-        starts = range(0, max(len(x), 1), self.batch_size)
-        return np.concatenate([self._outputs(x[i : i + self.batch_size]) for i in starts])
+        return np.concatenate([self._outputs(xb) for xb in batches(self._graph, x, self.batch_size)])
 
     def _outputs(self, x: Any) -> Array:
         values: list[Any] = [self._graph.check_input(x)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from handgrad import layers
 from handgrad.errors import CheckpointError, HandgradError
-from handgrad.graph import Graph, Input, Symbol
+from handgrad.graph import Graph, Input, ModelInfo, Symbol
 from handgrad.io.described import VERSION, check_config, check_custom_objects, layer_config
 from handgrad.layers import Init, Layer, Merge
 from handgrad.typing import Config
@@ -19,9 +19,9 @@ def model_config(model: Graph) -> Config:
     Returns
     -------
     dict
-        ``input_shape``, ``dtype``, ``seed``, ``name``, and ``nodes``: for each its name, its inputs (0 is the
-        model's input, i + 1 the output of node i), and its layer's class and configuration, or the name of
-        the node that it shares the layer of.
+        ``input_shape``, ``dtype``, ``seed``, ``name``, ``info``, as `ModelInfo.config` gives it, and
+        ``nodes``: for each its name, its inputs (0 is the model's input, i + 1 the output of node i), and its
+        layer's class and configuration, or the name of the node that it shares the layer of.
     """
     first: dict[int, str] = {}
     nodes: list[Config] = []
@@ -42,6 +42,7 @@ def model_config(model: Graph) -> Config:
         "input_shape": list(model.input_shape),
         "dtype": model.dtype.name,
         "seed": int(model.seed),
+        "info": model.info.config(),
         "nodes": nodes,
     }
 
@@ -96,7 +97,10 @@ def _graph(config: Config, custom_objects: Mapping[str, type], limit: int | None
             shapes = tuple(symbol.shape for symbol in taken)
             shape = shapes if isinstance(layer, Merge) else shapes[0]
             layer.build(shape, Init(dtype=config["dtype"], limit=limit, where=f"{name}."))
-    return Graph(inputs, values[-1], seed=config["seed"], dtype=config["dtype"], name=config.get("name"))
+    model = Graph(inputs, values[-1], seed=config["seed"], dtype=config["dtype"], name=config.get("name"))
+    if "info" in config:  # files of older versions say nothing about outputs
+        model.info = ModelInfo.from_config(config["info"])
+    return model
 
 
 def _layer(entry: Config, custom_objects: Mapping[str, type]) -> Layer:
