@@ -13,6 +13,7 @@ from handgrad.data.images import read_image
 from handgrad.data.loader import Loader
 from handgrad.data.mapped import MappedDataset
 from handgrad.data.npy import NpyDataset
+from handgrad.data.preprocessing import preprocess
 from handgrad.data.subset import Subset
 from handgrad.data.transform import Samples, SampleTransform, Transform
 from handgrad.data.transform_config import from_config, to_config
@@ -53,6 +54,7 @@ __all__ = [
     "from_config",
     "load",
     "mnist",
+    "preprocess",
     "read_image",
     "to_config",
 ]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from handgrad.data.dataset import Dataset
-from handgrad.data.transform import Transform
+from handgrad.data.transform import NoRandomNumbers, Transform
+from handgrad.data.transform_config import steps
 from handgrad.errors import ArgumentError, DataError
-from handgrad.rng import Stream
 from handgrad.typing import Array, Shape
 
 
@@ -32,6 +31,8 @@ class MappedDataset:
     labels : (n, ...) array or None
         All labels, where `dataset` has them.
     class_names : tuple of str or None
+    preprocessing : tuple of Transform
+        What samples have passed through; a trainer keeps it with the model.
 
     Raises
     ------
@@ -86,25 +87,12 @@ class MappedDataset:
         """The shape of one sample, after the transform."""
         return self._shape
 
+    @property
+    def preprocessing(self) -> tuple[Transform, ...]:
+        """What samples have passed through, as far as that is known."""
+        return (*(getattr(self.dataset, "preprocessing", None) or ()), *steps(self.transform))
+
     def batch(self, indices: Array) -> tuple[Array, Array]:
         """Return the samples at `indices`, after the transform, and their labels."""
         x, y = self.dataset.batch(indices)
-        return self.transform(x, _Refused(transform=repr(self.transform))), y
-
-
-@dataclass(frozen=True)
-class _Refused(Stream):
-    """A stream that nothing can be drawn from: a sample would change with the batch it stands in."""
-
-    transform: str = ""
-
-    def child(self, *key: int | str) -> Stream:
-        return self
-
-    def generator(self) -> np.random.Generator:
-        raise ArgumentError(
-            "MappedDataset",
-            expected="a transform that draws no random numbers",
-            got=self.transform,
-            do="give it to Trainer.fit as transform=",
-        )
+        return self.transform(x, NoRandomNumbers(where="MappedDataset", transform=repr(self.transform))), y

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.data.samples import check_lengths, numeric, to_labels, to_samples
+from handgrad.data.samples import check_lengths, numeric, scaling, to_labels, to_samples
+from handgrad.data.transform import Transform
 from handgrad.errors import ArgumentError, DataError
 from handgrad.filetypes import file_type
 from handgrad.typing import Array, DTypeLike, Shape
@@ -69,6 +70,11 @@ class NpyDataset:
     def shape(self) -> Shape:
         """The shape of one sample."""
         return self.x.shape[1:]
+
+    @property
+    def preprocessing(self) -> tuple[Transform, ...] | None:
+        """What images have passed through: known for bytes alone, as numbers may have been anything."""
+        return scaling(self.x, self.scale)
 
     def batch(self, indices: Array) -> tuple[Array, Array]:
         """Return the samples and labels at `indices`, read in the order of the file."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from handgrad.arguments import check_unmasked
+from handgrad.data.transform import Transform
 from handgrad.errors import DataError
 from handgrad.pixels import to_float
 from handgrad.typing import Array
@@ -15,6 +16,20 @@ from handgrad.typing import Array
 def to_samples(x: Array, scale: float | None, dtype: np.dtype[Any]) -> Array:
     """Return ``scale*x`` in `dtype`; without a scale as models convert it, with bytes as 0, ..., 1."""
     return to_float(x, dtype) if scale is None else x.astype(dtype, copy=False) * dtype.type(scale)
+
+
+def scaling(x: Array, scale: float | None) -> tuple[Transform, ...] | None:
+    """Return the transform of pixels in [0, 1] that scaled bytes are; None for all that are no bytes."""
+    from handgrad.data.transforms import Normalize  # which imports this
+
+    if x.dtype != np.uint8:
+        return None
+    if scale is None or np.isclose(255 * scale, 1):
+        return ()
+    if x.ndim != 4 or scale <= 0:
+        return None
+    channels = x.shape[-1]
+    return (Normalize((0.0,) * channels, (1 / (255 * scale),) * channels),)
 
 
 def to_labels(y: Array, dtype: np.dtype[Any]) -> Array:

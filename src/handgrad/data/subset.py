@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from handgrad.data.dataset import Dataset
+from handgrad.data.transform import Transform
 from handgrad.errors import ArgumentError
 from handgrad.typing import Array, Shape
 
@@ -64,6 +65,11 @@ class Subset:
     def class_names(self) -> tuple[str, ...] | None:
         """The names of the classes, where they have some."""
         return getattr(self.dataset, "class_names", None)
+
+    @property
+    def preprocessing(self) -> tuple[Transform, ...] | None:
+        """What samples have passed through, where that is known."""
+        return getattr(self.dataset, "preprocessing", None)
 
     def batch(self, indices: Array) -> tuple[Array, Array]:
         """Return the samples and labels at `indices` of this part."""

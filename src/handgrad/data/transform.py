@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
+from handgrad.errors import ArgumentError
 from handgrad.rng import Stream
 from handgrad.typing import Array
 
@@ -63,3 +66,24 @@ def apply(transform: Transform, x: Array, rng: Stream, samples: Samples) -> Arra
     if isinstance(transform, SampleTransform):
         return transform.apply_to_samples(x, rng, samples)
     return transform(x, rng)
+
+
+@dataclass(frozen=True)
+class NoRandomNumbers(Stream):
+    """A stream that nothing can be drawn from, for transforms that give each sample the same every time."""
+
+    where: str = ""
+    transform: str = ""
+
+    def child(self, *key: int | str) -> Stream:
+        """Return itself."""
+        return self
+
+    def generator(self) -> np.random.Generator:
+        """Raise ArgumentError."""
+        raise ArgumentError(
+            self.where,
+            expected="a transform that draws no random numbers",
+            got=self.transform,
+            do="give it to Trainer.fit as transform=",
+        )

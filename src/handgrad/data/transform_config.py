@@ -12,6 +12,9 @@ from handgrad.errors import ArgumentError
 from handgrad.typing import Config
 
 PLAIN = (Normalize, RandomFlip, AlternatingFlip, RandomCrop, Cutout)
+FIXED = (Normalize,)
+"""Those that draw no random numbers, and so give the same to every image."""
+
 BY_NAME = {kind.__name__: kind for kind in (*PLAIN, Compose)}
 
 
@@ -38,6 +41,18 @@ def to_config(transform: Transform) -> Config:
         expected=f"one of {', '.join(BY_NAME)}, which a configuration can name",
         got=type(transform).__name__,
     )
+
+
+def steps(transform: Transform) -> tuple[Transform, ...]:
+    """Return the transforms that one consists of, in order."""
+    if isinstance(transform, Compose):
+        return tuple(step for each in transform.transforms for step in steps(each))
+    return (transform,)
+
+
+def fixed_steps(transform: Transform | None) -> tuple[Transform, ...]:
+    """Return those steps of a transform of training images that are no chance: what all images need."""
+    return tuple(step for step in steps(transform) if isinstance(step, FIXED)) if transform else ()
 
 
 def from_config(config: Config) -> Transform:
