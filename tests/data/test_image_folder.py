@@ -10,6 +10,8 @@ from handgrad.errors import ArgumentError, DataError, MissingExtraError
 
 Image = pytest.importorskip("PIL.Image")
 
+ADVICE = 'replace or remove it, or leave such files out with ImageFolder(..., on_error="skip")'
+
 
 def save(path, pixels, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,8 +50,70 @@ def test_images_are_read_only_when_asked_for(folder):
         data.batch(np.array([0, 1]))
     assert (
         str(error.value) == f"{folder / 'cat' / 'b.png'}: expected an image that can be read, got text; "
-        "BMP, GIF, JPEG, PNG, PNM, TIFF and WebP can be read"
+        "BMP, GIF, JPEG, PNG, PNM, TIFF and WebP can be read; " + ADVICE
     )
+
+
+class TestFilesThatCannotBeRead:
+    @pytest.fixture
+    def broken(self, folder):
+        """Return a folder with a file that is no image, and one whose pixels end too early."""
+        (folder / "cat" / "c.png").write_text("<html>not found</html>")
+        noise = np.random.Generator(np.random.Philox(0)).integers(0, 256, (40, 40, 3))
+        save(folder / "cat" / "d.png", noise)
+        whole = (folder / "cat" / "d.png").read_bytes()
+        (folder / "cat" / "d.png").write_bytes(whole[:3000])
+        return folder
+
+    def test_skip_leaves_them_out_and_names_them(self, broken):
+        with pytest.warns(UserWarning, match="left out") as warned:
+            data = ImageFolder(broken, 6, on_error="skip")
+        assert [p.name for p in data.paths] == ["x.bmp", "b.png", "a.PNG"]
+        assert [p.name for p in data.skipped] == ["c.png", "d.png"]
+        assert (data.labels.tolist(), data.class_names) == ([0, 1, 1], ("ant", "cat"))
+        assert data.batch(np.arange(len(data)))[0].shape == (3, 6, 6, 3)
+        (warning,) = warned
+        message = str(warning.message)
+        assert message.startswith(f"left out, as they cannot be read: {broken / 'cat' / 'c.png'} (")
+        assert f"), {broken / 'cat' / 'd.png'} (" in message
+        assert warning.filename == __file__
+
+    def test_of_many_the_first_are_named(self, broken):
+        for i in range(7):
+            (broken / "ant" / f"{i}.png").write_text("")
+        with pytest.warns(UserWarning, match=r"4\.png \([^)]*\) and 4 more$"):
+            ImageFolder(broken, 6, on_error="skip")
+
+    def test_without_any_nothing_is_said(self, folder):
+        assert ImageFolder(folder, 6, on_error="skip").skipped == ImageFolder(folder, 6).skipped == ()
+
+    def test_a_class_of_nothing_else_is_refused(self, broken):
+        (broken / "ant" / "x.bmp").write_text("")
+        with pytest.raises(DataError) as error:
+            ImageFolder(broken, 6, on_error="skip")
+        assert str(error.value) == (
+            f"{broken}: expected images that can be read in every class directory, got none in ant"
+        )
+
+    def test_check_finds_what_is_no_image_without_reading_pixels(self, broken):
+        data = ImageFolder(broken, 6)
+        with pytest.raises(DataError) as error:
+            data.check()
+        assert str(error.value).startswith(
+            f"{broken / 'cat' / 'c.png'}: expected an image that can be read, got "
+        )
+        assert str(error.value).endswith(f"; {ADVICE}")
+        (broken / "ant" / "y.png").write_text("")
+        with pytest.raises(DataError, match=r"y\.png: .* \(and 1 more such files\); "):
+            ImageFolder(broken, 6).check()
+        (broken / "ant" / "y.png").unlink()
+        (broken / "cat" / "c.png").unlink()
+        ImageFolder(broken, 6).check()
+
+    def test_another_policy_is_refused(self, folder):
+        with pytest.raises(ArgumentError) as error:
+            ImageFolder(folder, 6, on_error="ignore")
+        assert str(error.value) == "on_error: expected one of raise, skip, got 'ignore'"
 
 
 def test_images_are_32_by_32_in_colour_unless_said_otherwise(folder):
