@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from handgrad.data import ImageFolder, RandomCrop
+from handgrad.data import Compose, ImageFolder, Normalize, RandomCrop, RandomFlip, to_config
 from handgrad.errors import ArgumentError, CheckpointError, DataError, HandgradError
 from handgrad.models import MODELS
+from handgrad.rng import Stream
 from handgrad.train import RECIPES, Recipe, recipe_for
 
 OPTIONS = "expected some of width, dropout, dtype, got"
@@ -265,3 +266,30 @@ class TestRead:
         (tmp_path / "r.json").write_bytes(b"\xff\xfe\x00")
         with pytest.raises(CheckpointError, match="expected a recipe as JSON, got "):
             Recipe.read(tmp_path / "r.json")
+
+
+class TestStepsOfAugmentationThatAreNoChance:
+    """Test images need what training images get alike."""
+
+    normalize = Normalize((0.3,), (0.4,))
+    augment = to_config(Compose([RandomFlip(), normalize]))
+
+    @pytest.mark.parametrize("holdout", [0, 50])
+    def test_test_images_pass_through_them_and_training_images_do_so_once(self, holdout):
+        plain, augmented = (Recipe("digits", augment=a, holdout=holdout).data() for a in (None, self.augment))
+        i = np.arange(5)
+        np.testing.assert_array_equal(augmented[0].batch(i)[0], plain[0].batch(i)[0])
+        x, y = augmented[1].batch(i)
+        np.testing.assert_array_equal(x, self.normalize(plain[1].batch(i)[0], Stream()))
+        np.testing.assert_array_equal(y, plain[1].batch(i)[1])
+
+    def test_a_convolution_is_whitened_for_what_comes_to_it(self):
+        options = {"model": "whitened_cnn", "model_options": {"width": 4}, "whiten": "whiten"}
+        filters = []
+        for recipe in (Recipe("digits", augment=self.augment, **options), Recipe("digits", **options)):
+            train, _, names = recipe.data()
+            model = recipe.build((8, 8, 1), len(names))
+            recipe.prepare(model, train)
+            filters.append(next(iter(model.parameters().values())).value.copy())
+        # of images divided by 0.4, filters are 0.4 times as large
+        np.testing.assert_allclose(np.abs(filters[0]), 0.4 * np.abs(filters[1]), rtol=0.05)

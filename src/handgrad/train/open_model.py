@@ -10,11 +10,15 @@ from typing import Any
 from handgrad.errors import CheckpointError
 from handgrad.io import load, load_about
 from handgrad.train.run_folder import RunFolder
+from handgrad.train.stored_info import complete_info
 from handgrad.typing import Config
 
 
 def open_model(path: str | os.PathLike[str]) -> tuple[Any, Config]:
     """Return the model of a run's folder, or of a file, and what is known about it.
+
+    What ``model.info`` lacks, as in files of older versions, comes from the loss and the names of classes
+    that the file has besides, and from the recipe of its run.
 
     Raises
     ------
@@ -37,6 +41,7 @@ def open_model(path: str | os.PathLike[str]) -> tuple[Any, Config]:
             raise
         do = f"make it again with: {_resume(run)}"
         raise CheckpointError(error.where, expected=error.expected, got=error.got, do=do) from None
+    model.info = complete_info(model, about, file.with_name("config.json"))
     return model, about
 
 

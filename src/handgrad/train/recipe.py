@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from handgrad import data, losses, models, optim
-from handgrad.data import Dataset, ImageFolder, Subset, Transform, as_dataset
+from handgrad.data import ArrayDataset, Compose, Dataset, ImageFolder, MappedDataset, Subset, Transform
+from handgrad.data.transform_config import fixed_steps
 from handgrad.errors import ArgumentError, CheckpointError, DataError, HandgradError
 from handgrad.graph import Graph
 from handgrad.layers import Conv2D, whiten
@@ -69,7 +70,8 @@ class Recipe:
     label_smoothing : float
         Of the cross entropy.
     augment : dict or None
-        Configuration of a transform of the training images, as `handgrad.data.to_config` gives it.
+        Configuration of a transform of the training images, as `handgrad.data.to_config` gives it. Steps of
+        it that are no chance, such as `Normalize`, test images pass through, too.
     whiten : str or None
         Name of a convolution that is set from 5,000 training images, by `handgrad.layers.whiten`.
     freeze_after : dict of int
@@ -155,20 +157,23 @@ class Recipe:
     def data(self) -> tuple[Dataset, Dataset, tuple[str, ...]]:
         """Return the training set, the test set (or what is held out), and the names of the classes.
 
+        Test images pass through those steps of `augment` that are no chance, such as `Normalize`.
+
         Raises
         ------
         DataError, ArgumentError
             If there is no such set, or it cannot be used.
         """
         train, test, names = self._sets()
-        if not self.holdout:
-            return train, test, names
         if self.holdout >= len(train):
             raise ArgumentError(
                 "holdout", expected=f"fewer than all {len(train)} images", got=str(self.holdout)
             )
-        order = Stream((0,)).child("holdout").permutation(len(train))
-        return Subset(train, order[self.holdout :]), Subset(train, order[: self.holdout]), names
+        if self.holdout:
+            order = Stream((0,)).child("holdout").permutation(len(train))
+            train, test = Subset(train, order[self.holdout :]), Subset(train, order[: self.holdout])
+        fixed = fixed_steps(self.transform())
+        return train, MappedDataset(test, Compose(fixed)) if fixed else test, names
 
     def located(self) -> Recipe:
         """Return the recipe with the whole path of its folder, which means the same in any directory."""
@@ -185,15 +190,18 @@ class Recipe:
                 "image_size", expected=f"none for {name}, which has its own", got=f"{self.image_size}"
             )
         images = data.load(name)
+        names = images.class_names
         return (
-            as_dataset(images.x_train, images.y_train),
-            as_dataset(images.x_test, images.y_test),
-            images.class_names,
+            ArrayDataset(images.x_train, images.y_train, class_names=names),
+            ArrayDataset(images.x_test, images.y_test, class_names=names),
+            names,
         )
 
     def _folders(self) -> tuple[Dataset, Dataset, tuple[str, ...]]:
         size = self.image_size or (32, 32)
         train, test = (ImageFolder(Path(self.dataset) / part, size) for part in ("train", "test"))
+        for part in (train, test):
+            part.check()
         if train.class_names != test.class_names:
             raise DataError(
                 self.dataset,
@@ -226,7 +234,7 @@ class Recipe:
         if not found or not isinstance(found[0], Conv2D):
             raise ArgumentError("whiten", expected="the name of a Conv2D of the model", got=repr(self.whiten))
         images, _ = train.batch(spread(len(train), _WHITENED))
-        whiten(found[0], images)
+        whiten(found[0], Compose(fixed_steps(self.transform()))(images, Stream()))
 
     def trainer(self, model: Graph, samples: int) -> Trainer:
         """Return the trainer of `model` for so many training images."""

@@ -31,6 +31,7 @@ from handgrad.train.evaluate import evaluate
 from handgrad.train.history import History
 from handgrad.train.metrics import get_metrics
 from handgrad.train.micro_batches import Step, forward_backward
+from handgrad.train.outputs import check_preprocessing, model_info, saved_info
 from handgrad.train.standing import Standing, Told, Where, switched
 from handgrad.train.totals import Totals
 from handgrad.train.views import Views
@@ -235,6 +236,9 @@ class Trainer:
         at.batches = len(loader)
         measured = tuple(self._totals.sums)
         self.quantities = measured + tuple(f"val_{name}" for name in measured if validation is not None)
+        self.model.info = model_info(self.model, self.loss, loader.dataset, transform)
+        if validation is not None:
+            check_preprocessing(self.model.info, validation, stacklevel=2)
         self._begin(callbacks)
         with ExitStack() as begun:
             begun.callback(release_memory)
@@ -278,7 +282,7 @@ class Trainer:
             callback.on_epoch_trained(at.epoch)
         logs = self._totals.means()
         if validation is not None:
-            logs |= {f"val_{name}": value for name, value in self.evaluate(validation).items()}
+            logs |= {f"val_{name}": value for name, value in self._evaluate(validation).items()}
         self.history.append(logs)
         at.epoch, at.batch = at.epoch + 1, 0
         self._totals = Totals(self.metrics)
@@ -312,6 +316,8 @@ class Trainer:
             If the loss or a gradient is not finite; nothing has been changed then.
         """
         loss, _ = self._step(self.model.check_input(x), unmasked("labels", y))
+        if self.model.info.kind is None:
+            self.model.info = model_info(self.model, self.loss)
         self.progress.step += 1
         return loss
 
@@ -363,6 +369,12 @@ class Trainer:
         """
         dataset = as_dataset(x, y, dtype=self.model.dtype)
         self._check(dataset)
+        check_preprocessing(self.model.info, dataset, stacklevel=2)
+        return self._evaluate(dataset, batch_size, views)
+
+    def _evaluate(
+        self, dataset: Dataset, batch_size: int = 256, views: Views | None = None
+    ) -> dict[str, float]:
         return evaluate(
             self._graph, self.loss, self.metrics, dataset, None, batch_size, views=views, kernels=self.kernels
         )
@@ -403,6 +415,7 @@ class Trainer:
         """
         checkpoint = load_checkpoint(path)
         standing = Standing.unpack(checkpoint, os.fspath(path), self.rng, self.metrics)
+        info = saved_info(checkpoint.model, os.fspath(path))
         try:
             self.model.check_state(checkpoint.state)
             self.optimizer.load_state(checkpoint.optimizer, self.model.parameters())
@@ -411,6 +424,7 @@ class Trainer:
         self.model.load_state(checkpoint.state)
         self.progress, self._totals, self.history = standing.where, standing.totals, standing.history
         self._callbacks, self._waiting = (), standing.told
+        self.model.info = info or self.model.info
         if differing := switched(checkpoint.model, self.model):
             warnings.warn(f"{os.fspath(path)}: {'; '.join(differing)}", stacklevel=2)
         if elsewhere := changed(checkpoint.progress.get("environment"), environment(self.kernels)):
