@@ -59,6 +59,7 @@ class TestMain:
         model = hg.Sequential(
             [layers.Flatten(), layers.BatchNormalization(name="bn"), layers.Dense(10)], input_shape=(8, 8, 1)
         )
+        model.info = hg.ModelInfo("classification")
         hg.save(model, tmp_path / "m")
         (path,) = write_digits(tmp_path, np.zeros((1, 8, 8, 1)), ["a.png"])
         with warnings.catch_warnings():
@@ -105,7 +106,7 @@ class TestPredict:
         large = digits.x_test[:1].repeat(2, 1).repeat(3, 2)
         good, bad = write_digits(tmp_path, [digits.x_test[0], large[0]], ["a.png", "b.png"])
         result = call("predict", trained, good, bad)
-        assert (result.code, result.out) == (1, "")
+        assert (result.code, result.out) == (1, call("predict", trained, good).out)
         assert result.err == (
             f"handgrad: {bad}: expected an image of 8x8 pixels, got 16x24; use --resize to bring it to "
             "that size\n"

@@ -7,7 +7,7 @@ import pytest
 
 import handgrad as hg
 from handgrad import layers
-from handgrad.cli.printable import printable
+from handgrad.cli.printable import one_line, printable
 from tests.cli.run import call, write_digits
 
 
@@ -27,8 +27,13 @@ def test_control_characters_are_written_out_and_nothing_else(text, shown):
     assert printable(text) == shown
 
 
+def test_a_name_stays_on_its_line():
+    assert one_line("two\nlines\tof") == "two\\nlines\\tof"
+
+
 def test_of_class_names_in_a_model_file(tmp_path):
     model = hg.Sequential([layers.Flatten(), layers.Dense(2)], input_shape=(8, 8, 1))
+    model.info = hg.ModelInfo("classification")
     hg.save(model, tmp_path / "m", about={"classes": ["\x1b[31mcat", "dog\ud800"]})
     (path,) = write_digits(tmp_path, np.zeros((1, 8, 8, 1)), ["a.png"])
     result = call("predict", tmp_path / "m", path)

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from handgrad.cli.printable import one_line, printable
+
 CASES: dict[str, tuple[dict[str, Any], Any]] = {
     "Conv2D": ({"filters": 4, "kernel_size": 3, "strides": 2, "padding": "same"}, (7, 6, 3)),
     "Dense": ({"units": 4}, (5,)),
@@ -88,10 +90,11 @@ def _check(name: str, subject: Any, shape: Any, *, training: bool, batch: int, s
     try:
         report = check(subject, x if isinstance(subject, Merge) else x[0], training=training, seed=seed)
     except GradientError as error:
-        print(f"{name:24} {mode:10} WRONG  {error}")
+        print(f"{name:24} {mode:10} WRONG  {printable(error)}")
         return True
     errors = list(report.errors.items())
     if len(errors) > 6:  # of a model those that are least right
         errors = sorted(errors, key=lambda item: -item[1])[:6]
-    print(f"{name:24} {mode:10} ok     {'  '.join(f'{array} {error:.0e}' for array, error in errors)}")
+    shown = "  ".join(f"{one_line(array)} {error:.0e}" for array, error in errors)
+    print(f"{name:24} {mode:10} ok     {shown}")
     return False

@@ -152,6 +152,7 @@ class Trainer:
         self._totals = Totals(self.metrics)
         self._callbacks: tuple[Callback, ...] = ()
         self._waiting: Told = {}
+        self._validation: Dataset | None = None  # in a fit, which has compared it with training samples
 
     def fit(
         self,
@@ -237,11 +238,13 @@ class Trainer:
         measured = tuple(self._totals.sums)
         self.quantities = measured + tuple(f"val_{name}" for name in measured if validation is not None)
         self.model.info = model_info(self.model, self.loss, loader.dataset, transform)
+        self._validation = validation
         if validation is not None:
             check_preprocessing(self.model.info, validation, stacklevel=2)
         self._begin(callbacks)
         with ExitStack() as begun:
             begun.callback(release_memory)
+            begun.callback(setattr, self, "_validation", None)
             begun.enter_context(reuse_memory())
             for callback in callbacks:
                 callback.on_train_begin()
@@ -282,7 +285,7 @@ class Trainer:
             callback.on_epoch_trained(at.epoch)
         logs = self._totals.means()
         if validation is not None:
-            logs |= {f"val_{name}": value for name, value in self._evaluate(validation).items()}
+            logs |= {f"val_{name}": value for name, value in self.evaluate(validation).items()}
         self.history.append(logs)
         at.epoch, at.batch = at.epoch + 1, 0
         self._totals = Totals(self.metrics)
@@ -369,12 +372,8 @@ class Trainer:
         """
         dataset = as_dataset(x, y, dtype=self.model.dtype)
         self._check(dataset)
-        check_preprocessing(self.model.info, dataset, stacklevel=2)
-        return self._evaluate(dataset, batch_size, views)
-
-    def _evaluate(
-        self, dataset: Dataset, batch_size: int = 256, views: Views | None = None
-    ) -> dict[str, float]:
+        if dataset is not self._validation:
+            check_preprocessing(self.model.info, dataset, stacklevel=2)
         return evaluate(
             self._graph, self.loss, self.metrics, dataset, None, batch_size, views=views, kernels=self.kernels
         )
