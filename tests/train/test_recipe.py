@@ -76,6 +76,15 @@ def test_train_and_test_need_the_same_classes(folder):
     assert str(error.value) == f"{folder}: expected the classes of train in test, cat, dog, got cat, wolf"
 
 
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_file_that_is_no_image_is_found_before_training(folder, part):
+    path = folder / part / "dog" / "1.png"
+    path.write_text("<html>")
+    with pytest.raises(DataError) as error:
+        Recipe(str(folder)).data()
+    assert str(error.value).startswith(f"{path}: expected an image that can be read, got ")
+
+
 def test_a_folder_without_its_parts_is_refused(folder):
     with pytest.raises(DataError, match="/pets/train/train: expected a folder with one directory per class"):
         Recipe(str(folder / "train")).data()
