@@ -155,6 +155,9 @@ class TestPredict:
         [
             (constant([0.0, 0.0]), "logits of classes", "0 50.0%  1 50.0%"),
             (constant([0.0, 0.0], layers.Softmax()), "probabilities of classes", "0 50.0%  1 50.0%"),
+            (constant([0.0], layers.Sigmoid()), "a probability", "0 50.0%  1 50.0%"),
+            (constant([9.0, 0.0], layers.Sigmoid()), "probabilities of labels", "0 100.0%"),
+            (constant([4.0], layers.Softmax()), "numbers", "1"),
             (constant([4.0]), "numbers", "4"),
             (constant([4.0, 4.0], shape=SHAPE), "numbers", "4x4x2 numbers from 4 to 4, mean 4"),
         ],
@@ -168,6 +171,17 @@ class TestPredict:
         assert result.err == (
             f"handgrad: warning: {tmp_path / 'm'}: nothing says what the model's outputs mean, so they are "
             f"taken as {taken}; set model.info = handgrad.ModelInfo(kind, classes=...) before handgrad.save\n"
+        )
+
+    @pytest.mark.parametrize(("kind", "outputs"), [("classification", [1.0]), ("binary", [1.0, 2.0])])
+    def test_a_kind_that_outputs_cannot_have_is_refused(self, tmp_path, image, kind, outputs):
+        hg.save(constant(outputs, info=hg.ModelInfo(kind)), tmp_path / "m")
+        result = call("predict", tmp_path / "m", image)
+        assert (result.code, result.out) == (1, "")
+        assert result.err == (
+            f"handgrad: {tmp_path / 'm'}: expected outputs of a model of kind {kind}, got outputs of shape "
+            f"({len(outputs)},); give model.info the kind that they have: classification is of several, "
+            "binary of one\n"
         )
 
     def test_a_file_from_before_goes_by_its_loss_and_classes(self, tmp_path, image):

@@ -136,6 +136,16 @@ class TestPreprocess:
         with pytest.raises(ArgumentError, match=r"^preprocess: .* that draws no random numbers, got"):
             preprocess(x, hg.ModelInfo(preprocessing=[to_config(RandomFlip())]))
 
+    def test_transforms_within_transforms_without_end_are_refused(self, x):
+        step = to_config(NORMALIZE)
+        for _ in range(2000):
+            step = {"class": "Compose", "transforms": [step]}
+        info = hg.ModelInfo()
+        object.__setattr__(info, "preprocessing", (step,))
+        with pytest.raises(ArgumentError) as error:
+            preprocess(x, info)
+        assert str(error.value) == "preprocess: expected a few transforms, got too many within others"
+
     def test_arguments_that_do_not_fit(self, x):
         with pytest.raises(ArgumentError) as error:
             preprocess(x, "model.safetensors")

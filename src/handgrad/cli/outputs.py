@@ -15,26 +15,50 @@ NUMBERS = 10
 
 
 def known_info(model: Graph, where: object) -> ModelInfo:
-    """Return what is known about a model's outputs; where that is nothing, what they most likely mean."""
+    """Return what is known about a model's outputs; where that is nothing, what they most likely mean.
+
+    Raises
+    ------
+    DataError
+        If the outputs cannot mean that: one output is no class of several.
+    """
     from dataclasses import replace
 
+    from handgrad.errors import DataError
+
+    info, one = model.info, model.output_shape[-1:] == (1,)
+    if info.kind is None:
+        kind, from_logits, meaning = _likely(model)
+        complain(
+            f"warning: {where}: nothing says what the model's outputs mean, so they are taken as {meaning}; "
+            "set model.info = handgrad.ModelInfo(kind, classes=...) before handgrad.save"
+        )
+        return replace(info, kind=kind, from_logits=from_logits)
+    if (info.kind == "classification" and one) or (info.kind == "binary" and not one):
+        raise DataError(
+            str(where),
+            expected=f"outputs of a model of kind {info.kind}",
+            got=f"outputs of shape {model.output_shape}",
+            do="give model.info the kind that they have: classification is of several, binary of one",
+        )
+    return info
+
+
+def _likely(model: Graph) -> tuple[str, bool, str]:
+    """Return the kind that outputs most likely have, whether they are logits then, and that in words."""
     from handgrad.layers import Sigmoid, Softmax
     from handgrad.train.outputs import final_layer
 
-    info = model.info
-    if info.kind is not None:
-        return info
-    last = final_layer(model)
-    classes = isinstance(last, Softmax) or (len(model.output_shape) == 1 and model.output_shape[0] > 1)
-    taken = "logits of classes" if classes else "numbers"
-    if isinstance(last, Softmax):
-        taken = "probabilities of classes"
-    complain(
-        f"warning: {where}: nothing says what the model's outputs mean, so they are taken as {taken}; set "
-        "model.info = handgrad.ModelInfo(kind, classes=...) before handgrad.save"
-    )
-    kind = "classification" if classes else "regression"
-    return replace(info, kind=kind, from_logits=not isinstance(last, Softmax | Sigmoid))
+    last, shape = final_layer(model), model.output_shape
+    several = shape[-1:] != (1,)
+    if isinstance(last, Softmax) and several:
+        return "classification", False, "probabilities of classes"
+    if isinstance(last, Sigmoid):
+        kind, meaning = ("multi_label", "probabilities of labels") if several else ("binary", "a probability")
+        return kind, False, meaning
+    if several and len(shape) == 1:
+        return "classification", True, "logits of classes"
+    return "regression", True, "numbers"
 
 
 def line(info: ModelInfo, z: Array, top: int) -> str:

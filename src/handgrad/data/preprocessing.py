@@ -95,7 +95,10 @@ def _recorded(info: ModelInfo) -> Compose:
             got=f"one whose images passed through {', '.join(unknown)}, which a file cannot hold",
             do="let images pass through it yourself, and give them to model.predict",
         )
-    return Compose(tuple(from_config(step) for step in info.preprocessing or ()))
+    try:
+        return Compose(tuple(from_config(step) for step in info.preprocessing or ()))
+    except RecursionError:  # a file may hold anything
+        raise ArgumentError("preprocess", expected="a few transforms", got="too many within others") from None
 
 
 def _dataset(dataset: Dataset, info: ModelInfo, transform: Compose) -> Dataset:
