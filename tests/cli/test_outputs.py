@@ -173,6 +173,20 @@ class TestPredict:
             f"taken as {taken}; set model.info = handgrad.ModelInfo(kind, classes=...) before handgrad.save\n"
         )
 
+    @pytest.mark.parametrize(
+        ("found", "text"), [((0, 255), "0 to 255"), ((-2.117, 2.64), "-2.12 to 2.64"), ((0, 1.0001), "")]
+    )
+    def test_a_model_trained_on_other_numbers_than_pixels_is_doubted(self, tmp_path, image, found, text):
+        hg.save(constant([1.0], info=hg.ModelInfo("regression", input_range=found)), tmp_path / "m")
+        result = call("predict", tmp_path / "m", image)
+        assert (result.code, result.out) == (0, f"{image}  1\n")
+        warning = (
+            f"handgrad: warning: {tmp_path / 'm'}: the model was trained on numbers from {text}, and images "
+            "are read as numbers from 0 to 1, so what it says of them may be wrong; train it on bytes, or "
+            "let handgrad.data.MappedDataset do what the numbers went through\n"
+        )
+        assert result.err == (warning if text else "")
+
     @pytest.mark.parametrize(("kind", "outputs"), [("classification", [1.0]), ("binary", [1.0, 2.0])])
     def test_a_kind_that_outputs_cannot_have_is_refused(self, tmp_path, image, kind, outputs):
         hg.save(constant(outputs, info=hg.ModelInfo(kind)), tmp_path / "m")

@@ -15,6 +15,7 @@ INFO = ModelInfo(
     "classification",
     classes=["cat", "dog"],
     preprocessing=[{"class": "Normalize", "mean": [0.5], "std": [2]}],
+    input_range=(0, 255),
 )
 
 
@@ -31,7 +32,7 @@ def model():
 
 class TestModelInfo:
     def test_a_model_knows_nothing_at_first(self):
-        assert model().info == ModelInfo() == ModelInfo(None, True, (), None, None)
+        assert model().info == ModelInfo() == ModelInfo(None, True, (), None, None, None)
 
     def test_its_configuration_is_json_and_comes_back(self):
         config = json.loads(json.dumps(INFO.config()))
@@ -62,6 +63,18 @@ class TestModelInfo:
                 "[<built-in function abs>]; handgrad.data.to_config(transform) gives one",
             ),
             ({"loss": "mse"}, "ModelInfo loss: expected a loss's configuration, got 'mse'"),
+            (
+                {"input_range": (0,)},
+                "ModelInfo input_range: expected a smallest and a largest number, got (0,)",
+            ),
+            (
+                {"input_range": (0, np.inf)},
+                "ModelInfo input_range: expected a smallest and a largest number, got (0, inf)",
+            ),
+            (
+                {"input_range": (-(10**400), 0)},
+                f"ModelInfo input_range: expected a smallest and a largest number, got (-1{'0' * 400}, 0)",
+            ),
         ],
     )
     def test_arguments_that_mean_nothing_are_refused(self, arguments, message):

@@ -134,6 +134,21 @@ class TestTrainer:
             fit(trainer)
             assert trainer.model.info.preprocessing == (to_config(NORMALIZE),)
 
+    def test_it_keeps_in_what_range_numbers_were_before(self):
+        x = np.linspace(-3, 5, 36, dtype=np.float32).reshape(4, 3, 3, 1)
+        for data, expected in (
+            (ArrayDataset(x, self.y), (-3.0, 5.0)),
+            (ArrayDataset(x, self.y, scale=2), (-6.0, 10.0)),
+            (MappedDataset(Subset(ArrayDataset(x, self.y), [3, 0]), NORMALIZE), (-3.0, 5.0)),
+            (ArrayDataset(np.where(x > 4, np.nan, x), self.y), None),
+            (ArrayDataset(self.x, self.y), None),
+        ):
+            info = model_info(self.model(), CE, data)
+            if expected is None:
+                assert info.input_range is None or info.input_range[1] < 4
+            else:
+                assert info.input_range == expected
+
     def test_both_kinds_of_steps_are_kept_in_order(self):
         trainer, second = self.trainer(), Normalize((1.0,), (2.0,))
         trainer.fit(MappedDataset(ArrayDataset(self.x, self.y), NORMALIZE), transform=second)

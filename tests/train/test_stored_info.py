@@ -31,6 +31,7 @@ def test_what_images_pass_through_is_in_the_model_with_what_outputs_mean(run):
         classes=tuple("0123456789"),
         preprocessing=[to_config(NORMALIZE)],
         loss=hg.losses.CrossEntropy(0.1).config(),
+        input_range=(0, 1),
     )
 
 
@@ -56,4 +57,4 @@ def test_a_file_that_does_not_say_so_goes_by_the_recipe_beside_it(run, tmp_path)
         f"{tmp_path / 'run' / 'config.json'} is used"
     ]
     assert warned[0].filename == __file__
-    assert model.info.config() == info
+    assert model.info.config() == info | {"input_range": None}

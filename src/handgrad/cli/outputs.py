@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from handgrad.graph import Graph, ModelInfo
     from handgrad.typing import Array
 
+SLACK = 0.01
+"""How far numbers of training may be from [0, 1] and be pixels nevertheless."""
+
 NUMBERS = 10
 """The most numbers that are printed one by one."""
 
@@ -27,6 +30,13 @@ def known_info(model: Graph, where: object) -> ModelInfo:
     from handgrad.errors import DataError
 
     info, one = model.info, model.output_shape[-1:] == (1,)
+    low, high = info.input_range or (0.0, 1.0)
+    if low < -SLACK or high > 1 + SLACK:
+        complain(
+            f"warning: {where}: the model was trained on numbers from {low:.3g} to {high:.3g}, and images "
+            "are read as numbers from 0 to 1, so what it says of them may be wrong; train it on bytes, or "
+            "let handgrad.data.MappedDataset do what the numbers went through"
+        )
     if info.kind is None:
         kind, from_logits, meaning = _likely(model)
         complain(

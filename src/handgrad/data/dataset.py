@@ -11,13 +11,14 @@ from handgrad.typing import Array, Shape
 class Dataset(Protocol):
     """Samples with labels, asked for by index.
 
-    Any object with these three members is one; no base class is needed. Three more may be there, or be None:
+    Any object with these three members is one; no base class is needed. Four more may be there, or be None:
 
     - ``labels``, an array of all the labels, at hand without reading a sample: a trainer checks them before
       its first step;
     - ``class_names``, a tuple of str, where the classes have names;
     - ``preprocessing``, a tuple of the transforms that images pass through after they were read as pixels in
-      [0, 1], where that is known; none for images as they are. A trainer keeps it with the model.
+      [0, 1], where that is known; none for images as they are. A trainer keeps it with the model;
+    - ``value_range``, the smallest and largest number before that, where samples need be no pixels in [0, 1].
     """
 
     def __len__(self) -> int:

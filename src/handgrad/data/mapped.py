@@ -92,6 +92,11 @@ class MappedDataset:
         """What samples have passed through, as far as that is known."""
         return (*(getattr(self.dataset, "preprocessing", None) or ()), *steps(self.transform))
 
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """The smallest and largest number in some samples of the data set, where it says so."""
+        return getattr(self.dataset, "value_range", None)
+
     def batch(self, indices: Array) -> tuple[Array, Array]:
         """Return the samples at `indices`, after the transform, and their labels."""
         x, y = self.dataset.batch(indices)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.data.samples import check_lengths, numeric, scaling, to_labels, to_samples
+from handgrad.data.samples import check_lengths, numeric, scaling, to_labels, to_samples, value_range
 from handgrad.data.transform import Transform
 from handgrad.errors import ArgumentError, DataError
 from handgrad.filetypes import file_type
@@ -75,6 +75,11 @@ class NpyDataset:
     def preprocessing(self) -> tuple[Transform, ...] | None:
         """What images have passed through: known for bytes alone, as numbers may have been anything."""
         return scaling(self.x, self.scale)
+
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """The smallest and largest number in some samples; None for bytes, of which it is known."""
+        return value_range(self.x, self.scale)
 
     def batch(self, indices: Array) -> tuple[Array, Array]:
         """Return the samples and labels at `indices`, read in the order of the file."""

@@ -12,6 +12,9 @@ from handgrad.errors import DataError
 from handgrad.pixels import to_float
 from handgrad.typing import Array
 
+SOME = 64
+"""How many samples say in what range all are."""
+
 
 def to_samples(x: Array, scale: float | None, dtype: np.dtype[Any]) -> Array:
     """Return ``scale*x`` in `dtype`; without a scale as models convert it, with bytes as 0, ..., 1."""
@@ -30,6 +33,15 @@ def scaling(x: Array, scale: float | None) -> tuple[Transform, ...] | None:
         return None
     channels = x.shape[-1]
     return (Normalize((0.0,) * channels, (1 / (255 * scale),) * channels),)
+
+
+def value_range(x: Array, scale: float | None) -> tuple[float, float] | None:
+    """Return the smallest and largest number of some samples, times the scale; None for bytes."""
+    if x.dtype == np.uint8:
+        return None
+    some = np.asarray(x[np.linspace(0, len(x) - 1, min(len(x), SOME)).astype(np.int64)], np.float64)
+    some = some[np.isfinite(some)] * (1.0 if scale is None else scale)
+    return (float(some.min()), float(some.max())) if some.size else None
 
 
 def to_labels(y: Array, dtype: np.dtype[Any]) -> Array:

@@ -71,6 +71,11 @@ class Subset:
         """What samples have passed through, where that is known."""
         return getattr(self.dataset, "preprocessing", None)
 
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """The smallest and largest number in some samples of the data set, where it says so."""
+        return getattr(self.dataset, "value_range", None)
+
     def batch(self, indices: Array) -> tuple[Array, Array]:
         """Return the samples and labels at `indices` of this part."""
         return self.dataset.batch(self.indices[indices])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import sys
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,9 @@ class ModelInfo:
         knows.
     loss : dict, optional
         Configuration of the loss that the model was trained with.
+    input_range : (float, float), optional
+        The smallest and largest number that inputs had before `preprocessing`, in some samples of its
+        training, where these were arrays of numbers: the commands warn where that is not [0, 1].
 
     Raises
     ------
@@ -64,6 +69,7 @@ class ModelInfo:
     classes: tuple[str, ...] = ()
     preprocessing: tuple[Config, ...] | None = None
     loss: Config | None = None
+    input_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.kind is not None and self.kind not in KINDS:
@@ -81,7 +87,14 @@ class ModelInfo:
             )
         if self.loss is not None and not isinstance(self.loss, dict):
             raise ArgumentError("ModelInfo loss", expected="a loss's configuration", got=repr(self.loss))
+        ends = self.input_range
+        if ends is not None and not (_all(Real, ends) and len(ends) == 2 and all(map(_is_finite, ends))):
+            raise ArgumentError(
+                "ModelInfo input_range", expected="a smallest and a largest number", got=repr(ends)
+            )
         object.__setattr__(self, "classes", tuple(self.classes))
+        if ends is not None:
+            object.__setattr__(self, "input_range", tuple(map(float, ends)))
         if self.preprocessing is not None:
             object.__setattr__(self, "preprocessing", tuple(map(copy.deepcopy, self.preprocessing)))
 
@@ -132,6 +145,7 @@ class ModelInfo:
             "classes": list(self.classes),
             "preprocessing": None if self.preprocessing is None else copy.deepcopy([*self.preprocessing]),
             "loss": None if self.loss is None else dict(self.loss),
+            "input_range": None if self.input_range is None else list(self.input_range),
         }
 
     @classmethod
@@ -140,6 +154,10 @@ class ModelInfo:
         if not isinstance(config, dict):
             raise ArgumentError("ModelInfo", expected="a configuration", got=repr(config))
         return cls(**class_arguments("ModelInfo", cls.__dataclass_fields__, config))
+
+
+def _is_finite(value: Any) -> bool:
+    return bool(-sys.float_info.max <= value <= sys.float_info.max)  # also an int that no float holds
 
 
 def _all(kind: type, values: Any) -> bool:

@@ -45,7 +45,8 @@ def model_info(
     passed, fixed = getattr(dataset, "preprocessing", None), fixed_steps(transform)
     if passed is not None or fixed:
         info = replace(info, preprocessing=recorded((*(passed or ()), *fixed)))
-    return info
+    values = getattr(dataset, "value_range", None)
+    return replace(info, input_range=values) if dataset is not None else info
 
 
 def output_kind(model: Graph, loss: Loss, labels: Array | None = None) -> tuple[str | None, bool]:
