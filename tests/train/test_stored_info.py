@@ -58,3 +58,19 @@ def test_a_file_that_does_not_say_so_goes_by_the_recipe_beside_it(run, tmp_path)
     ]
     assert warned[0].filename == __file__
     assert model.info.config() == info | {"input_range": None}
+
+
+@pytest.mark.parametrize(
+    "config", ["", "[]", "{", '{"recipe": 1}', '{"recipe": {}}', '{"recipe": {"augment": {"class": "Fish"}}}']
+)
+def test_another_file_of_that_name_says_nothing(tmp_path, config):
+    hg.save(hg.Sequential([hg.layers.Dense(2)], input_shape=(4,)), tmp_path / "m")
+    (tmp_path / "config.json").write_text(config)
+    model, _ = open_model(tmp_path / "m")
+    assert model.info == hg.ModelInfo()
+
+
+def test_a_recipe_without_such_a_step_says_that_nothing_is_to_be_done(tmp_path):
+    hg.save(hg.Sequential([hg.layers.Dense(2)], input_shape=(4,)), tmp_path / "m")
+    (tmp_path / "config.json").write_text('{"recipe": {"augment": null}}')
+    assert open_model(tmp_path / "m")[0].info == hg.ModelInfo(preprocessing=())
