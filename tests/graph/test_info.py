@@ -124,6 +124,14 @@ class TestProbabilities:
         p = np.array([[0.25, 0.75]], np.float32)
         np.testing.assert_array_equal(ModelInfo(kind, from_logits=False).probabilities(p), p)
 
+    def test_outputs_in_bfloat16_are_widened(self):
+        bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+        z = self.z.astype(bfloat16)
+        for info in (ModelInfo("classification"), ModelInfo("classification", from_logits=False)):
+            p = info.probabilities(z)
+            assert p.dtype == np.float32
+            np.testing.assert_array_equal(p, info.probabilities(z.astype(np.float32)))
+
     @pytest.mark.parametrize(
         ("kind", "message"),
         [
