@@ -158,7 +158,8 @@ class ImageFolder:
 
 
 def _with_advice(error: DataError, more: str = "") -> DataError:
-    return DataError(error.where, expected=error.expected, got=f"{error.got}{more}", do=error.do or DO)
+    do = f"{error.do}; {DO}" if error.do else DO
+    return DataError(error.where, expected=error.expected, got=f"{error.got}{more}", do=do)
 
 
 def _problem(path: Path, read: Callable[[Path], object]) -> DataError | None:
