@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import warnings
 from dataclasses import replace
 
@@ -385,4 +386,55 @@ class TestEvaluate:
         hg.save(model, tmp_path / "m")
         result = call("evaluate", tmp_path / "m", "--dataset", folder(tmp_path / "f", dark=0))
         assert r"mostly as \x1b[2J" in result.out
+        assert "\x1b" not in result.out + result.err
+
+
+ANYTHING = (
+    None,
+    True,
+    -1,
+    0.5,
+    10**400,
+    "",
+    "classification",
+    "\x1b[2J",
+    [],
+    [[]],
+    {},
+    {"class": "Normalize"},
+)
+STEPS = (
+    {"unknown": "\x1b[2J"},
+    {"unknown": None},
+    {"class": "RandomFlip"},
+    {"class": "Cutout", "size": 10**9},
+    {"class": "RandomCrop", "padding": 10**9},
+    {"class": "AlternatingFlip"},
+    {"class": "Compose", "transforms": []},
+    {"class": "Compose", "transforms": [1]},
+    {"class": "Normalize", "mean": [0.0] * 3, "std": [1e-300] * 3},
+    {"class": "Normalize", "mean": [[1]], "std": {}},
+)
+
+
+@pytest.mark.slow
+def test_whatever_a_file_says_of_itself_ends_in_a_line_or_an_error(tmp_path, image):
+    rng = random.Random(0)
+    fields = hg.ModelInfo().config()
+    values = {"preprocessing": [[step] for step in STEPS], "classes": [["a"], ["a"] * 5, ["b", "a"]]}
+    values |= {"kind": ["binary", "multi_label", "regression"], "loss": [{"class": "Fish"}, {"class": 3}]}
+    images = folder(tmp_path / "f", a=0, b=255)
+    for i in range(60):
+        shape = rng.choice([None, SHAPE])
+        model = constant([0.0] * rng.choice([1, 2, 3]), *rng.choice([(), (layers.Softmax(),)]), shape=shape)
+        hg.save(model, tmp_path / "m", about=rng.choice([{}, {"classes": rng.choice(ANYTHING)}]))
+        tensors, header = read_tensors(tmp_path / "m")
+        for name in rng.sample(sorted(fields), 2):
+            header["model"]["info"][name] = rng.choice(values.get(name, []) + list(ANYTHING))
+        write_tensors(tmp_path / "m", tensors, header)
+        command = ("predict", image) if i % 2 else ("evaluate", "--dataset", images)
+        result = warned(command[0], tmp_path / "m", *command[1:])
+        assert result.code in (0, 1), header["model"]["info"]
+        assert (result.code == 0) <= bool(result.out)
+        assert "Traceback" not in result.err
         assert "\x1b" not in result.out + result.err
