@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import unicodedata
+
+from handgrad.terminal import Output
 
 DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """What turns the direction of the text that follows."""
@@ -29,7 +30,7 @@ def one_line(text: object) -> str:
 
 def complain(problem: object) -> None:
     """Print what went wrong on standard error."""
-    print(f"handgrad: {printable(problem)}", file=sys.stderr)
+    Output().print(f"handgrad: {printable(problem)}")
 
 
 def _written_out(c: str) -> str:

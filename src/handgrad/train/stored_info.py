@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from handgrad.data.transform_config import fixed_steps, from_config
 from handgrad.errors import HandgradError
 from handgrad.graph import Graph, ModelInfo
 from handgrad.train.outputs import output_kind
+from handgrad.train.recipe_file import read_toml_or_json
 from handgrad.typing import Config
 
 
@@ -54,9 +54,9 @@ def _loss(about: Config) -> losses.Loss | None:
 def _of_recipe(path: Path) -> tuple[Config, ...] | None:
     """Return what the images of a run passed through, None where that cannot be read."""
     try:
-        augment = json.loads(path.read_text(encoding="utf-8-sig"))["recipe"]["augment"]
+        augment = read_toml_or_json(path)["recipe"]["augment"]
         steps = recorded(fixed_steps(None if augment is None else from_config(augment)))
-    except (HandgradError, OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (HandgradError, OSError, LookupError, TypeError):
         return None
     if steps:
         warnings.warn(
