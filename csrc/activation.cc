@@ -106,10 +106,19 @@ void tanh_backward(long n, const float* dy, const float* y, float* dx) {
   });
 }
 
+namespace {
+
+// From here on Phi and sigmoid are 0 or 1, and their derivatives 0: x is cut off where it is multiplied by one of them,
+// for infinity times 0 would be NaN where x*Phi(x) goes to 0.
+constexpr float NORMAL_END = 16, SIGMOID_END = 112;
+HG_INLINE vec bounded(vec v, float end) { return at_least(at_most(v, end), -end); }
+
+}  // namespace
+
 void gelu(long n, const float* x, float* y) {
   map(n, COSTLY, y, [=](Lanes at) {
     const vec v = load(x, at);
-    return v * normal(v).cdf;
+    return at_least(v, -NORMAL_END) * normal(v).cdf;
   });
 }
 
@@ -119,7 +128,7 @@ void gelu_backward(long n, const float* dy, const float* x, float* dx) {
   map(n, COSTLY, dx, [=](Lanes at) {
     const vec v = load(x, at);
     const Normal f = normal(v);
-    return load(dy, at) * (f.cdf + v * (ONE_BY_SQRT_2_PI * f.e));
+    return load(dy, at) * (f.cdf + bounded(v, NORMAL_END) * (ONE_BY_SQRT_2_PI * f.e));
   });
 }
 
@@ -130,21 +139,21 @@ namespace {
 constexpr float TWO_SQRT_2_BY_PI = 1.59576912160573071f;
 HG_INLINE vec gelu_2u(vec z) { return TWO_SQRT_2_BY_PI * (z + 0.044715f * z * z * z); }
 HG_INLINE vec gelu_2du(vec z) { return TWO_SQRT_2_BY_PI * (1 + 0.134145f * z * z); }
-HG_INLINE vec bounded(vec v) { return at_least(at_most(v, 40), -40); }
+constexpr float GELU_END = 40;  // where sigmoid(2*u) is 0 or 1
 
 }  // namespace
 
 void gelu_tanh(long n, const float* x, float* y) {
   map(n, COSTLY, y, [=](Lanes at) {
-    const vec v = load(x, at);
-    return v * sigmoid(gelu_2u(bounded(v)));
+    const vec v = at_least(load(x, at), -GELU_END);
+    return v * sigmoid(gelu_2u(at_most(v, GELU_END)));
   });
 }
 
 // dx = dy*(s + z*s*(1 - s)*2*u') with s = sigmoid(2*u)
 void gelu_tanh_backward(long n, const float* dy, const float* x, float* dx) {
   map(n, COSTLY, dx, [=](Lanes at) {
-    const vec z = bounded(load(x, at));
+    const vec z = bounded(load(x, at), GELU_END);
     const Sigmoid f = sigmoid_and_derivative(gelu_2u(z));
     return load(dy, at) * (f.s + z * f.derivative * gelu_2du(z));
   });
@@ -153,7 +162,7 @@ void gelu_tanh_backward(long n, const float* dy, const float* x, float* dx) {
 void silu(long n, const float* x, float* y) {
   map(n, COSTLY, y, [=](Lanes at) {
     const vec v = load(x, at);
-    return v * sigmoid(v);
+    return at_least(v, -SIGMOID_END) * sigmoid(v);
   });
 }
 
@@ -162,7 +171,7 @@ void silu_backward(long n, const float* dy, const float* x, float* dx) {
   map(n, COSTLY, dx, [=](Lanes at) {
     const vec v = load(x, at);
     const Sigmoid f = sigmoid_and_derivative(v);
-    return load(dy, at) * (f.s + v * f.derivative);
+    return load(dy, at) * (f.s + bounded(v, SIGMOID_END) * f.derivative);
   });
 }
 
@@ -178,14 +187,20 @@ void softmax(long m, long k, const float* x, float* y) {
   });
 }
 
-// dx_i = y_i*(dy_i - sum_j dy_j*y_j)
+// dx_i = y_i*(dy_i - sum_j dy_j*y_j). Where the sum is large, the difference may be more than a float holds.
+constexpr double LARGE = 1e31;  // less than a unit in the last place of the largest float
 void softmax_backward(long m, long k, const float* dy, const float* y, float* dx) {
   parallel_for(m, grain_of_rows(k), [&](long begin, long end, int) {
     for (long i = begin; i < end; ++i) {
       const float *di = dy + i * k, *yi = y + i * k;
       DoubleSum products;
       for_row(k, [&](Lanes at) { products.add_product(load(di, at), load(yi, at)); });
-      const float dot = (float)products.total();
+      const double sum = products.total();
+      if (!(__builtin_fabs(sum) < LARGE)) {
+        for (long j = 0; j < k; ++j) dx[i * k + j] = (float)(yi[j] * (di[j] - sum));
+        continue;
+      }
+      const float dot = (float)sum;
       for_row(k, [&](Lanes at) { store(dx + i * k, load(yi, at) * (load(di, at) - dot), at); });
     }
   });

@@ -6,6 +6,7 @@
 #include "affine.h"
 #include "memory.h"
 #include "moments.h"
+#include "range.h"
 #include "simd.h"
 #include "threads.h"
 
@@ -179,6 +180,20 @@ void add_rows(long n, long columns, long width, const T* x, const float* x0, flo
   if (n % 2) add<1>(columns, width, x + (n - 1) * width, x0, s1, s2);
 }
 
+// Mean and M2 of a part's column i, where their sums in float overflow.
+template <class T>
+void moments_in_double(Part part, long width, long i, const T* x, double* mean, double* M2) {
+  const T* column = x + part.position + i;
+  double sum = 0, squares = 0;
+  for (long row = 0; row < part.rows; ++row) sum += to_float(column[row * width]);
+  mean[i] = sum / part.rows;
+  for (long row = 0; row < part.rows; ++row) {
+    const double d = to_float(column[row * width]) - mean[i];
+    squares += d * d;
+  }
+  M2[i] = squares;
+}
+
 // Mean and M2 = sum((x - mean)^2). In a block of rows d = x - x0 with x0 the mean of the blocks before it, or of
 // its own first rows. So sum(d^2) is never much more than what the block adds to M2, and its rounding does not
 // matter, wherever the mean is and goes.
@@ -204,6 +219,9 @@ void moments(Part part, long width, const T* x, double* mean, double* M2) {
       join(begin, n, x0[i] + d, s2[i] - s1[i] * d, mean[i], M2[i]);
     }
   }
+  if (any_overflows(columns, M2))
+    for (long i = 0; i < columns; ++i)
+      if (overflows(M2[i])) moments_in_double(part, width, i, x, mean, M2);
 }
 
 template <bool RESIDUAL, bool RELU, class T>

@@ -59,7 +59,7 @@ struct ExpNegative {
   vec expm1, exp;
 };
 HG_INLINE ExpNegative exp_negative(vec x) {
-  x = at_least(x, -18.f);  // below, the first is -1
+  x = at_least(x, -20.f);  // below, the first is -1, and less than a unit in the last place of 1 is left of the other
   const vec n = nearest(x * LOG2_E);
   const vec r = (x - n * LN2_HIGH) - n * LN2_LOW;
   const vec two_n = power_of_two(__builtin_convertvector(n, ivec)), p = two_n * (r + r * r * exp_polynomial(r));

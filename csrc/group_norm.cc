@@ -19,8 +19,9 @@ struct Sample {
   const Partial partial;
   double *first, *second, *third, *fourth;  // of each channel, or group
   float *a, *h, *b, *k, *d;                 // of each column
+  bool* wide;                               // whether floats do not hold its numbers, or sums of them (range.h)
   static long size(const Rows& r) {
-    return round_up(Partial::size(r), LINE) + round_up(8 * r.c, LINE) + 5 * round_up(r.width, LINE);
+    return round_up(Partial::size(r), LINE) + round_up(8 * r.c, LINE) + 5 * round_up(r.width, LINE) + LINE;
   }
   Sample(const Rows& r, float* memory) : partial(r, memory) {
     memory += round_up(Partial::size(r), LINE);
@@ -28,6 +29,7 @@ struct Sample {
     a = memory + round_up(8 * r.c, LINE);
     const long width = round_up(r.width, LINE);
     h = a + width, b = h + width, k = b + width, d = k + width;
+    wide = (bool*)(d + width);
   }
 };
 
@@ -96,6 +98,17 @@ bool past_caches(const Rows& r, const GroupShape& f, const T* y, long most) {
   return large(r, f.n * f.m, y, most) && f.m * f.c % W == 0;
 }
 
+// A part of a sample whose numbers, or sums of them, floats do not hold: work(at, channel, group) for every number.
+template <class Work>
+void each_number(const Rows& r, const GroupShape& f, const Part& part, const Work& work) {
+  const long d = f.c / f.groups;
+  for (long row = 0, p = part.position; row < part.rows; ++row, p += r.width)
+    for (long i = 0; i < part.columns; ++i) {
+      const long j = (part.column + i) % f.c;
+      work(p + i, j, j / d);
+    }
+}
+
 // Every group's mean and s of those of its channels, which are all of m numbers.
 template <class T>
 void of_places(const GroupShape& f, const T* x, const float* gamma, const float* beta, double epsilon, T* y,
@@ -123,7 +136,11 @@ void of_places(const GroupShape& f, const T* x, const float* gamma, const float*
           });
           mean[q] = mean_q, s[q] = M2;
         }
-        for (long q = 0; q < f.groups; ++q) s[q] = 1 / __builtin_sqrt(s[q] / (f.m * d) + epsilon);
+        *sample.wide = false;
+        for (long q = 0; q < f.groups; ++q) {
+          s[q] = 1 / __builtin_sqrt(s[q] / (f.m * d) + epsilon);
+          *sample.wide |= is_wide(mean[q], s[q]);
+        }
         each_channel(f, [&](long j, long q) {
           const float h = (float)mean[q];
           const double a = gamma[j] * s[q];
@@ -134,6 +151,13 @@ void of_places(const GroupShape& f, const T* x, const float* gamma, const float*
         repeat(r, sample.a), repeat(r, sample.h), repeat(r, sample.b);
       },
       [&](long i, const Part& part, const Sample& sample) {
+        if (*sample.wide) {
+          const double *mean = means + i * f.groups, *s = ss + i * f.groups;
+          return each_number(r, f, part, [&](long at, long j, long q) {
+            const double xhat = (to_float(x[i * size + at]) - mean[q]) * s[q];
+            y[i * size + at] = of_float<T>((float)(gamma[j] * xhat + beta[j]));
+          });
+        }
         const long j = part.column;
         apply<false, false, T>(part, r.width, sample.a + j, sample.h + j, sample.b + j, x + i * size, nullptr,
                                y + i * size, past);
@@ -177,6 +201,16 @@ void of_places_backward(const GroupShape& f, const T* dy, const T* x, const doub
         const double *mean = means + i * f.groups, *s = ss + i * f.groups;
         if (!single) sample.partial.add(S1, S2);
         each_channel(f, [&](long j, long q) { S2[j] = s[q] * (S2[j] - (mean[q] - (float)mean[q]) * S1[j]); });
+        *sample.wide = any_overflows(f.c, S1) || any_overflows(f.c, S2);
+        for (long q = 0; q < f.groups; ++q) *sample.wide |= is_wide(mean[q], s[q]);
+        if (*sample.wide) {
+          for (long j = 0; j < f.c; ++j) S1[j] = S2[j] = 0;
+          for (long at = i * size; at < (i + 1) * size; at += f.c)
+            each_channel(f, [&](long j, long q) {
+              S1[j] += to_float(dy[at + j]);
+              S2[j] += to_float(dy[at + j]) * ((to_float(x[at + j]) - mean[q]) * s[q]);
+            });
+        }
         for (long j = 0; j < f.c; ++j) dgammas[j] += S2[j];
         for (long j = 0; j < f.c; ++j) dbetas[j] += S1[j];
         for (long q = 0; q < f.groups; ++q) {
@@ -184,6 +218,7 @@ void of_places_backward(const GroupShape& f, const T* dy, const T* x, const doub
           A[q] = sum_of(begin, end, [&](long j) { return gamma[j] * S1[j]; });
           B[q] = sum_of(begin, end, [&](long j) { return gamma[j] * S2[j]; });
         }
+        for (long q = 0; q < f.groups; ++q) *sample.wide |= is_lost(s[q] * s[q] * B[q] / N, s[q]);
         each_channel(f, [&](long j, long q) {
           const double k = -s[q] * s[q] * B[q] / N;
           sample.a[j] = (float)(gamma[j] * s[q]);
@@ -193,6 +228,14 @@ void of_places_backward(const GroupShape& f, const T* dy, const T* x, const doub
         repeat(r, sample.a), repeat(r, sample.k), repeat(r, sample.d);
       },
       [&](long i, const Part& part, const Sample& sample) {
+        if (*sample.wide) {
+          const double *mean = means + i * f.groups, *s = ss + i * f.groups;
+          return each_number(r, f, part, [&](long at, long j, long q) {
+            const double h = (double)gamma[j] * to_float(dy[i * size + at]);
+            const double xhat = (to_float(x[i * size + at]) - mean[q]) * s[q];
+            dx[i * size + at] = of_float<T>((float)(s[q] * (h - (sample.third[q] + xhat * sample.fourth[q]) / N)));
+          });
+        }
         const long j = part.column;
         gradient<Pass::all, T>(part, r.width, sample.a + j, sample.h + j, sample.h + j, sample.k + j, sample.d + j,
                                dy + i * size, x + i * size, dx + i * size, past);

@@ -3,6 +3,7 @@
 
 #include "affine.h"
 #include "memory.h"
+#include "range.h"
 
 namespace handgrad::HG_ISA {
 
@@ -48,10 +49,21 @@ class Affines {
   Scratch scratch_;
 };
 
-// Calls work(images) with x, or with what a normalization and ReLU make of it.
+HG_NORM_KERNELS(HG_DECLARE_TYPED, T)
+
+// Calls work(images) with x, or with what a normalization and ReLU make of it: of m pixels, which are computed before
+// where floats do not hold their differences from the mean.
 template <class T, class Work>
-void with_images(long c, const T* x, const Normalization* f, const Work& work) {
+void with_images(long m, long c, const T* x, const Normalization* f, const Work& work) {
   if (!f) return work(Images<T>{x});
+  bool wide = false;
+  for (long j = 0; j < c; ++j) wide |= is_wide(f->mean[j], f->s[j]);
+  if (wide) {
+    Scratch scratch(m * c);
+    T* z = (T*)scratch.data();
+    batch_norm(m, c, x, *f, (const T*)nullptr, true, z);
+    return work(Images<T>{z});
+  }
   const Affines affines(c, *f);
   work(affines.of(x));
 }

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "range.h"
 #include "rows.h"
 #include "sums.h"
 
@@ -24,6 +25,16 @@ struct CrossEntropy {
     return s.total();
   }
 
+  // L, of a row whose sum of exponentials is s. Beside a z that is infinite (and s is then 1) all others cost infinitely
+  // much.
+  template <class Target>
+  double in_double(const float* z, double max, double s, const Target& t) const {
+    double loss = 0;
+    for (long j = 0; j < k; ++j)
+      if (t(j) != 0 && z[j] != INFINITE) loss -= t(j) * (z[j] - max - log(s));
+    return s == s ? loss : s;
+  }
+
   // L = -sum_k t_k log p_k and dz = (p*sum_k(t) - t)/n, where t_k = (1 - e)*[k = label] + e/k
   double of_label(const float* z, int64_t label, float* dz) const {
     const float max = greatest(k, z);
@@ -36,6 +47,7 @@ struct CrossEntropy {
     double loss = 0;
     if (right) dz[label] = (float)at_label, loss -= right * ((double)(z[label] - max) - log_s);
     if (e) loss -= spread * (sum_of_row(z, max) - k * log_s);
+    if (overflows(loss)) return in_double(z, max, s, [&](long j) { return (j == label ? right : 0) + spread; });
     return loss;
   }
 
@@ -57,6 +69,7 @@ struct CrossEntropy {
     });
     double loss = sum_t * log_s - (1 - e) * tzs.total();
     if (e) loss -= spread * sum_of_row(z, max);
+    if (overflows(loss)) return in_double(z, max, s, [&](long j) { return (1 - e) * targets[j] + spread; });
     return loss;
   }
 };
@@ -76,6 +89,32 @@ void softmax_cross_entropy(long n, long k, const float* z, const int64_t* labels
   *value = n ? sum / n : 0;
 }
 
+namespace {
+
+// The sum of (1 - t)*z where z > 0, else -t*z, and log(1 + e^-|z|): what has no weight costs nothing, where it is
+// infinite, too.
+double binary_in_double(long m, const float* z, const float* t) {
+  double loss = 0;
+  for (long i = 0; i < m; ++i) {
+    const double weight = z[i] > 0 ? 1 - (double)t[i] : -(double)t[i];
+    loss += (weight == 0 ? 0 : weight * z[i]) + ::log1p(::exp(-fabs((double)z[i])));
+  }
+  return loss;
+}
+
+// The sum of d^2, and what d = z - t is in dz where a float does not hold it.
+double squares_in_double(long m, const float* z, const float* t, double by_m, float* dz) {
+  double loss = 0;
+  for (long i = 0; i < m; ++i) {
+    const double d = (double)z[i] - t[i];
+    loss += d * d;
+    if (fabs(d) > __FLT_MAX__) dz[i] = (float)(by_m * d);
+  }
+  return loss;
+}
+
+}  // namespace
+
 // L = mean of max(z, 0) - z*t + log(1 + e^-|z|),  dz = (sigmoid(z) - t)/m
 void binary_cross_entropy(long m, const float* z, const float* t, double* value, float* dz) {
   const float by_m = (float)(1.0 / m);
@@ -87,7 +126,7 @@ void binary_cross_entropy(long m, const float* z, const float* t, double* value,
       loss.add(relu(zi) - zi * ti + log1p(e));
       store(dz + begin, ((zi < 0 ? e : broadcast(1)) / (1 + e) - ti) * by_m, at);
     });
-    return loss.total();
+    return overflows(loss.total()) ? binary_in_double(end - begin, z + begin, t + begin) : loss.total();
   });
   *value = m ? sum / m : 0;
 }
@@ -102,6 +141,8 @@ void mean_squared_error(long m, const float* z, const float* t, double* value, f
       squares.add_product(d, d);
       store(dz + begin, two_by_m * d, at);
     });
+    if (overflows(squares.total()))
+      return squares_in_double(end - begin, z + begin, t + begin, 2.0 / m, dz + begin);
     return squares.total();
   });
   *value = m ? sum / m : 0;

@@ -36,6 +36,43 @@ struct Columns {
         b(r, [&](long j) { return f.b(j); }) {}
 };
 
+// A column whose numbers, or sums of them, floats do not hold (range.h), in double precision.
+template <class T>
+class WideColumn {
+ public:
+  WideColumn(long m, long c, long j, const Normalization& f)
+      : m_(m), c_(c), j_(j), mean_(f.mean[j]), s_(f.s[j]), gamma_(f.gamma ? f.gamma[j] : 1), beta_(f.beta ? f.beta[j] : 0) {}
+
+  void normalize(const T* x, const T* residual, bool relu, T* y) const {
+    for (long i = 0; i < m_; ++i) {
+      const double v = gamma_ * xhat(x, i) + beta_ + (residual ? at(residual, i) : 0);
+      y[i * c_ + j_] = of_float<T>((float)(relu && v <= 0 ? 0 : v));
+    }
+  }
+
+  void differentiate(const T* dy, const T* x, const T* y, bool relu, long count, T* dx, float* dgamma,
+                     float* dbeta) const {
+    const auto passed = [&](long i) {
+      const float yi = !relu ? 1 : y ? at(y, i) : (float)(gamma_ * xhat(x, i) + beta_);
+      return yi <= 0 ? 0 : (double)at(dy, i);
+    };
+    double S1 = 0, S2 = 0;
+    for (long i = 0; i < m_; ++i) S1 += passed(i), S2 += passed(i) * xhat(x, i);
+    for (long i = 0; i < m_; ++i) {
+      const double g = count ? passed(i) - (S1 + xhat(x, i) * S2) / count : passed(i);
+      dx[i * c_ + j_] = of_float<T>((float)(gamma_ * s_ * g));
+    }
+    dgamma[j_] = (float)S2;
+    dbeta[j_] = (float)S1;
+  }
+
+ private:
+  float at(const T* p, long i) const { return to_float(p[i * c_ + j_]); }
+  double xhat(const T* x, long i) const { return (at(x, i) - mean_) * s_; }
+  long m_, c_, j_;
+  double mean_, s_, gamma_, beta_;
+};
+
 // The sums of a part's columns, of each block of rows in float.
 template <class T>
 void add_up(Part part, long width, const T* x, double* S) {
@@ -60,6 +97,12 @@ void column_sums(long m, long c, const T* x, float* sums) {
   Scratch of_columns(2 * c);
   double* totals = (double*)of_columns.data();
   partial.add(totals);
+  if (any_overflows(c, totals))
+    for (long j = 0; j < c; ++j)
+      if (overflows(totals[j])) {
+        totals[j] = 0;
+        for (long i = 0; i < m; ++i) totals[j] += to_float(x[i * c + j]);
+      }
   for (long j = 0; j < c; ++j) sums[j] = (float)totals[j];
 }
 
@@ -84,6 +127,8 @@ void batch_norm(long m, long c, const T* x, const Normalization& f, const T* res
     const long j = part.column;
     kernel(part, r.width, columns.a + j, columns.h + j, columns.b + j, x, residual, y, past);
   });
+  for (long j = 0; j < c; ++j)
+    if (is_wide(f.mean[j], f.s[j])) WideColumn<T>(m, c, j, f).normalize(x, residual, relu, y);
 }
 
 // With xhat = (x - mean)*s and the g that passes:
@@ -115,7 +160,15 @@ void batch_norm_backward(long m, long c, const T* dy, const T* x, const T* y, co
   for (long j = 0; j < c; ++j) dgammas[j] = f.s[j] * (dgammas[j] - columns.f.low(j) * dbetas[j]);
   for (long j = 0; j < c; ++j) dgamma[j] = (float)dgammas[j];
   for (long j = 0; j < c; ++j) dbeta[j] = (float)dbetas[j];
-  if (constant) return;
+  const auto wide = [&](long j) {
+    const bool sums = overflows(dgammas[j]) || overflows(dbetas[j]);
+    return is_wide(f.mean[j], f.s[j]) || (sums && !overflows(f.mean[j]) && !overflows(f.s[j]));
+  };
+  const auto differentiate_wide = [&](const auto& chosen) {
+    for (long j = 0; j < c; ++j)
+      if (chosen(j)) WideColumn<T>(m, c, j, f).differentiate(dy, x, y, relu, count, dx, dgamma, dbeta);
+  };
+  if (constant) return differentiate_wide(wide);
 
   const auto slope = [&](long j) { return -columns.f.a(j) * f.s[j] * dgammas[j] / count; };
   const auto shift = [&](long j) { return -columns.f.a(j) * dbetas[j] / count - slope(j) * columns.f.low(j); };
@@ -126,6 +179,7 @@ void batch_norm_backward(long m, long c, const T* dy, const T* x, const T* y, co
     const long j = part.column;
     second(part, r.width, columns.a + j, columns.h + j, columns.b + j, k + j, d + j, g, x, dx, past);
   });
+  differentiate_wide([&](long j) { return wide(j) || is_lost(slope(j), f.s[j]); });
 }
 
 HG_NORM_KERNELS(HG_INSTANTIATE, float)

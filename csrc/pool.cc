@@ -3,9 +3,11 @@
 //     y[p, q]  = max or mean over the taps (i, j) of x[p*sh + i*dh - top, q*sw + j*dw - left]
 //     dx[r, s] = sum over the taps and the places (p, q) from which they meet (r, s)
 //
-// Sums are taken in the order of the taps, each in one thread: the same for every number of threads.
+// Sums are taken in the order of the taps, each in one thread: the same for every number of threads. More than FEW
+// numbers are added in parts of so many, and the parts in double precision.
 #include "pool.h"
 
+#include "range.h"
 #include "windows.h"
 
 namespace handgrad::HG_ISA {
@@ -41,6 +43,39 @@ HG_INLINE void put(const Result<T>& y, long to, vec v, long n) {
   WHOLE && y.large ? stream(y.data + to, v) : put<WHOLE>(y.data + to, v, n);
 }
 
+constexpr long FEW = 64;
+
+// The sums of the numbers of V vectors, one term after the other: few of them, or with MANY more.
+template <int V, bool MANY>
+struct Sums {
+  vec part[V] = {};
+  dvec parts[MANY ? V : 1] = {};
+  long count = 0;
+
+  // Before each term.
+  HG_INLINE_MEMBER void next() {
+    if (!MANY || count++ < FEW) return;
+    count = 1;
+    for (int v = 0; v < V; ++v) parts[MANY ? v : 0] += to_double(part[v]), part[v] = vec{};
+  }
+  HG_INLINE_MEMBER void add(int v, vec a) { part[v] += a; }
+  HG_INLINE_MEMBER vec total(int v) const {
+    return MANY ? __builtin_convertvector(parts[MANY ? v : 0] + to_double(part[v]), vec) : part[v];
+  }
+};
+
+// Whether one of V vectors has a number that is infinite or NaN.
+template <int V>
+HG_INLINE bool any_overflows(const vec (&v)[V]) {
+  vec zero = 0 * v[0];
+  for (int i = 1; i < V; ++i) zero += 0 * v[i];
+  const ivec wrong = zero != zero;
+  int64_t pairs[W / 2], any = 0;
+  memcpy(pairs, &wrong, sizeof wrong);
+  for (int64_t pair : pairs) any |= pair;
+  return any;
+}
+
 template <class Tap, class T>
 struct Max {
   const T* x;
@@ -51,8 +86,9 @@ struct Max {
   template <int V, bool WHOLE>
   HG_INLINE_MEMBER void block(long to, const Sources& s, long n) const {
     vec best[V];
-    ivec which[V] = {};
-    for (int v = 0; v < V; ++v) best[v] = broadcast(-__builtin_inff());  // what the padding is
+    ivec which[V];
+    const ivec first = ivec{} + (s.any() ? (int)(s.down->tap * kw + s.across->tap) : 0);  // on the image
+    for (int v = 0; v < V; ++v) best[v] = broadcast(-__builtin_inff()), which[v] = first;
     s.each([&](long from, const Term& i, const Term& j) {
       const ivec t = ivec{} + (int)(i.tap * kw + j.tap);
       for (int v = 0; v < V; ++v) {
@@ -70,7 +106,7 @@ struct Max {
 };
 
 // dx = sum of the dy whose maximum was this pixel.
-template <class Tap, class T>
+template <class Tap, bool MANY, class T>
 struct MaxBackward {
   const T* dy;
   const Tap* tap;
@@ -79,15 +115,16 @@ struct MaxBackward {
 
   template <int V, bool WHOLE>
   HG_INLINE_MEMBER void block(long to, const Sources& s, long n) const {
-    vec total[V] = {};
+    Sums<V, MANY> sums;
     s.each([&](long from, const Term& i, const Term& j) {
       const ivec t = ivec{} + (int)(i.tap * kw + j.tap);
+      sums.next();
       for (int v = 0; v < V; ++v) {
         const long l = from + v * W;
-        total[v] += get<WHOLE>(tap + l, n) == t ? get<WHOLE>(dy + l, n) : vec{};
+        sums.add(v, get<WHOLE>(tap + l, n) == t ? get<WHOLE>(dy + l, n) : vec{});
       }
     });
-    for (int v = 0; v < V; ++v) put<WHOLE>(dx, to + v * W, total[v], n);
+    for (int v = 0; v < V; ++v) put<WHOLE>(dx, to + v * W, sums.total(v), n);
   }
 };
 
@@ -128,45 +165,71 @@ void max_backward_by_number(const PoolShape& s, const float* dy, const Tap* tap,
   });
 }
 
+// How many windows meet a pixel, at most.
+long windows_of_a_pixel(const PoolShape& s) {
+  return (s.dh == 1 ? (s.kh + s.sh - 1) / s.sh : s.kh) * (s.dw == 1 ? (s.kw + s.sw - 1) / s.sw : s.kw);
+}
+
 template <class Tap, class T>
 void max_backward(const PoolShape& s, const T* dy, const Tap* tap, T* dx) {
+  const bool many = windows_of_a_pixel(s) > FEW;
   if constexpr (sizeof(T) == sizeof(float))  // it adds up in dx itself
-    if (s.c < W && s.sw > 1) return max_backward_by_number(s, dy, tap, dx);
+    if (s.c < W && s.sw > 1 && !many) return max_backward_by_number(s, dy, tap, dx);
   const Terms down(rows_of(s), Direction::backward, s.ow * s.c);
   const Terms across(columns_of(s), Direction::backward, s.c);
   const Result<T> result(dx, s.n * s.h * s.w * s.c, s.c);
-  each_result(s.n, s.oh * s.ow * s.c, s.c, down, across, MaxBackward<Tap, T>{dy, tap, result, s.kw});
+  const auto run = [&](const auto& op) { each_result(s.n, s.oh * s.ow * s.c, s.c, down, across, op); };
+  if (many)
+    run(MaxBackward<Tap, true, T>{dy, tap, result, s.kw});
+  else
+    run(MaxBackward<Tap, false, T>{dy, tap, result, s.kw});
 }
 
+template <bool MANY>
 struct Mean {
   const float* x;
   float* y;
 
   template <int V, bool WHOLE>
   HG_INLINE_MEMBER void block(long to, const Sources& s, long n) const {
-    vec total[V] = {};
+    Sums<V, MANY> sums;
     float count = 1;  // of a window wholly on padding: its mean is 0
     s.each([&](long from, const Term& i, const Term& j) {
-      for (int v = 0; v < V; ++v) total[v] += get<WHOLE>(x + from + v * W, n);
+      sums.next();
+      for (int v = 0; v < V; ++v) sums.add(v, get<WHOLE>(x + from + v * W, n));
       count = i.count * j.count;
     });
+    vec total[V];
+    for (int v = 0; v < V; ++v) total[v] = sums.total(v);
+    if (any_overflows(total)) return in_double<V, WHOLE>(to, s, n, count);
     for (int v = 0; v < V; ++v) put<WHOLE>(y + to + v * W, total[v] / count, n);
+  }
+
+  template <int V, bool WHOLE>
+  __attribute__((noinline)) void in_double(long to, const Sources& s, long n, double count) const {
+    for (int v = 0; v < V; ++v) {
+      dvec total = {};
+      s.each([&](long from, const Term&, const Term&) { total += to_double(get<WHOLE>(x + from + v * W, n)); });
+      put<WHOLE>(y + to + v * W, __builtin_convertvector(total / count, vec), n);
+    }
   }
 };
 
 // dx = sum of dy/count.
+template <bool MANY>
 struct MeanBackward {
   const float* dy;
   Result<float> dx;
 
   template <int V, bool WHOLE>
   HG_INLINE_MEMBER void block(long to, const Sources& s, long n) const {
-    vec total[V] = {};
+    Sums<V, MANY> sums;
     s.each([&](long from, const Term& i, const Term& j) {
       const float share = 1 / (i.count * j.count);
-      for (int v = 0; v < V; ++v) total[v] += share * get<WHOLE>(dy + from + v * W, n);
+      sums.next();
+      for (int v = 0; v < V; ++v) sums.add(v, share * get<WHOLE>(dy + from + v * W, n));
     });
-    for (int v = 0; v < V; ++v) put<WHOLE>(dx, to + v * W, total[v], n);
+    for (int v = 0; v < V; ++v) put<WHOLE>(dx, to + v * W, sums.total(v), n);
   }
 };
 
@@ -254,14 +317,22 @@ void max_pool2d_backward(const PoolShape& s, const T* dy, const uint8_t* tap, co
 void average_pool2d(const PoolShape& s, bool count_padding, const float* x, float* y) {
   const Terms down(rows_of(s), Direction::forward, s.w * s.c, count_padding);
   const Terms across(columns_of(s), Direction::forward, s.c, count_padding);
-  each_result(s.n, s.h * s.w * s.c, s.c, down, across, Mean{x, y});
+  const auto run = [&](const auto& op) { each_result(s.n, s.h * s.w * s.c, s.c, down, across, op); };
+  if (s.kh * s.kw > FEW)
+    run(Mean<true>{x, y});
+  else
+    run(Mean<false>{x, y});
 }
 
 void average_pool2d_backward(const PoolShape& s, bool count_padding, const float* dy, float* dx) {
   const Terms down(rows_of(s), Direction::backward, s.ow * s.c, count_padding);
   const Terms across(columns_of(s), Direction::backward, s.c, count_padding);
   const Result<float> result(dx, s.n * s.h * s.w * s.c, s.c);
-  each_result(s.n, s.oh * s.ow * s.c, s.c, down, across, MeanBackward{dy, result});
+  const auto run = [&](const auto& op) { each_result(s.n, s.oh * s.ow * s.c, s.c, down, across, op); };
+  if (windows_of_a_pixel(s) > FEW)
+    run(MeanBackward<true>{dy, result});
+  else
+    run(MeanBackward<false>{dy, result});
 }
 
 template <class T>
@@ -276,6 +347,11 @@ void global_average_pool2d(long n, long pixels, long c, const T* x, T* y) {
     double* total = totals + image * blocks * c;
     for (long b = 1; b < blocks; ++b)
       for (long ch = 0; ch < c; ++ch) total[ch] += total[b * c + ch];
+    for (long ch = 0; ch < c; ++ch) {
+      if (!overflows(total[ch])) continue;
+      total[ch] = 0;
+      for (long i = 0; i < pixels; ++i) total[ch] += to_float(x[(image * pixels + i) * c + ch]);
+    }
     divide(total, (double)pixels, c, y + image * c);
   };
   parallel_for(n * blocks, larger(1, (1L << 17) / larger(1, work)), [&](long begin, long end, int) {

@@ -13,6 +13,8 @@ namespace {
 // Rows of `width` numbers for a thread, so that waking it pays.
 long rows_at_least(long width) { return larger(1, (1L << 16) / larger(1, width)); }
 
+constexpr long FEW = 64;  // numbers that are added in float
+
 void fill(float* p, long n, float value) {
   for (long i = 0; i < n; ++i) p[i] = value;
 }
@@ -76,12 +78,15 @@ void upsample2d_backward(const BlockShape& s, const float* dy, float* dx) {
       for (long q = 0; q < s.w; ++q, from += s.columns * s.c)
         for (long l = 0; l < s.c; l += W) {
           const long left = s.c - l;
+          dvec parts = {};
           vec total = {};
           for (long i = 0; i < s.rows; ++i)
             for (long j = 0; j < s.columns; ++j) {
               const float* p = from + i * width + j * s.c + l;
+              if ((i * s.columns + j) % FEW == FEW - 1) parts += to_double(total), total = vec{};
               total += left >= W ? load(p) : load(p, left);
             }
+          if (s.rows * s.columns >= FEW) total = __builtin_convertvector(parts + to_double(total), vec);
           float* to = dx + (row * s.w + q) * s.c + l;
           left >= W ? store(to, total) : store(to, total, left);
         }

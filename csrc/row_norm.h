@@ -88,6 +88,37 @@ HG_INLINE vec xhat(vec x, const Row& row) {
   return CENTER ? (x - row.h) * row.s + row.t : x * row.s;
 }
 
+// A row of n numbers in double precision, where floats do not hold its numbers, or sums of them (range.h): M2, and mean
+// with CENTER; y; dx, and the row's part of dgamma and dbeta.
+template <bool CENTER, class T>
+void row_moments_in_double(long n, const T* x, double& mean, double& M2) {
+  mean = M2 = 0;
+  for (long i = 0; CENTER && i < n; ++i) mean += to_float(x[i]);
+  mean /= n;
+  for (long i = 0; i < n; ++i) {
+    const double d = to_float(x[i]) - mean;
+    M2 += d * d;
+  }
+}
+template <bool CENTER, class T>
+void normalize_in_double(long n, const T* x, const float* gamma, const float* beta, double mean, double s, T* y) {
+  for (long i = 0; i < n; ++i)
+    y[i] = of_float<T>((float)(gamma[i] * ((to_float(x[i]) - mean) * s) + (CENTER ? beta[i] : 0)));
+}
+template <bool CENTER, class T>
+void differentiate_in_double(long n, const T* dy, const T* x, double mean, double s, const float* gamma, T* dx,
+                             float* dgamma, float* dbeta) {
+  const auto xhat = [=](long i) { return (to_float(x[i]) - mean) * s; };
+  const auto h = [=](long i) { return (double)gamma[i] * to_float(dy[i]); };
+  double A = 0, B = 0;
+  for (long i = 0; i < n; ++i) A += CENTER ? h(i) : 0, B += h(i) * xhat(i);
+  for (long i = 0; i < n; ++i) {
+    dgamma[i] += (float)(to_float(dy[i]) * xhat(i));
+    if (CENTER) dbeta[i] += to_float(dy[i]);
+    dx[i] = of_float<T>((float)(s * (h(i) - (A + xhat(i) * B) / n)));
+  }
+}
+
 // y = gamma*xhat + beta. mean and s, of ROWS rows, are `apart`.
 template <bool CENTER, int ROWS, class T>
 void normalize(long n, long pitch, const T* x, const float* gamma, const float* beta, double epsilon, T* y, double* mean,
@@ -98,11 +129,14 @@ void normalize(long n, long pitch, const T* x, const float* gamma, const float* 
   else
     row_squares<ROWS>(n, pitch, x, M2);
   Row rows[ROWS];
+  bool wide = false;
   for (int r = 0; r < ROWS; ++r) {
+    if (overflows(M2[r])) row_moments_in_double<CENTER>(n, x + r * pitch, mean_r[r], M2[r]);
     const double s_r = 1 / __builtin_sqrt(M2[r] / n + epsilon);
     rows[r] = Row(mean_r[r], s_r);
     if (CENTER) mean[r * apart] = mean_r[r];
     s[r * apart] = s_r;
+    wide |= is_wide(mean_r[r], s_r);
   }
   each_vector(n, [&](long i, auto w) {
     const vec gamma_i = get(gamma + i, w), beta_i = CENTER ? get(beta + i, w) : vec{};
@@ -111,6 +145,9 @@ void normalize(long n, long pitch, const T* x, const float* gamma, const float* 
       put(y + r * pitch + i, CENTER ? v + beta_i : v, w, past);
     }
   });
+  for (int r = 0; wide && r < ROWS; ++r)
+    if (is_wide(mean_r[r], s[r * apart]))
+      normalize_in_double<CENTER>(n, x + r * pitch, gamma, beta, mean_r[r], s[r * apart], y + r * pitch);
 }
 
 // A = sum(h) and B = sum(h*xhat) of rows, with h = gamma*dy.
@@ -144,6 +181,14 @@ void differentiate(long n, long pitch, const T* dy, const T* x, const double* me
   constexpr int AT_ONCE = ROWS < 2 ? 1 : 2;  // more have no place in the registers of AVX2
   for (int r = 0; r < ROWS; r += AT_ONCE)
     row_gradients<CENTER, AT_ONCE>(n, pitch, dy + r * pitch, x + r * pitch, gamma, rows + r, A + r, B + r);
+  bool wide = false;
+  for (int r = 0; r < ROWS; ++r) wide |= is_wide(CENTER ? mean[r * apart] : 0, s[r * apart]) || overflows(A[r] + B[r]);
+  if (wide) {
+    for (int r = 0; r < ROWS; ++r)
+      differentiate_in_double<CENTER>(n, dy + r * pitch, x + r * pitch, CENTER ? mean[r * apart] : 0, s[r * apart], gamma,
+                                      dx + r * pitch, dgamma, dbeta);
+    return;
+  }
   float e[ROWS], f[ROWS];
   for (int r = 0; r < ROWS; ++r) e[r] = (float)(rows[r].s * A[r] / n), f[r] = (float)(rows[r].s * B[r] / n);
   each_vector(n, [&](long i, auto w) {

@@ -37,8 +37,19 @@ HG_INLINE float greatest(long k, const float* x) {
   return s[0];
 }
 
+// The same of a row with infinity: where it is there once, all else is nothing beside it, and where it is there again,
+// nothing can be said.
+inline double exp_row_of_infinity(long k, const float* x, float* y) {
+  long infinite = 0, others = 0;
+  for (long i = 0; i < k; ++i) infinite += x[i] == INFINITE, others += x[i] < INFINITE;
+  const bool known = infinite == 1 && others == k - 1;
+  for (long i = 0; i < k; ++i) y[i] = known ? x[i] == INFINITE : __builtin_nanf("");
+  return known ? 1 : __builtin_nan("");
+}
+
 // y = e^(x - max); returns the sum, taken in double precision.
 HG_INLINE double exp_row(long k, const float* x, float max, float* y) {
+  if (max == INFINITE) return exp_row_of_infinity(k, x, y);
   DoubleSum s;
   for_row(k, [&](Lanes at) {
     const vec e = exp(load(x, at, -INFINITE) - max);

@@ -27,6 +27,13 @@ HG_INLINE vec square_root(vec v) {
 // g + weight_decay*p; without decay p is not looked at.
 HG_INLINE vec with_decay(vec g, vec p, float weight_decay) { return weight_decay ? g + weight_decay * p : g; }
 
+// g, or +-2^63 where it is finite and larger, so that its square is a float. Steps that are divided by the root of such
+// squares are the same for all gradients that are large beside those before and after them.
+HG_INLINE vec with_square(vec g) {
+  const vec bounded = at_least(at_most(g, 0x1p63f), -0x1p63f);
+  return absolute(g) <= __FLT_MAX__ ? bounded : g;
+}
+
 // A running mean: a <- keep*a + take*v
 HG_INLINE vec move(float* a, Lanes at, float keep, float take, vec v) {
   v = keep * load(a, at) + take * v;
@@ -51,11 +58,12 @@ void sgd(long n, float* p, const float* g, float* b, float lr, bool first, float
   });
 }
 
-// s <- s + g^2;  p <- p - lr*g/(sqrt(s) + epsilon)
+// s <- s + g^2, at most the largest float;  p <- p - lr*g/(sqrt(s) + epsilon)
 void adagrad(long n, float* p, const float* g, float* s, float lr, float epsilon, float weight_decay) {
   each_vector(n, CHEAP, p, [=](Lanes at) {
-    const vec pi = load(p, at), gi = with_decay(load(g, at), pi, weight_decay);
-    const vec si = load(s, at) + gi * gi;
+    const vec pi = load(p, at), before = load(s, at);
+    const vec gi = with_square(with_decay(load(g, at), pi, weight_decay)), sum = before + gi * gi;
+    const vec si = absolute(gi) <= __FLT_MAX__ ? at_most(sum, __FLT_MAX__) : sum;
     store(s, si, at);
     store(p, pi - lr * (gi / (square_root(si) + epsilon)), at);
   });
@@ -67,7 +75,7 @@ void adadelta(long n, float* p, const float* g, float* v, float* u, float lr, do
               float weight_decay) {
   const float keep = (float)rho, take = (float)(1 - rho);
   each_vector(n, CHEAP, p, [=](Lanes at) {
-    const vec pi = load(p, at), gi = with_decay(load(g, at), pi, weight_decay);
+    const vec pi = load(p, at), gi = with_square(with_decay(load(g, at), pi, weight_decay));
     const vec vi = move(v, at, keep, take, gi * gi);
     const vec d = square_root(load(u, at) + epsilon) / square_root(vi + epsilon) * gi;
     move(u, at, keep, take, d * d);
@@ -81,7 +89,7 @@ void rmsprop(long n, float* p, const float* g, float* v, float* m, float* b, flo
              float momentum, float weight_decay) {
   const float keep = (float)rho, take = (float)(1 - rho);
   each_vector(n, CHEAP, p, [=](Lanes at) {
-    const vec pi = load(p, at), gi = with_decay(load(g, at), pi, weight_decay);
+    const vec pi = load(p, at), gi = with_square(with_decay(load(g, at), pi, weight_decay));
     vec variance = move(v, at, keep, take, gi * gi);
     if (m) {
       const vec mi = move(m, at, keep, take, gi);
@@ -100,7 +108,7 @@ void adam(long n, float* p, const float* g, float* m, float* v, float step, doub
   const float keep_m = (float)beta_1, take_m = (float)(1 - beta_1);
   const float keep_v = (float)beta_2, take_v = (float)(1 - beta_2);
   each_vector(n, CHEAP, p, [=](Lanes at) {
-    const vec pi = load(p, at), gi = with_decay(load(g, at), pi, weight_decay);
+    const vec pi = load(p, at), gi = with_square(with_decay(load(g, at), pi, weight_decay));
     const vec mi = move(m, at, keep_m, take_m, gi), vi = move(v, at, keep_v, take_v, gi * gi);
     store(p, keep * pi - step * (mi / (square_root(vi) * correction + epsilon)), at);
   });

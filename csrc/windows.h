@@ -14,10 +14,11 @@ namespace handgrad::HG_ISA {
 struct Axis {
   long pixels, places, taps, stride, dilation, pad;
   long pixel(long place, long tap) const { return place * stride + tap * dilation - pad; }
-  long taps_on_image(long place) const {
-    long count = 0;
-    for (long j = 0; j < taps; ++j) count += pixel(place, j) >= 0 && pixel(place, j) < pixels;
-    return count;
+  long taps_on_image(long place) const { return taps_before(place, pixels) - taps_before(place, 0); }
+  // How many taps meet pixels before that one, or padding to the left of it.
+  long taps_before(long place, long end) const {
+    const long reach = end - pixel(place, 0);
+    return reach <= 0 ? 0 : smaller(taps, (reach + dilation - 1) / dilation);
   }
 };
 

@@ -396,11 +396,12 @@ template <class T>
 void winograd(const ConvShape& s, int tile, const T* x, const Normalization* f, const float* w, const float* b, T* y,
               const Statistics* of_y) {
   const Epilogue<T> epilogue{b, nullptr, false};
-  with_images(s.c, x, f, [&](const auto& images) {
+  with_images(s.n * s.h * s.w, s.c, x, f, [&](const auto& images) {
     with_transforms(s, tile, s.oh, s.ow, [&](auto transforms) {
       convolve<decltype(transforms)>(s, images, w, part_forward(s.c), epilogue, y, of_y);
     });
   });
+  if (of_y && any_overflows(s.k, of_y->var)) batch_norm_statistics(s.n * s.oh * s.ow, s.k, y, of_y->mean, of_y->var);
 }
 
 template <class T>
@@ -413,7 +414,7 @@ void winograd_backward_input(const ConvShape& s, int tile, const T* dy, const fl
 template <class T>
 void winograd_backward_weight(const ConvShape& s, int tile, const T* dy, const T* x, const Normalization* f,
                               float* dw) {
-  with_images(s.c, x, f, [&](const auto& images) {
+  with_images(s.n * s.h * s.w, s.c, x, f, [&](const auto& images) {
     with_transforms(s, tile, s.oh, s.ow,
                     [&](auto transforms) { backward_weight<decltype(transforms)>(s, dy, images, dw); });
   });

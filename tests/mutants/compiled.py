@@ -55,6 +55,8 @@ NORMS = "kernels/cpu/test_norm.py"
 GROUP_NORMS = "kernels/cpu/test_group_norm.py"
 DROPOUTS = "kernels/cpu/test_dropout.py"
 POOLS = "kernels/test_pool.py"
+RANGE = "kernels/test_range.py"
+RANGE_NORM = "kernels/test_range_norm.py"
 PACKED = "kernels/test_packed.py"
 OF_ACCURACY = "kernels/test_accuracy.py::test_convolutions_lose_little_more_than_a_plain_sum"
 IN_BFLOAT16 = "kernels/test_bfloat16.py"
@@ -349,6 +351,10 @@ COMPILED = [
            "for (long b = 1; b < blocks; ++b)", "for (long b = 1; b < blocks - 1; ++b)", SHARED),
     Mutant("pool: vectors that are not aligned are streamed", POOL,
            "(32L << 20) && c % W == 0 &&", "(32L << 20) &&", f"{STREAMED} {POOLS}"),
+    Mutant("max pool: padding wins against minus infinity", POOL,
+           "which[v] = first;", "which[v] = ivec{};", POOLS),
+    Mutant("average pool: thousands are added in float", POOL,
+           "if (s.kh * s.kw > FEW)", "if (false)", "kernels/test_long_sums.py"),
     Mutant("pad: the backward forgets the left side", "csrc/resize.cc",
            "width + s.left * s.c, 4 * middle", "width, 4 * middle", ENTRIES),
     Mutant("upsample: the backward adds up a row of each block", "csrc/resize.cc",
@@ -423,7 +429,17 @@ COMPILED = [
            "streamed<T>(n * c, most) && d % W == 0 &&", "streamed<T>(n * c, most) &&", f"{STREAMED} {GROUP_NORMS}"),
     Mutant("row norm: by the root mean square dx is shifted, too", ROW_NORM,
            "h - xhat_i * f[r], w, past", "h - (xhat_i * f[r] + e[r] + f[r]), w, past", ENTRIES),
+    Mutant("norm: huge columns are normalized in float", NORM,
+           "is_wide(f.mean[j], f.s[j])) WideColumn<T>(m, c, j, f).normalize", "false) WideColumn<T>(m, c, j, f).normalize", RANGE_NORM),
+    Mutant("row norm: squares of huge rows overflow", ROW_NORM,
+           "if (overflows(M2[r])) row", "if (false) row", RANGE_NORM),
+    Mutant("group norm: a factor that is no float is 0", GROUP_NORM,
+           "*sample.wide |= is_lost(", "*sample.wide |= false && is_lost(", RANGE_NORM),
     # activations and losses
+    Mutant("tanh: it ends below 1", EXP,
+           "at_least(x, -20.f)", "at_least(x, -18.f)", RANGE),
+    Mutant("binary cross entropy: infinity times 0", LOSS,
+           "(weight == 0 ? 0 : weight * z[i])", "weight * z[i]", RANGE),
     Mutant("exp: what is below the normal numbers is 0", EXP,
            "-104.f);", "-87.3f);", ACTIVATIONS),
     Mutant("exp: ln(2) is subtracted in one part", EXP,
@@ -444,7 +460,7 @@ COMPILED = [
     Mutant("cross entropy: the right class's gradient is rounded", LOSS,
            "if (right) dz[label] = (float)at_label, loss", "if (right) dz[label] -= (float)(right / n), loss", LOSSES),
     Mutant("cross entropy: a target of 0 meets an infinite logit", LOSS,
-           "t == 0 ? vec{} : t * (load", "t * (load", LOSSES),
+           "t(j) != 0 && z[j] != INFINITE", "z[j] != INFINITE", LOSSES),
     Mutant("cross entropy: smoothing takes the logarithm once", LOSS,
            "k * log_s", "log_s", LOSSES),
     Mutant("binary cross entropy: lanes behind the end cost log(2)", LOSS,
@@ -452,6 +468,8 @@ COMPILED = [
     Mutant("passes: an array shorter than its way to alignment is passed", "csrc/elementwise.h",
            "const long head = smaller(n, ", "const long head = (", UPDATES),
     # dropout and updates
+    Mutant("updates: the square of a huge gradient is infinite", UPDATE,
+           "? bounded : g", "? g : bounded", RANGE),
     Mutant("dropout: the bound is rounded down", DROPOUT,
            "__builtin_ceilf((float)keep * 16777216.f)", "((float)keep * 16777216.f)", DROPOUTS),
     Mutant("dropout: blocks are counted from 0", DROPOUT,

@@ -258,6 +258,21 @@ def test_the_norm_of_huge_float32_gradients_does_not_overflow(new_parameters):
     np.testing.assert_allclose(before - parameters["conv.weight"].value, 1.0, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("value", "dtype"), [(1e38, np.float32), (3e38, np.float32), (1e200, np.float64), (1.7e308, np.float64)]
+)
+@pytest.mark.parametrize("most", [1e-3, np.sqrt(22)])
+def test_gradients_of_every_size_are_clipped(value, dtype, most, new_parameters):
+    """Also where float64 does not hold the squares, or the norm, and float32 not the factor."""
+    parameters = new_parameters(dtype=dtype)
+    for p in parameters.values():
+        p.accumulate(np.full(p.shape, value, dtype))
+    before = {name: p.value.copy() for name, p in parameters.items()}
+    SGD(1.0, global_clipnorm=most).step(parameters)
+    for name, p in parameters.items():
+        np.testing.assert_allclose(before[name] - p.value, most / np.sqrt(22), rtol=1e-3)
+
+
 def test_schedules_are_asked_with_the_number_of_steps_done(parameters):
     for p in parameters.values():
         p.accumulate(np.ones(p.shape))

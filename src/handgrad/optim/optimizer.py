@@ -192,7 +192,7 @@ class Optimizer:
         for span in spans:
             for name in span.names:
                 self._state.steps[name] += 1
-            grad = span.grad if scale == 1 else scale * span.grad
+            grad = span.grad if scale == 1 else scaled(span.grad, scale)
             shape = span.value.shape if self.elementwise else parameters[span.names[0]].shape
             self.update(
                 span.value.reshape(shape),
@@ -208,7 +208,8 @@ class Optimizer:
     def _clip(self, parameters: Mapping[str, Parameter], kernels: Kernels) -> float:
         if self.global_clipnorm is None:
             return 1.0
-        return min(1.0, float(self.global_clipnorm) / (global_norm(parameters, kernels) + 1e-6))
+        size, norm = _norm(parameters, kernels)
+        return min(1.0, float(self.global_clipnorm) / size / (norm + 1e-6 / size))
 
     def _decay(self, span: Span) -> float:
         if span.group and span.group.weight_decay is not None:
@@ -289,4 +290,26 @@ class Optimizer:
 
 def global_norm(parameters: Mapping[str, Parameter], kernels: Kernels) -> float:
     """Return the Euclidean norm of all gradients together, summed in float64."""
-    return math.sqrt(sum(float(kernels.sum_of_squares(p.grad)) for p in parameters.values()))
+    size, norm = _norm(parameters, kernels)
+    return size * norm
+
+
+def _norm(parameters: Mapping[str, Parameter], kernels: Kernels) -> tuple[float, float]:
+    """Return two factors of the norm: 1, or the largest gradient where float64 does not hold the squares."""
+    gradients = [p.grad for p in parameters.values()]
+    with np.errstate(over="ignore"):
+        squares = sum(float(kernels.sum_of_squares(g)) for g in gradients)
+    if squares == math.inf:
+        largest = max(float(np.max(np.abs(g), initial=0)) for g in gradients)
+        if largest < math.inf:
+            squares = sum(float(kernels.sum_of_squares(g / largest)) for g in gradients)
+            return largest, math.sqrt(squares)
+    return 1.0, math.sqrt(squares)
+
+
+def scaled(grad: Array, factor: float) -> Array:
+    """Return ``factor*grad``, for a factor that float32 does not hold, too."""
+    if factor > 1e-37:
+        return factor * grad
+    root = math.sqrt(factor)
+    return root * (root * grad)

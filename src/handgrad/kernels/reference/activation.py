@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from handgrad.kernels.reference.namespace import array_namespace, real
+from handgrad.kernels.reference.namespace import accumulator, array_namespace, real
 from handgrad.kernels.reference.special import bounded, erfc
 from handgrad.typing import Array
 
@@ -39,6 +39,10 @@ __all__ = [
 # The fixed point of Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017, eq. 14:
 SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_SCALE = 1.0507009873554804934193349852946
+
+# From here on Phi and sigmoid are 0 or 1, and their derivatives 0, in float64, too: x is cut off where it is
+# multiplied by one of them, for infinity times 0 would be NaN where x*Phi(x) goes to 0.
+_END, _SIGMOID_END = 40.0, 800.0
 
 
 def relu(x: Array) -> Array:
@@ -121,9 +125,10 @@ def gelu(x: Array, *, approximate: bool = False) -> Array:
 
     The approximation is ``x*(1 + tanh(u))/2`` with ``u = sqrt(2/pi)*(x + 0.044715*x^3)``.
     """
+    z = _at_least(x, -_END)
     if approximate:
-        return 0.5 * x * (1 + array_namespace(x).tanh(_gelu_u(x)))
-    return 0.5 * x * erfc(-x / math.sqrt(2))
+        return 0.5 * z * (1 + array_namespace(x).tanh(_gelu_u(x)))
+    return 0.5 * z * erfc(-x / math.sqrt(2))
 
 
 def gelu_backward(dy: Array, x: Array, *, approximate: bool = False) -> Array:
@@ -131,38 +136,50 @@ def gelu_backward(dy: Array, x: Array, *, approximate: bool = False) -> Array:
 
     Of the approximation: ``dx = dy*((1 + t)/2 + x*(1 - t^2)/2*u')``, ``t = tanh(u)``.
     """
-    xp = array_namespace(dy, x)
+    xp, z = array_namespace(dy, x), bounded(x, _END)
     if approximate:
-        z = bounded(x, 40.0)
         t = xp.tanh(_gelu_u(x))
         du = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * z * z)
         return dy * (0.5 * (1 + t) + 0.5 * z * (1 - t * t) * du)
-    z = bounded(x, 40.0)
     phi = xp.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
-    return dy * (0.5 * erfc(-x / math.sqrt(2)) + x * phi)
+    return dy * (0.5 * erfc(-x / math.sqrt(2)) + z * phi)
 
 
 def _gelu_u(x: Array) -> Array:
-    z = bounded(x, 40.0)
+    z = bounded(x, _END)
     return math.sqrt(2 / math.pi) * (z + 0.044715 * z * z * z)
 
 
 def silu(x: Array) -> Array:
-    """Return ``y = x*sigmoid(x)``."""
-    return x * sigmoid(x)
+    """Return ``y = x*sigmoid(x)``; 0 at -infinity."""
+    return _at_least(x, -_SIGMOID_END) * sigmoid(x)
 
 
 def silu_backward(dy: Array, x: Array) -> Array:
     """Return ``dx = dy*(s + x*s*(1 - s))`` with ``s = sigmoid(x)``."""
     s = sigmoid(x)
-    return dy * (s + x * s * (1 - s))
+    return dy * (s + bounded(x, _SIGMOID_END) * s * (1 - s))
 
 
 def softmax(x: Array) -> Array:
-    """Return ``y_i = exp(x_i)/sum_j exp(x_j)`` over the last axis, shifted by the maximum for safety."""
+    """Return ``y_i = exp(x_i)/sum_j exp(x_j)`` over the last axis, shifted by the maximum for safety.
+
+    Where one x of a row is infinite its y is 1 and the others are 0; where several are, all are NaN.
+    """
     xp = array_namespace(x)
-    e = xp.exp(x - xp.max(real(x), axis=-1, keepdims=True))
-    return e / xp.sum(e, axis=-1, keepdims=True)
+    e = xp.exp(below_maximum(x))
+    return xp.astype(e / xp.sum(e, axis=-1, keepdims=True), x.dtype)
+
+
+def below_maximum(x: Array) -> Array:
+    """Return ``x - max(x)`` over the last axis, in float64: of one infinite x 0, of several NaN."""
+    xp = array_namespace(x)
+    wide = xp.astype(x, accumulator(x))
+    top = xp.max(real(x), axis=-1, keepdims=True)
+    infinite = xp.isinf(top) & (real(x) == top)
+    alone = infinite & (top > 0) & (xp.sum(xp.astype(infinite, xp.int64), axis=-1, keepdims=True) == 1)
+    at_infinity = xp.where(alone, _zero(wide), xp.asarray(math.nan, dtype=wide.dtype))
+    return xp.where(infinite, at_infinity, xp.where(infinite, _zero(wide), wide) - top)
 
 
 def softmax_backward(dy: Array, y: Array) -> Array:
@@ -171,7 +188,9 @@ def softmax_backward(dy: Array, y: Array) -> Array:
     ``dy_i/dx_j = y_i*([i == j] - y_j)``, so ``dx_j = sum_i dy_i*y_i*([i == j] - y_j)``.
     """
     xp = array_namespace(dy, y)
-    return y * (dy - xp.sum(dy * y, axis=-1, keepdims=True))
+    wide, s = xp.astype(dy, accumulator(dy)), xp.astype(y, accumulator(y))
+    dx = s * (wide - xp.sum(wide * s, axis=-1, keepdims=True))
+    return xp.astype(dx, xp.result_type(dy, y))
 
 
 def _zero(x: Array) -> Array:
@@ -185,6 +204,10 @@ def _one(x: Array) -> Array:
 def _at_most_zero(x: Array) -> Array:
     """Return min(x, 0), so that the branch not taken cannot overflow."""
     return array_namespace(x).where(real(x) > 0, _zero(x), x)
+
+
+def _at_least(x: Array, limit: float) -> Array:
+    return array_namespace(x).where(real(x) < limit, array_namespace(x).asarray(limit, dtype=x.dtype), x)
 
 
 def _magnitude(x: Array) -> Array:

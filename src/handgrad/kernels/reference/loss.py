@@ -6,6 +6,7 @@ array of the logits' shape and dtype. The mean of nothing is taken as 0.
 
 from __future__ import annotations
 
+from handgrad.kernels.reference.activation import below_maximum
 from handgrad.kernels.reference.namespace import accumulator, array_namespace, real
 from handgrad.typing import Array
 
@@ -39,21 +40,22 @@ def softmax_cross_entropy(z: Array, labels: Array, *, smoothing: float = 0.0) ->
     The derivative of ``log p_k`` by ``z_j`` is ``[j = k] - p_j``; summed with weights ``-t_k`` it is
     ``p_j*sum_k(t_k) - t_j``. The greatest logit is subtracted first, so exp never overflows, and the
     logarithm is never taken of a rounded probability: a row that is wrong by 1e4 costs 1e4. A target of 0
-    contributes nothing, also where the logit is -inf.
+    contributes nothing, also where the logit is -inf. Beside one logit that is infinite all other classes
+    cost infinitely much, and that one nothing.
     """
     xp = array_namespace(z, labels)
     n, k = z.shape
     t = _one_hot(labels, k) if labels.ndim == 1 else labels
-    t = xp.astype(t, z.dtype)
+    t = xp.astype(t, accumulator(z))
     if smoothing:
         t = (1 - smoothing) * t + smoothing / k
-    z = z - xp.max(real(z), axis=1, keepdims=True)
-    e = xp.exp(z)
+    below = below_maximum(z)
+    e = xp.exp(below)
     s = xp.sum(e, axis=1, keepdims=True)
-    logp = z - xp.log(s)
-    logp = xp.where(t == 0, xp.zeros_like(logp), logp)
+    costs = (t != 0) | xp.isnan(real(below))
+    logp = xp.where(costs, below, xp.zeros_like(below)) - xp.where(costs, xp.log(s), xp.zeros_like(s))
     dz = (e / s * xp.sum(t, axis=1, keepdims=True) - t) / n
-    return _mean(-xp.sum(t * logp, axis=1)), dz
+    return _mean(-xp.sum(t * logp, axis=1)), xp.astype(dz, z.dtype)
 
 
 def binary_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
@@ -81,15 +83,18 @@ def binary_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
     -----
     ``-log p = log(1 + exp(-z))`` and ``-log(1 - p) = z + log(1 + exp(-z))`` give
     ``L = (1 - t)*z + log(1 + exp(-z))``. There ``log(1 + exp(-z)) = max(-z, 0) + log(1 + exp(-|z|))`` keeps
-    exp from overflowing.
+    exp from overflowing: z has the weight 1 - t where it is positive, -t where it is not. Where the weight is
+    0 it costs nothing, also where it is infinite.
     """
     xp = array_namespace(z, t)
-    t = xp.astype(t, z.dtype)
+    dtype, z, t = z.dtype, xp.astype(z, accumulator(z)), xp.astype(t, accumulator(z))
     positive = real(z) >= 0
     e = xp.exp(xp.where(positive, -z, z))  # exp(-|z|)
     p = xp.where(positive, xp.ones_like(e), e) / (1 + e)
-    loss = xp.where(positive, z, xp.zeros_like(z)) - z * t + xp.log1p(e)
-    return _mean(loss), (p - t) / _size(z)
+    weight = xp.where(positive, 1 - t, -t)
+    costs = (weight != 0) | xp.isnan(real(z))
+    loss = weight * xp.where(costs, z, xp.zeros_like(z)) + xp.log1p(e)
+    return _mean(loss), xp.astype((p - t) / _size(z), dtype)
 
 
 def mean_squared_error(z: Array, t: Array) -> tuple[Array, Array]:
@@ -111,8 +116,8 @@ def mean_squared_error(z: Array, t: Array) -> tuple[Array, Array]:
     dz : of z's shape
     """
     xp = array_namespace(z, t)
-    d = z - xp.astype(t, z.dtype)
-    return _mean(d * d), 2 * d / _size(z)
+    d = xp.astype(z, accumulator(z)) - xp.astype(t, accumulator(z))
+    return _mean(d * d), xp.astype(2 * d / _size(z), z.dtype)
 
 
 def _one_hot(labels: Array, k: int) -> Array:

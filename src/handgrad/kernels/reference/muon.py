@@ -57,7 +57,9 @@ def muon(
     b += g
     u = orthogonalize(g + momentum * b if nesterov else b, ns_steps)
     factor = 1 - lr * weight_decay
-    norm = float(np.linalg.norm(p)) if keep_norm else 0.0
+    size, norm = _norm(p) if keep_norm else (1.0, 0.0)
+    if size != 1:
+        p /= size
     if norm > 0:
         factor *= math.sqrt(p.shape[1]) / norm
     p *= factor
@@ -76,13 +78,23 @@ def orthogonalize(g: Array, ns_steps: int) -> Array:
     is steep at 0, so that small ones grow 3.4 times a step, and ends near 1, at 0.68 to 1.14: exactly 1 would
     take more steps, and a decomposition far more time. A matrix that is 0 stays 0.
     """
-    norm = np.linalg.norm(g)
+    size, norm = _norm(g)
     if norm == 0:
         return np.zeros_like(g)
-    X = g / norm
+    X = (g / size if size != 1 else g) / norm
     wide = X.shape[0] <= X.shape[1]
     X = X if wide else X.T
     for _ in range(ns_steps):
         gram = X @ X.T
         X = A * X + (B * gram + C * (gram @ gram)) @ X
     return X if wide else X.T
+
+
+def _norm(a: Array) -> tuple[float, float]:
+    """Return what to divide by before, and the norm of what is left: 1, but where squares leave a's dtype."""
+    with np.errstate(over="ignore", under="ignore"):
+        norm = float(np.linalg.norm(a))
+    if 1e-15 < norm < 1e15:
+        return 1.0, norm
+    size = float(np.max(np.abs(a), initial=0))
+    return (size, float(np.linalg.norm(a / size))) if 0 < size < math.inf else (1.0, norm)

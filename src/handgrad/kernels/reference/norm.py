@@ -51,16 +51,15 @@ def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
 
     ``sum(x^2)/m - mean^2`` loses everything when the mean is large. Two passes do not: the mean, then the
     squares of what is left without it; and what is left has a mean d of its own, which is the first pass'
-    rounding error (T. F. Chan, G. H. Golub and R. J. LeVeque, Am. Stat. 37 (1983), 242-247, eq. 1.7).
+    rounding error (T. F. Chan, G. H. Golub and R. J. LeVeque, Am. Stat. 37 (1983), 242-247, eq. 1.7). Squares
+    are float64: those of float32 would overflow from 1.9e19 on.
     """
     xp = array_namespace(x)
-    if xp.finfo(x.dtype).bits == 16:  # whose squares overflow from 256 on
-        x = xp.astype(x, xp.float32)
     m, wide = x.shape[0], accumulator(x)
     mean = xp.sum(x, axis=0, dtype=wide) / m
-    centred = _centre(x, mean)
-    d = xp.sum(centred, axis=0, dtype=wide) / m
-    var = xp.sum(centred * centred, axis=0, dtype=wide) / m - d * d
+    centred = xp.astype(x, wide) - mean
+    d = xp.sum(centred, axis=0) / m
+    var = xp.sum(centred * centred, axis=0) / m - d * d
     return mean + d, var
 
 
@@ -76,6 +75,8 @@ def batch_norm(x: Array, mean: Array, s: Array, gamma: Array | None, beta: Array
     gamma, beta : (c,) or None
         Scale and shift; 1 and 0 where None.
     """
+    if _is_wide(x, mean, s):
+        return _cast(batch_norm(_widened(x), mean, s, gamma, beta), x)
     y = _gamma_s(gamma, s, x) * _centre(x, mean)
     return y if beta is None else y + beta
 
@@ -102,6 +103,9 @@ def batch_norm_backward(
     dgamma, dbeta : (c,)
     """
     m = m or x.shape[0]
+    if _is_wide(x, mean, s):
+        found = batch_norm_backward(_widened(dy), _widened(x), mean, s, gamma, m)
+        return _cast(found[0], dy), _cast(found[1], dy), _cast(found[2], dy)
     xhat = _xhat(x, mean, s)
     dgamma, dbeta = column_sum(dy * xhat), column_sum(dy)
     dx = _gamma_s(gamma, s, dy) * (dy - (dbeta + xhat * dgamma) / m)
@@ -115,6 +119,9 @@ def batch_norm_backward_constant(
 
     Parameters and results as in `batch_norm_backward`.
     """
+    if _is_wide(x, mean, s):
+        found = batch_norm_backward_constant(_widened(dy), _widened(x), mean, s, gamma)
+        return _cast(found[0], dy), _cast(found[1], dy), _cast(found[2], dy)
     xhat = _xhat(x, mean, s)
     dgamma, dbeta = column_sum(dy * xhat), column_sum(dy)
     return _gamma_s(gamma, s, dy) * dy, dgamma, dbeta
@@ -191,6 +198,18 @@ def _passed(
 ) -> Array:
     """Return ``g = dy*[y > 0]``."""
     return relu_backward(dy, batch_norm(x, mean, s, gamma, beta) if y is None else y)
+
+
+def _is_wide(x: Array, mean: Array, s: Array) -> bool:
+    """Whether x - mean, which is about 1/s, or a product with s may leave what float32 holds."""
+    xp = array_namespace(x, mean, s)
+    if not xp.isdtype(x.dtype, "real floating") or xp.finfo(x.dtype).bits > 32:
+        return False
+    return bool(xp.any((xp.abs(s) < 2.0**-60) | (xp.abs(mean) > 2.0**120)))
+
+
+def _widened(a: Array) -> Array:
+    return array_namespace(a).astype(a, accumulator(a))
 
 
 def _centre(x: Array, mean: Array) -> Array:

@@ -24,7 +24,7 @@ __all__ = [
 def max_pool2d(x: Array, window: Window) -> tuple[Array, Array]:
     """Return ``y[a, b] = max_ij P[a*s + i, b*s + j]`` and which tap it was, the padding being -inf.
 
-    Where an image holds nothing but -inf beside padding, the tap may be one on the padding.
+    The tap is never one on the padding, unless all of them are.
 
     Parameters
     ----------
@@ -41,17 +41,20 @@ def max_pool2d(x: Array, window: Window) -> tuple[Array, Array]:
     """
     xp = array_namespace(x)
     P = pad(x, window, -np.inf)
+    on_image = pad(xp.ones((1, *x.shape[1:3], 1), dtype=xp.bool), window, False)
     number = tap_dtype(xp, window)
     y: Any = None
     tap: Any = None
+    found: Any = None
     for t, at in taps(window, window.output_size(x.shape[1:3])):
         v = P[at]
         if y is None:
-            y, tap = v, xp.zeros(v.shape, dtype=number)
+            y, tap, found = v, xp.zeros(v.shape, dtype=number), on_image[at]
             continue
-        larger = (real(v) > real(y)) | (xp.isnan(v) & ~xp.isnan(y))
+        larger = (real(v) > real(y)) | (xp.isnan(v) & ~xp.isnan(y)) | (on_image[at] & ~found)
         y = xp.where(larger, v, y)
         tap = xp.where(larger, xp.asarray(t, dtype=number), tap)
+        found = found | on_image[at]
     return (xp.asarray(y, copy=True) if window.kernel == (1, 1) else y), tap
 
 
@@ -68,11 +71,11 @@ def max_pool2d_backward(dy: Array, tap: Array, shape: Shape, window: Window) -> 
         As in the forward.
     """
     xp = array_namespace(dy)
-    dP = xp.zeros(padded_shape(shape, window), dtype=dy.dtype)
+    dP = xp.zeros(padded_shape(shape, window), dtype=accumulator(dy))
     zero = xp.asarray(0, dtype=dy.dtype)
     for t, at in taps(window, (dy.shape[1], dy.shape[2])):
         dP[at] += xp.where(tap == t, dy, zero)
-    return crop(dP, window)
+    return xp.astype(crop(dP, window), dy.dtype)
 
 
 def tap_dtype(xp: Any, window: Window) -> Any:
@@ -97,11 +100,11 @@ def average_pool2d(x: Array, window: Window, *, count_padding: bool = False) -> 
     -------
     (n, oh, ow, c)
     """
-    P = pad(x, window)
-    total: Any = 0
+    xp, P = array_namespace(x), pad(x, window)
+    total: Any = xp.zeros((), dtype=accumulator(x))
     for _, at in taps(window, window.output_size(x.shape[1:3])):
         total = total + P[at]
-    return total / _counts(x, x.shape, window, count_padding)
+    return xp.astype(total / _counts(total, x.shape, window, count_padding), x.dtype)
 
 
 def average_pool2d_backward(dy: Array, shape: Shape, window: Window, *, count_padding: bool = False) -> Array:
@@ -116,11 +119,11 @@ def average_pool2d_backward(dy: Array, shape: Shape, window: Window, *, count_pa
     window, count_padding
         As in the forward.
     """
-    share = dy / _counts(dy, shape, window, count_padding)
-    dP = array_namespace(dy).zeros(padded_shape(shape, window), dtype=dy.dtype)
+    xp, share = array_namespace(dy), dy / _counts(dy, shape, window, count_padding)
+    dP = xp.zeros(padded_shape(shape, window), dtype=accumulator(dy))
     for _, at in taps(window, (dy.shape[1], dy.shape[2])):
         dP[at] += share
-    return crop(dP, window)
+    return xp.astype(crop(dP, window), dy.dtype)
 
 
 def _counts(x: Array, shape: Shape, window: Window, count_padding: bool) -> Array:

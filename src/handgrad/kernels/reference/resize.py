@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from handgrad.geometry import Pads, Window
-from handgrad.kernels.reference.namespace import array_namespace
+from handgrad.kernels.reference.namespace import accumulator, array_namespace
 from handgrad.kernels.reference.windows import crop, pad
 from handgrad.typing import Array
 
@@ -35,4 +35,4 @@ def upsample2d_backward(dy: Array, size: tuple[int, int]) -> Array:
     n, h, w, c = dy.shape
     rows, columns = size
     blocks = xp.reshape(dy, (n, h // rows, rows, w // columns, columns, c))
-    return xp.sum(blocks, axis=(2, 4))
+    return xp.astype(xp.sum(blocks, axis=(2, 4), dtype=accumulator(dy)), dy.dtype)

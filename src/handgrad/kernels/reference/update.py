@@ -5,6 +5,10 @@ gradient `g`. Every formula works element by element, so a vector may hold one p
 counts the steps of these parameters from 1; `lr` and the other numbers are Python floats, which keep the
 vectors' dtype. Where `weight_decay` is not 0, `g` stands for ``g + weight_decay*p`` (the gradient of an added
 ``weight_decay/2*sum(p**2)``), except for the decoupled decay of `adam`.
+
+Steps that are divided by the root of squares hardly depend on the size of the gradients. In these rules a
+finite gradient of more than `largest_squared`, 9.2e18 in float32, counts as so much: its square would be
+infinite, and its parameter would never be moved again.
 """
 
 from __future__ import annotations
@@ -62,7 +66,7 @@ def adagrad(p: Array, g: Array, s: Array, *, lr: float, epsilon: float, weight_d
 
     ::
 
-        s <- s + g**2
+        s <- s + g**2                               at most the largest number
         p <- p - lr*g/(sqrt(s) + epsilon)
 
     Parameters
@@ -72,8 +76,10 @@ def adagrad(p: Array, g: Array, s: Array, *, lr: float, epsilon: float, weight_d
     s : (m,)
         The sum of squared gradients.
     """
-    g = _with_decay(p, g, weight_decay)
-    s += g * g
+    g = _squarable(_with_decay(p, g, weight_decay))
+    with np.errstate(over="ignore"):
+        s += g * g
+    np.minimum(s, np.finfo(s.dtype).max, out=s, where=np.isfinite(g))
     p -= lr * (g / (np.sqrt(s) + epsilon))
 
 
@@ -104,7 +110,7 @@ def adadelta(
     v, u : (m,)
         Running means of the squared gradients and of the squared steps.
     """
-    g = _with_decay(p, g, weight_decay)
+    g = _squarable(_with_decay(p, g, weight_decay))
     v *= rho
     v += (1 - rho) * (g * g)
     d = np.sqrt(u + epsilon) / np.sqrt(v + epsilon) * g
@@ -147,7 +153,7 @@ def rmsprop(
     b : (m,), optional
         The velocity.
     """
-    g = _with_decay(p, g, weight_decay)
+    g = _squarable(_with_decay(p, g, weight_decay))
     v *= rho
     v += (1 - rho) * (g * g)
     variance = v
@@ -201,11 +207,25 @@ def adam(
         p *= 1 - lr * weight_decay
     else:
         g = _with_decay(p, g, weight_decay)
+    g = _squarable(g)
     m *= beta_1
     m += (1 - beta_1) * g
     v *= beta_2
     v += (1 - beta_2) * (g * g)
     p -= lr / (1 - beta_1**t) * (m / (np.sqrt(v) / math.sqrt(1 - beta_2**t) + epsilon))
+
+
+def largest_squared(dtype: np.dtype[np.floating]) -> float:
+    """Return the largest power of two whose square, and some of them, numbers of `dtype` hold."""
+    return float(2.0 ** (int(np.finfo(dtype).maxexp) // 2 - 1))
+
+
+def _squarable(g: Array) -> Array:
+    """Return g with finite numbers cut to +-`largest_squared`."""
+    limit = largest_squared(g.dtype)
+    size = np.abs(g)
+    over = (size > limit) & np.isfinite(size)
+    return np.where(over, np.copysign(np.asarray(limit, g.dtype), g), g) if over.any() else g
 
 
 def _with_decay(p: Array, g: Array, weight_decay: float) -> Array:
