@@ -48,11 +48,13 @@ HG_INLINE vec exp_polynomial(vec r) {
 }
 HG_INLINE vec exp_reduced(vec r) { return (exp_polynomial(r) * r + 1) * r + 1; }
 
-HG_INLINE vec exp(vec x) {
-  x = at_least(at_most(x, 89.f), -104.f);  // e^89 is infinite, e^-104 is 0
+HG_INLINE vec exp_up_to_89(vec x) {
+  x = at_least(x, -104.f);  // e^-104 is 0
   const vec n = nearest(x * LOG2_E);
   return scale(exp_reduced((x - n * LN2_HIGH) - n * LN2_LOW), n);
 }
+
+HG_INLINE vec exp(vec x) { return exp_up_to_89(at_most(x, 89.f)); }  // e^89 is infinite
 
 // e^x - 1 = 2^n*(e^r - 1) + (2^n - 1) for x <= 0, as exact near 0 as elsewhere, and e^x.
 struct ExpNegative {
@@ -110,11 +112,11 @@ struct Sigmoid {
   vec s, derivative;
 };
 HG_INLINE Sigmoid sigmoid_and_derivative(vec x) {
-  const vec e = exp(-absolute(x)), r = 1 / (1 + e);
+  const vec e = exp_up_to_89(-absolute(x)), r = 1 / (1 + e);
   return {x < 0 ? e * r : r, e * r * r};
 }
 HG_INLINE vec sigmoid(vec x) {
-  const vec e = exp(-absolute(x));
+  const vec e = exp_up_to_89(-absolute(x));
   return (x < 0 ? e : broadcast(1)) / (1 + e);
 }
 
@@ -129,7 +131,7 @@ HG_INLINE vec log1p(vec e) {
 }
 
 // log(1 + e^x)
-HG_INLINE vec softplus(vec x) { return relu(x) + log1p(exp(-absolute(x))); }
+HG_INLINE vec softplus(vec x) { return relu(x) + log1p(exp_up_to_89(-absolute(x))); }
 
 // The normal distribution: Phi(x), and e^(-x^2/2), of which its density is a multiple.
 struct Normal {

@@ -122,7 +122,7 @@ void binary_cross_entropy(long m, const float* z, const float* t, double* value,
     DoubleSum loss;
     for_row(end - begin, [&](Lanes at) {
       const vec zi = load(z + begin, at, -200);  // behind the end, where a logit of -200 for t = 0 costs nothing
-      const vec ti = load(t + begin, at), e = exp(-absolute(zi));
+      const vec ti = load(t + begin, at), e = exp_up_to_89(-absolute(zi));
       loss.add(relu(zi) - zi * ti + log1p(e));
       store(dz + begin, ((zi < 0 ? e : broadcast(1)) / (1 + e) - ti) * by_m, at);
     });

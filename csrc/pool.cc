@@ -69,11 +69,7 @@ template <int V>
 HG_INLINE bool any_overflows(const vec (&v)[V]) {
   vec zero = 0 * v[0];
   for (int i = 1; i < V; ++i) zero += 0 * v[i];
-  const ivec wrong = zero != zero;
-  int64_t pairs[W / 2], any = 0;
-  memcpy(pairs, &wrong, sizeof wrong);
-  for (int64_t pair : pairs) any |= pair;
-  return any;
+  return any(zero != zero);
 }
 
 template <class Tap, class T>

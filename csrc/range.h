@@ -4,6 +4,8 @@
 // costs nothing, and ordinary numbers never get there.
 #pragma once
 
+#include "simd.h"
+
 namespace handgrad::HG_ISA {
 
 // Whether a sum is infinite or NaN, which float arithmetic may be to blame for, and not the numbers.
@@ -24,6 +26,21 @@ static inline bool is_wide(double mean, double s) {
 // Whether a factor that x - mean is multiplied by has lost digits as a float, where x - mean makes up for its size.
 static inline bool is_lost(double factor, double s) {
   return s < 0x1p-10 && factor != 0 && __builtin_fabs(factor) < __FLT_MIN__;
+}
+
+// Whether a comparison holds for one of its numbers.
+HG_INLINE bool any(ivec holds) {
+#if defined(__AVX512F__)
+  return _mm512_test_epi32_mask((__m512i)holds, (__m512i)holds);
+#elif defined(__AVX2__) && !defined(HG_EMULATED)
+  return !_mm256_testz_si256((__m256i)holds, (__m256i)holds);
+#elif defined(__x86_64__) && !defined(HG_EMULATED)
+  return _mm_movemask_epi8((__m128i)holds);
+#else
+  int32_t found = 0;
+  for (int i = 0; i < W; ++i) found |= holds[i];
+  return found;
+#endif
 }
 
 }  // namespace handgrad::HG_ISA

@@ -69,24 +69,39 @@ void upsample2d(const BlockShape& s, const float* x, float* y) {
   });
 }
 
+namespace {
+
+// The sum of the numbers of a block that are more than FEW: in parts of so many.
+__attribute__((noinline)) vec sum_of_many(const BlockShape& s, const float* from, long width, long left) {
+  dvec total = {};
+  vec part = {};
+  for (long k = 0; k < s.rows * s.columns; ++k) {
+    const float* p = from + k / s.columns * width + k % s.columns * s.c;
+    part += left >= W ? load(p) : load(p, left);
+    if (k % FEW == FEW - 1) total += to_double(part), part = vec{};
+  }
+  return __builtin_convertvector(total + to_double(part), vec);
+}
+
+}  // namespace
+
 // dx[r, q] = sum over i and j of dy[r*rows + i, q*columns + j]
 void upsample2d_backward(const BlockShape& s, const float* dy, float* dx) {
   const long width = s.w * s.columns * s.c;
+  const bool many = s.rows * s.columns > FEW;
   parallel_for(s.n * s.h, rows_at_least(width * s.rows), [&](long begin, long end, int) {
     for (long row = begin; row < end; ++row) {
       const float* from = dy + row * s.rows * width;
       for (long q = 0; q < s.w; ++q, from += s.columns * s.c)
         for (long l = 0; l < s.c; l += W) {
           const long left = s.c - l;
-          dvec parts = {};
           vec total = {};
-          for (long i = 0; i < s.rows; ++i)
+          for (long i = 0; i < s.rows && !many; ++i)
             for (long j = 0; j < s.columns; ++j) {
               const float* p = from + i * width + j * s.c + l;
-              if ((i * s.columns + j) % FEW == FEW - 1) parts += to_double(total), total = vec{};
               total += left >= W ? load(p) : load(p, left);
             }
-          if (s.rows * s.columns >= FEW) total = __builtin_convertvector(parts + to_double(total), vec);
+          if (many) total = sum_of_many(s, from + l, width, left);
           float* to = dx + (row * s.w + q) * s.c + l;
           left >= W ? store(to, total) : store(to, total, left);
         }

@@ -4,6 +4,7 @@
 
 #include "elementwise.h"
 #include "exp.h"
+#include "range.h"
 
 namespace handgrad::HG_ISA {
 
@@ -30,8 +31,9 @@ HG_INLINE vec with_decay(vec g, vec p, float weight_decay) { return weight_decay
 // g, or +-2^63 where it is finite and larger, so that its square is a float. Steps that are divided by the root of such
 // squares are the same for all gradients that are large beside those before and after them.
 HG_INLINE vec with_square(vec g) {
-  const vec bounded = at_least(at_most(g, 0x1p63f), -0x1p63f);
-  return absolute(g) <= __FLT_MAX__ ? bounded : g;
+  const vec size = absolute(g);
+  if (__builtin_expect(!any(size > 0x1p63f), 1)) return g;
+  return (size > 0x1p63f) & (size <= __FLT_MAX__) ? with_sign_of(g, broadcast(0x1p63f)) : g;
 }
 
 // A running mean: a <- keep*a + take*v

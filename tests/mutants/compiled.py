@@ -469,7 +469,7 @@ COMPILED = [
            "const long head = smaller(n, ", "const long head = (", UPDATES),
     # dropout and updates
     Mutant("updates: the square of a huge gradient is infinite", UPDATE,
-           "? bounded : g", "? g : bounded", RANGE),
+           "with_sign_of(g, broadcast(0x1p63f)) : g", "g : g", RANGE),
     Mutant("dropout: the bound is rounded down", DROPOUT,
            "__builtin_ceilf((float)keep * 16777216.f)", "((float)keep * 16777216.f)", DROPOUTS),
     Mutant("dropout: blocks are counted from 0", DROPOUT,

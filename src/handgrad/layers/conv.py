@@ -74,6 +74,10 @@ class Conv2D(Layer):
     and :math:`\dot x` is the part of :math:`\dot P` that lies on the image. The code is
     `handgrad.kernels.reference.conv`: for every tap a product of matrices.
 
+    Compiled kernels compute many convolutions by Winograd's algorithm, which adds up the pixels of a tile
+    before it multiplies: a NaN, or a pixel above some 1e36, spoils all outputs of its tiles, up to 64. With
+    ``precision="strict"`` every output is a sum of its own products, and the others stay as they are.
+
     References
     ----------
     .. [1] V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", arXiv:1603.07285.

@@ -77,7 +77,7 @@ class MaxPooling2D(Pooling2D):
     strides : int or (int, int), optional
         Pixels from one place to the next; `pool_size` by default.
     padding : "valid", "same", int or pairs, default "valid"
-        As in `Conv2D`; the padding is minus infinity and never the maximum.
+        As in `Conv2D`; the padding is never the maximum, even of pixels that are minus infinity.
 
     Notes
     -----

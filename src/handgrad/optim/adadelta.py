@@ -36,6 +36,8 @@ class Adadelta(Optimizer):
         u_t &= \rho\,u_{t-1} + (1 - \rho)\,d_t^2,\qquad
         p_t = p_{t-1} - \mathrm{lr}\;d_t.
 
+    A finite gradient above :math:`2^{63}`, whose square float32 does not hold, counts as :math:`2^{63}`.
+
     M. D. Zeiler, "ADADELTA: an adaptive learning rate method", 2012, algorithm 1. Defaults are those of
     ``torch.optim.Adadelta``.
     """

@@ -33,6 +33,8 @@ class Adagrad(Optimizer):
 
         s_t = s_{t-1} + g_t^2,\qquad p_t = p_{t-1} - \mathrm{lr}\,\frac{g_t}{\sqrt{s_t} + \epsilon}.
 
+    A finite gradient above :math:`2^{63}`, whose square float32 does not hold, counts as :math:`2^{63}`.
+
     J. Duchi, E. Hazan and Y. Singer, "Adaptive subgradient methods for online learning and stochastic
     optimization", JMLR 12, 2011. Defaults are those of ``torch.optim.Adagrad``.
     """

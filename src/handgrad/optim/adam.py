@@ -41,6 +41,8 @@ class Adam(Optimizer):
     dividing by :math:`1 - \beta^t` undoes just that, so that under a constant gradient every step has the
     size lr.
 
+    A finite gradient above :math:`2^{63}`, whose square float32 does not hold, counts as :math:`2^{63}`.
+
     D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1. Defaults
     are those of ``torch.optim.Adam``; Keras has epsilon=1e-7.
     """

@@ -40,6 +40,8 @@ class RMSprop(Optimizer):
         d_t &= \frac{g_t}{\sqrt{v_t - m_t^2} + \epsilon},\qquad
         b_t = \mu\,b_{t-1} + d_t,\qquad p_t = p_{t-1} - \mathrm{lr}\;b_t.
 
+    A finite gradient above :math:`2^{63}`, whose square float32 does not hold, counts as :math:`2^{63}`.
+
     T. Tieleman and G. Hinton, "Lecture 6.5: rmsprop", 2012; centered after A. Graves, "Generating sequences
     with recurrent neural networks", 2013. Defaults and the place of epsilon are those of
     ``torch.optim.RMSprop``; Keras has rho=0.9, a learning rate of 0.001, and epsilon under the root.

@@ -24,7 +24,7 @@ def dropout(x: Array, rate: float, stream: Stream) -> tuple[Array, Array]:
     Returns
     -------
     y : of x's shape
-        NaN stays NaN, also where it is dropped.
+        NaN stays NaN, also where it is dropped, and what is infinite and dropped is NaN.
     mask : of x's shape, booleans
     """
     mask = array_namespace(x).asarray(stream.keep(x.shape, 1 - rate))
