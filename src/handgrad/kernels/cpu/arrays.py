@@ -14,12 +14,20 @@ FLOAT32 = np.dtype(np.float32)
 
 
 def contiguous(a: Array) -> Array:
-    """Return `a`, or a copy in C order and in the machine's byte order; of bfloat16 its bits."""
-    if a.dtype == FLOAT32 and a.flags.c_contiguous:
+    """Return `a`, or a copy, aligned, in C order and in the machine's byte order; of bfloat16 its bits."""
+    flags = a.flags
+    if not (flags.c_contiguous and flags.aligned):
+        a = a.copy()
+    if a.dtype == FLOAT32:
         return a
     if is_bfloat16(a):
-        return bits(np.ascontiguousarray(a))
-    return np.ascontiguousarray(a, a.dtype.newbyteorder("="))
+        return bits(a)
+    return a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("="))
+
+
+def of_dtype(a: Array, dtype: Any) -> Array:
+    """Return `a`, or a copy, of that dtype, aligned and in C order."""
+    return contiguous(np.asarray(a, dtype))
 
 
 def bits(a: Array) -> Array:
