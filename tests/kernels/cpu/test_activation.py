@@ -179,15 +179,13 @@ def test_results_larger_than_the_cache_are_the_same(kernels):
 
 
 @pytest.mark.parametrize("name", ["relu", "elu"])
-def test_what_is_not_float32_of_one_shape_goes_to_the_reference(name):
+def test_what_is_not_float32_goes_to_the_reference(name):
     kernels = next(iter(COMPILED.values()))
     x, dy = np.random.default_rng(0).normal(size=(2, 4, 5))
     same_bits(forward(kernels, name, x), forward(REFERENCE, name, x))
     same_bits(backward(kernels, name, dy, x), backward(REFERENCE, name, dy, x))
     mixed = dy.astype(np.float32), x
     same_bits(backward(kernels, name, *mixed), backward(REFERENCE, name, *mixed))
-    broadcast = dy.astype(np.float32), x[:1].astype(np.float32)
-    same_bits(backward(kernels, name, *broadcast), backward(REFERENCE, name, *broadcast))
 
 
 COLUMNS = (1, 2, 3, 10, 15, 16, 17, 64, 70, 1000)

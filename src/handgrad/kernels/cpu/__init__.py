@@ -15,6 +15,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from handgrad.errors import HandgradError
+from handgrad.kernels.contracts import contract_of, what_is_wrong
 from handgrad.kernels.cpu import (
     activation,
     conv,
@@ -96,12 +98,25 @@ class Compiled:
         self.kernel: Kernel = partial(getattr(family, name), compiled, **options)
         self.reference: Kernel = getattr(REFERENCE, name)
         self.covers: Callable[..., bool] = getattr(family, "covers", _covers)
+        self.contract = contract_of(name)
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Compute in float32 here, anything else by the reference."""
         own = is_float32(x) or (self.takes_bfloat16 and is_bfloat16(x))
-        kernel = self.kernel if own and self.covers(x, *args, **kwargs) else self.reference
-        return kernel(x, *args, **kwargs)
+        if not (own and self.covers(x, *args, **kwargs)):
+            return self.reference(x, *args, **kwargs)
+        try:
+            return self.kernel(x, *args, **kwargs)
+        except HandgradError:
+            raise
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            if problem := what_is_wrong(self.contract, (x, *args), kwargs):
+                raise problem from None
+            if not isinstance(error, TypeError):
+                raise
+        return self.reference(
+            x, *args, **kwargs
+        )  # of several dtypes, which the extension module does not mix
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle by names, as functions are."""

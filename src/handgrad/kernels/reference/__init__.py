@@ -1,5 +1,6 @@
 """The mathematics: one file per family, each function beside its formula."""
 
+from handgrad.kernels.contracts import Checked
 from handgrad.kernels.protocol import Kernels
 from handgrad.kernels.reference import (
     activation,
@@ -39,6 +40,8 @@ _FAMILIES = (
     update,
 )
 
-REFERENCE = Kernels(**{name: getattr(module, name) for module in _FAMILIES for name in module.__all__})
+REFERENCE = Kernels(
+    **{name: Checked(getattr(module, name)) for module in _FAMILIES for name in module.__all__}
+)
 
 __all__ = ["REFERENCE"]
