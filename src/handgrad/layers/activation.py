@@ -36,6 +36,7 @@ class Elementwise(Layer):
 
     def backward(self, dy: Array, saved: ActivationSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Return ``dy*f'(x)``."""
+        self.check_gradient(dy, saved.value.shape, saved.value.dtype)
         return self._derivative(run.kernels)(dy, saved.value) if need_dx else None
 
     def _function(self, kernels: Kernels) -> Callable[[Array], Array]:

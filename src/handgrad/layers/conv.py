@@ -19,6 +19,8 @@ class ConvSaved(NamedTuple):
     x: Any
     """The images, or a fused layer's promise of them."""
     window: Window
+    output: Shape
+    """The shape of the output, with the batch axis."""
 
 
 @dataclass(eq=False)
@@ -127,11 +129,13 @@ class Conv2D(Layer):
         """Return ``y`` of (n, oh, ow, filters)."""
         self.check_input(x)
         window = self.window((x.shape[1], x.shape[2]))
-        return run.kernels.conv2d(x, *self.weight_and_bias(), window, self.groups), ConvSaved(x, window)
+        y = run.kernels.conv2d(x, *self.weight_and_bias(), window, self.groups)
+        return y, ConvSaved(x, window, y.shape)
 
     def backward(self, dy: Array, saved: ConvSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Accumulate dw and db; return dx."""
-        x, window = saved
+        x, window, shape = saved
+        self.check_gradient(dy, shape, x.dtype)
         w = self.weight.value
         if self.trainable:
             self.accumulate(run.kernels.conv2d_backward_weight(dy, x, w.shape, window, self.groups), dy, run)

@@ -98,7 +98,9 @@ class Dense(Layer):
 
     def backward(self, dy: Array, saved: DenseSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Accumulate dw and db; return dx."""
-        x, rows = saved.x, _rows(dy)
+        x = saved.x
+        self.check_gradient(dy, (*x.shape[:-1], self.units), x.dtype)
+        rows = _rows(dy)
         if self.trainable:
             self.weight.accumulate(run.kernels.dense_backward_weight(rows, _rows(x)))
             if self.bias is not None:

@@ -7,13 +7,15 @@ from typing import NamedTuple
 
 from handgrad.arguments import check_number
 from handgrad.layers.layer import Layer, Run
-from handgrad.typing import Array, Shape
+from handgrad.typing import Array, DTypeLike, Shape
 
 
 class DropoutSaved(NamedTuple):
     """What the backward of dropout needs: what was kept, a byte each; None where nothing was dropped."""
 
     mask: Array | None
+    shape: Shape
+    dtype: DTypeLike
 
 
 @dataclass(eq=False)
@@ -52,12 +54,13 @@ class Dropout(Layer):
         """Return ``y = x*mask/(1 - rate)`` in training, else x."""
         self.check_input(x)
         if not run.training or self.rate == 0:
-            return x, DropoutSaved(None)
+            return x, DropoutSaved(None, x.shape, x.dtype)
         y, mask = run.kernels.dropout(x, float(self.rate), run.rng)
-        return y, DropoutSaved(mask)
+        return y, DropoutSaved(mask, x.shape, x.dtype)
 
     def backward(self, dy: Array, saved: DropoutSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Return ``dx = dy*mask/(1 - rate)``, of the mask that forward drew."""
+        self.check_gradient(dy, saved.shape, saved.dtype)
         if not need_dx or saved.mask is None:
             return dy if need_dx else None
         dx: Array = run.kernels.dropout_backward(dy, saved.mask, float(self.rate))

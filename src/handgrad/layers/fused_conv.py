@@ -57,13 +57,16 @@ class FusedConv2D(Fused):
             images = (x,)
             kernel = kernels.conv2d_statistics if measures else kernels.conv2d
         y = kernel(*images, *filters, window, conv.groups)
-        return Measured(*y) if measures else y, ConvSaved(x, window)
+        if measures:
+            return Measured(*y), ConvSaved(x, window, y[0].shape)
+        return y, ConvSaved(x, window, y.shape)
 
     def backward(
         self, dy: Array, saved: ConvSaved, run: Run, *, need_dx: bool = True, add: Array | None = None
     ) -> Array | None:
         """Accumulate dw and db; return dx plus `add`."""
-        conv, kernels, (x, window) = self.layer, run.kernels, saved
+        conv, kernels, (x, window, shape) = self.layer, run.kernels, saved
+        self.check_gradient(dy, shape, x.dtype)
         w = conv.weight.value
         if conv.trainable:
             if isinstance(x, Normalized):

@@ -75,6 +75,7 @@ class BatchNormalizationReLU(FusedNormalization):
     def backward(self, dy: Array, saved: BatchNormSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Accumulate dgamma and dbeta; return dx. Where y was positive is computed from x."""
         bn = self.normalization
+        self.check_gradient(dy, saved.x.shape, saved.x.dtype)
         dx, dgamma, dbeta = _backward(bn, dy, None, saved, run)
         dx = bn.through_statistics(dx, dgamma, dbeta, saved, run)
         bn.accumulate(dgamma, dbeta)
@@ -139,6 +140,7 @@ class BatchNormalizationAddReLU(FusedNormalization, Merge):
     ) -> tuple[Array, ...] | None:
         """Accumulate dgamma and dbeta; return dx and ``dr = dy*[y > 0]``."""
         bn, (of_bn, y) = self.normalization, saved
+        self.check_gradient(dy, y.shape, y.dtype)
         dx, dgamma, dbeta, dr = _backward(bn, dy, y, of_bn, run)
         dx = bn.through_statistics(dx, dgamma, dbeta, of_bn, run)
         bn.accumulate(dgamma, dbeta)

@@ -97,6 +97,7 @@ class GroupStatistics(SampleNormalization):
     def backward(self, dy: Array, saved: GroupNormSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Accumulate dgamma and dbeta; return ``dx = s*(h - (sum(h) + xhat*sum(h*xhat))/N)``."""
         x, mean, s = saved
+        self.check_gradient(dy, x.shape, x.dtype)
         backward, gamma = run.kernels.group_norm_backward, flat(self.gamma)
         dx, dgamma, dbeta = backward(self._samples(dy), self._samples(x), mean, s, gamma)
         self._accumulate(dgamma, dbeta)

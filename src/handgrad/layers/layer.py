@@ -12,10 +12,11 @@ from handgrad.arguments import check_unmasked, class_arguments
 from handgrad.errors import ArgumentError, BuildError, DataError, ShapeError
 from handgrad.kernels.protocol import Kernels
 from handgrad.kernels.select import default_kernels
+from handgrad.layers.gradient import check_gradient
 from handgrad.layers.initializers import Initializer, initializer_config
 from handgrad.layers.parameter import Buffer, Init, Parameter
 from handgrad.rng import Stream
-from handgrad.typing import Array, Communicator, Config, Shape, is_integer
+from handgrad.typing import Array, Communicator, Config, DTypeLike, Shape, is_integer
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,12 @@ class Layer:
         """Raise BuildError before `build`, ShapeError if the array `x` does not fit."""
         self._check_batches((x,))
         self.output_shape(x.shape[1:])
+
+    def check_gradient(self, dy: Any, shape: Shape, dtype: DTypeLike) -> None:
+        """Raise ShapeError or DataError unless `dy` fits an output of `shape`, the batch axis with it."""
+        if not (type(dy) is np.ndarray and dy.shape == shape and dy.dtype == dtype):
+            own = (p.value.dtype for p in self.parameters().values())
+            check_gradient(self.where, dy, shape, (dtype, *own))
 
     def _check_batches(self, batches: tuple[Any, ...]) -> None:
         if not self.built:

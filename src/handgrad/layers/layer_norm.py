@@ -208,6 +208,7 @@ class RMSNormalization(SampleNormalization):
     def backward(self, dy: Array, saved: RMSNormSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Accumulate dgamma; return ``dx = s*(h - xhat*sum(h*xhat)/c)``, h = gamma*dy."""
         x, s = saved
+        self.check_gradient(dy, x.shape, x.dtype)
         axes = self._axes(x.ndim)
         dx, dgamma = run.kernels.rms_norm_backward(to_rows(dy, axes), to_rows(x, axes), s, flat(self.gamma))
         self._accumulate(dgamma)

@@ -11,19 +11,24 @@ import numpy as np
 
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.layers.layer import Merge, Run
-from handgrad.typing import Array, Shape, is_integer
+from handgrad.typing import Array, DTypeLike, Shape, is_integer
 
 
 class AddSaved(NamedTuple):
-    """What the backward of a sum needs: how many inputs there were."""
+    """What the backward of a sum needs: how many inputs there were, and of which shape."""
 
     inputs: int
+    shape: Shape
+    dtype: DTypeLike
 
 
 class ConcatenateSaved(NamedTuple):
     """What the backward of a concatenation needs: how long each input was."""
 
     lengths: tuple[int, ...]
+    output: Shape
+    """The shape of the output, with the batch axis."""
+    dtype: DTypeLike
 
 
 @dataclass(eq=False)
@@ -57,7 +62,8 @@ class Add(Merge):
     def forward(self, x: tuple[Array, ...], run: Run) -> tuple[Array, AddSaved]:
         """Return the sum."""
         self.check_input(x)
-        return reduce(run.kernels.add, x), AddSaved(len(x))
+        y = reduce(run.kernels.add, x)
+        return y, AddSaved(len(x), y.shape, y.dtype)
 
     def backward(
         self,
@@ -68,6 +74,7 @@ class Add(Merge):
         need_dx: bool = True,
     ) -> tuple[Array, ...] | None:
         """Return dy once for every input."""
+        self.check_gradient(dy, saved.shape, saved.dtype)
         return (dy,) * saved.inputs if need_dx else None
 
     def multiply_adds(self, shape: tuple[Shape, ...]) -> int:
@@ -112,7 +119,8 @@ class Concatenate(Merge):
         """Return the inputs side by side."""
         self.check_input(x)
         axis = self._axis(x[0].ndim)
-        return np.concatenate(x, axis), ConcatenateSaved(tuple(xi.shape[axis] for xi in x))
+        y = np.concatenate(x, axis)
+        return y, ConcatenateSaved(tuple(xi.shape[axis] for xi in x), y.shape, y.dtype)
 
     def backward(
         self,
@@ -123,6 +131,7 @@ class Concatenate(Merge):
         need_dx: bool = True,
     ) -> tuple[Array, ...] | None:
         """Return dy in parts."""
+        self.check_gradient(dy, saved.output, saved.dtype)
         if not need_dx:
             return None
         ends = np.cumsum(saved.lengths)[:-1]

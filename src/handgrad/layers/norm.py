@@ -293,6 +293,7 @@ class BatchNormalization(RunningStatistics, Layer):
         """Accumulate dgamma and dbeta; return ``dx = gamma*s*(dy - (dbeta + xhat*dgamma)/m)``."""
         if isinstance(saved, GhostSaved):
             return self._backward_of_ghosts(dy, saved, run, need_dx=need_dx)
+        self.check_gradient(dy, saved.x.shape, saved.x.dtype)
         dx, dgamma, dbeta = self._gradients(dy, saved, run)
         self.accumulate(dgamma, dbeta)
         return dx if need_dx else None
@@ -381,7 +382,8 @@ class BatchNormalization(RunningStatistics, Layer):
         return np.concatenate(outputs), GhostSaved(tuple(parts), batch)
 
     def _backward_of_ghosts(self, dy: Array, saved: GhostSaved, run: Run, *, need_dx: bool) -> Array | None:
-        found, begin = [], 0
+        found, begin, x = [], 0, saved.parts[0].x
+        self.check_gradient(dy, (sum(len(part.x) for part in saved.parts), *x.shape[1:]), x.dtype)
         for part in saved.parts:
             end = begin + len(part.x)
             found.append(self._gradients(dy[begin:end], part, run))

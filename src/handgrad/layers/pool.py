@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from handgrad.errors import ArgumentError
 from handgrad.geometry import Padding, Window, check_padding, image_shape, pair, resolve_window
 from handgrad.layers.layer import Layer, Run
-from handgrad.typing import Array, Shape
+from handgrad.typing import Array, DTypeLike, Shape
 
 
 class MaxPoolSaved(NamedTuple):
@@ -17,6 +17,7 @@ class MaxPoolSaved(NamedTuple):
     tap: Array
     shape: Shape
     window: Window
+    dtype: DTypeLike
 
 
 class AveragePoolSaved(NamedTuple):
@@ -24,12 +25,19 @@ class AveragePoolSaved(NamedTuple):
 
     shape: Shape
     window: Window
+    output: Shape
+    """The shape of the output, with the batch axis."""
+    dtype: DTypeLike
 
 
 class ShapeSaved(NamedTuple):
-    """Saved where backward needs only the shape of the input."""
+    """Saved where backward needs only shapes."""
 
     shape: Shape
+    """Of the input, with the batch axis."""
+    output: Shape
+    """Of the output."""
+    dtype: DTypeLike
 
 
 @dataclass(eq=False)
@@ -100,10 +108,11 @@ class MaxPooling2D(Pooling2D):
         self.check_input(x)
         window = self._window((x.shape[1], x.shape[2]))
         y, tap = run.kernels.max_pool2d(x, window)
-        return y, MaxPoolSaved(tap, x.shape, window)
+        return y, MaxPoolSaved(tap, x.shape, window, x.dtype)
 
     def backward(self, dy: Array, saved: MaxPoolSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Return dx: each dy at the pixel that was the maximum."""
+        self.check_gradient(dy, saved.tap.shape, saved.dtype)
         if not need_dx:
             return None
         dx: Array = run.kernels.max_pool2d_backward(dy, saved.tap, saved.shape, saved.window)
@@ -142,13 +151,14 @@ class AveragePooling2D(Pooling2D):
         self.check_input(x)
         window = self._window((x.shape[1], x.shape[2]))
         y = run.kernels.average_pool2d(x, window, count_padding=self.count_padding)
-        return y, AveragePoolSaved(x.shape, window)
+        return y, AveragePoolSaved(x.shape, window, y.shape, x.dtype)
 
     def backward(self, dy: Array, saved: AveragePoolSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Return dx: ``dy/count`` at every pixel under the window."""
+        shape, window, output, dtype = saved
+        self.check_gradient(dy, output, dtype)
         if not need_dx:
             return None
-        shape, window = saved
         dx: Array = run.kernels.average_pool2d_backward(dy, shape, window, count_padding=self.count_padding)
         return dx
 
@@ -174,10 +184,12 @@ class GlobalAveragePooling2D(Layer):
     def forward(self, x: Array, run: Run) -> tuple[Array, ShapeSaved]:
         """Return the means."""
         self.check_input(x)
-        return run.kernels.global_average_pool2d(x), ShapeSaved(x.shape)
+        y = run.kernels.global_average_pool2d(x)
+        return y, ShapeSaved(x.shape, y.shape, x.dtype)
 
     def backward(self, dy: Array, saved: ShapeSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Return dx: ``dy/(h*w)`` everywhere."""
+        self.check_gradient(dy, saved.output, saved.dtype)
         if not need_dx:
             return None
         dx: Array = run.kernels.global_average_pool2d_backward(dy, saved.shape)

@@ -121,6 +121,7 @@ class SimpleRNN(Layer):
     def backward(self, dy: Array, saved: SimpleRNNSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Accumulate dW, dU and db; return dx."""
         x, h = saved
+        self.check_gradient(dy, h.shape if self.return_sequences else (len(h), self.units), h.dtype)
         if self.return_sequences:
             dh = dy
         else:

@@ -9,7 +9,7 @@ from typing import Any
 from handgrad.arguments import check_number
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.geometry import Padding, Pads, check_padding, image_shape, pair, resolve_padding
-from handgrad.layers.layer import Layer, NothingSaved, Run
+from handgrad.layers.layer import Layer, Run
 from handgrad.layers.pool import ShapeSaved
 from handgrad.typing import Array, Shape, is_integer
 
@@ -31,10 +31,12 @@ class Flatten(Layer):
     def forward(self, x: Array, run: Run) -> tuple[Array, ShapeSaved]:
         """Return the rows."""
         self.check_input(x)
-        return x.reshape(x.shape[0], math.prod(x.shape[1:])), ShapeSaved(x.shape)
+        y = x.reshape(x.shape[0], math.prod(x.shape[1:]))
+        return y, ShapeSaved(x.shape, y.shape, x.dtype)
 
     def backward(self, dy: Array, saved: ShapeSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Return dy in the shape of the input."""
+        self.check_gradient(dy, saved.output, saved.dtype)
         return dy.reshape(saved.shape) if need_dx else None
 
 
@@ -72,10 +74,12 @@ class Reshape(Layer):
     def forward(self, x: Array, run: Run) -> tuple[Array, ShapeSaved]:
         """Return the same numbers in the target shape."""
         self.check_input(x)
-        return x.reshape(x.shape[0], *self.output_shape(x.shape[1:])), ShapeSaved(x.shape)
+        y = x.reshape(x.shape[0], *self.output_shape(x.shape[1:]))
+        return y, ShapeSaved(x.shape, y.shape, x.dtype)
 
     def backward(self, dy: Array, saved: ShapeSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Return dy in the shape of the input."""
+        self.check_gradient(dy, saved.output, saved.dtype)
         return dy.reshape(saved.shape) if need_dx else None
 
 
@@ -91,13 +95,15 @@ class Padding2D(Layer):
         (top, bottom), (left, right) = self._pads()
         return h + top + bottom, w + left + right, c
 
-    def forward(self, x: Array, run: Run) -> tuple[Array, NothingSaved]:
+    def forward(self, x: Array, run: Run) -> tuple[Array, ShapeSaved]:
         """Return the padded images."""
         self.check_input(x)
-        return run.kernels.pad2d(x, self._pads(), self._value()), NothingSaved()
+        y = run.kernels.pad2d(x, self._pads(), self._value())
+        return y, ShapeSaved(x.shape, y.shape, x.dtype)
 
-    def backward(self, dy: Array, saved: NothingSaved, run: Run, *, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, saved: ShapeSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Return the part of dy on the image."""
+        self.check_gradient(dy, saved.output, saved.dtype)
         if not need_dx:
             return None
         dx: Array = run.kernels.pad2d_backward(dy, self._pads())
@@ -182,13 +188,15 @@ class UpSampling2D(Layer):
         rows, columns = self._size()
         return h * rows, w * columns, c
 
-    def forward(self, x: Array, run: Run) -> tuple[Array, NothingSaved]:
+    def forward(self, x: Array, run: Run) -> tuple[Array, ShapeSaved]:
         """Return the repeated pixels."""
         self.check_input(x)
-        return run.kernels.upsample2d(x, self._size()), NothingSaved()
+        y = run.kernels.upsample2d(x, self._size())
+        return y, ShapeSaved(x.shape, y.shape, x.dtype)
 
-    def backward(self, dy: Array, saved: NothingSaved, run: Run, *, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, saved: ShapeSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Return the sum of dy over each block."""
+        self.check_gradient(dy, saved.output, saved.dtype)
         if not need_dx:
             return None
         dx: Array = run.kernels.upsample2d_backward(dy, self._size())

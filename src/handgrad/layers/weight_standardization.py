@@ -30,6 +30,8 @@ class StandardizedConvSaved(NamedTuple):
 
     x: Array
     window: Window
+    output: Shape
+    """The shape of the output, with the batch axis."""
     filters: Standardized
 
 
@@ -154,13 +156,14 @@ class WeightStandardizedConv2D(Conv2D):
         window = self.window((x.shape[1], x.shape[2]))
         filters, bias = standardize(self.weight.value, self.epsilon, run), _value(self.bias)
         y = run.kernels.conv2d(x, filters.w_hat, bias, window, self.groups)
-        return y, StandardizedConvSaved(x, window, filters)
+        return y, StandardizedConvSaved(x, window, y.shape, filters)
 
     def backward(  # type: ignore[override]
         self, dy: Array, saved: StandardizedConvSaved, run: Run, *, need_dx: bool = True
     ) -> Array | None:
         """Accumulate dw, by dw_hat, and db; return dx."""
-        x, window, filters = saved
+        x, window, shape, filters = saved
+        self.check_gradient(dy, shape, x.dtype)
         w = self.weight.value
         if self.trainable:
             dw_hat = run.kernels.conv2d_backward_weight(dy, x, w.shape, window, self.groups)
@@ -242,6 +245,7 @@ class WeightStandardizedDense(Dense):
     ) -> Array | None:
         """Accumulate dw, by dw_hat, and db; return dx."""
         x, weight = saved
+        self.check_gradient(dy, (*x.shape[:-1], self.units), x.dtype)
         rows = _rows(dy)
         if self.trainable:
             dw_hat = run.kernels.dense_backward_weight(rows, _rows(x))

@@ -10,8 +10,9 @@ import numpy as np
 
 from handgrad import layers
 from handgrad.errors import ShapeError
-from handgrad.layers import Initializer, Layer, NothingSaved, Run
+from handgrad.layers import Initializer, Layer, Run
 from handgrad.layers.batch_statistics import Moments
+from handgrad.layers.pool import ShapeSaved
 from handgrad.rng import Stream
 from handgrad.typing import Array, Shape
 
@@ -57,13 +58,15 @@ class Transpose(Layer):
             raise ShapeError(self.where, expected=f"inputs of {len(self.axes)} axes", got=f"shape {shape}")
         return tuple(shape[a] for a in self.axes)
 
-    def forward(self, x: Array, run: Run) -> tuple[Array, NothingSaved]:
+    def forward(self, x: Array, run: Run) -> tuple[Array, ShapeSaved]:
         """Return the samples in the new order."""
         self.check_input(x)
-        return _transposed(x, self.axes), NothingSaved()
+        y = _transposed(x, self.axes)
+        return y, ShapeSaved(x.shape, y.shape, x.dtype)
 
-    def backward(self, dy: Array, saved: NothingSaved, run: Run, *, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, saved: ShapeSaved, run: Run, *, need_dx: bool = True) -> Array | None:
         """Return dy in the old order."""
+        self.check_gradient(dy, saved.output, saved.dtype)
         inverse = tuple(self.axes.index(a) for a in range(len(self.axes)))
         return _transposed(dy, inverse) if need_dx else None
 
