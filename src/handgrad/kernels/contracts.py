@@ -221,6 +221,8 @@ def _conv2d_packed(
     relu: bool = False,  # noqa: ARG001 (as the kernel)
 ) -> None:
     _floats(where, x=x)
+    if not hasattr(filters, "shape"):  # they may be packed, and no array
+        raise DataError(f"{where} filters", expected="what pack_filters returned", got=repr(filters))
     k = _filters(where, "filters", filters.shape, x.shape, window, groups)
     _columns(where, k, b=b)
     if add is not None:

@@ -87,6 +87,6 @@ def plan(
     """
     (top, _), (left, _) = window.pads
     oh, ow = window.output_size((x[1], x[2]))
-    sizes = [*x, oh, ow, w[3], w[0], w[1], *window.strides, *window.dilation, top, left, groups]
+    sizes = [*x, oh, ow, w[3], *window.kernel, *window.strides, *window.dilation, top, left, groups]
     instructions = cpu.name if is_bfloat16(dtype) else cpu.of_floats
     return sizes, choose(instructions, x, w, window, groups, algorithm, packed)
