@@ -72,3 +72,13 @@ def test_what_is_no_number_of_threads_is_refused(n):
     with pytest.raises((TypeError, ValueError)):
         module.set_threads(n)
     assert module.threads() == before
+
+
+def test_taps_of_one_byte_are_those_of_256_at_most():
+    kernels, x = SETS[NAME], np.ones((1, 17, 16, 2), np.float32)
+    y, tap = np.empty((1, 1, 1, 2), np.float32), np.empty((1, 1, 1, 2), np.uint8)
+    shape = [*x.shape, 1, 1, 17, 16, 1, 1, 1, 1, 0, 0]
+    with pytest.raises(ValueError, match=r"^tap: expected numbers of four bytes, got one byte for 272 taps$"):
+        kernels.max_pool2d(shape, x, y, tap)
+    kernels.max_pool2d(shape, x, y, tap.astype(np.int32))
+    assert (y == 1).all()

@@ -60,6 +60,7 @@ RANGE_NORM = "kernels/test_range_norm.py"
 PACKED = "kernels/test_packed.py"
 OF_ACCURACY = "kernels/test_accuracy.py::test_convolutions_lose_little_more_than_a_plain_sum"
 IN_BFLOAT16 = "kernels/test_bfloat16.py"
+BINDINGS = "kernels/test_bindings.py"
 PACKED_IN_BFLOAT16 = "kernels/test_bfloat16.py::test_packed_filters"
 MATRIX_REGISTERS = "kernels/test_matrix_registers.py"
 OF_REGISTERS = f"{MATRIX_REGISTERS}::test_convolutions_agree_with_the_reference"
@@ -588,4 +589,9 @@ COMPILED = [
            "    pthread_atfork(nullptr, nullptr, [] { instance() = new ThreadPool; });\n", "", OF_THREADS),
     Mutant("threads: the pool works for two kernels at once", THREAD_POOL,
            "if (in_task || !caller.try_lock()) {", "if (in_task) {", OF_THREADS),
+    # what is refused; a mutant that reads past an array would end the tests
+    Mutant("bindings: arrays between two numbers are taken", "csrc/bindings/check.h",
+           "if ((uintptr_t)a.data() % sizeof(typename Array::Scalar))", "if (!a.data() && a.size())", BINDINGS),
+    Mutant("bindings: taps of one byte count past 256", "csrc/bindings/pool.cc",
+           "sizeof(typename Tap::Scalar) == 1 && s.kh * s.kw > 256", "false", BINDINGS),
 ]  # fmt: skip

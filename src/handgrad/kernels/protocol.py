@@ -4,7 +4,8 @@ What holds for every kernel: inputs are never modified; results are freshly allo
 unless said otherwise; an empty batch gives an empty result; NaN passes through. The exception is the family
 `update`, which writes the arrays it is there to move. Names follow one rule: ``op``, ``op_backward``, or
 ``op_backward_input`` and ``op_backward_weight`` where they are separable. The contract of each entry is the
-docstring of the function of that name in `handgrad.kernels.reference`.
+docstring of the function of that name in `handgrad.kernels.reference`, and its shapes are checked as
+`handgrad.kernels.contracts` says.
 """
 
 from __future__ import annotations

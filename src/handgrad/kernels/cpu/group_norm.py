@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.kernels.cpu.arrays import bits, contiguous, empty, of_dtype
+from handgrad.kernels.cpu.arrays import bits, contiguous, empty
 from handgrad.typing import Array
 
 __all__ = ["group_norm", "group_norm_backward", "rms_norm", "rms_norm_backward"]
@@ -29,7 +29,7 @@ def group_norm_backward(
 ) -> tuple[Array, ...]:
     """Return dx, dgamma and dbeta."""
     dx, dgamma, dbeta = empty(x.shape, x), *np.empty((2, x.shape[2]), np.float32)
-    statistics = of_dtype(mean, np.float64), of_dtype(s, np.float64)
+    statistics = np.ascontiguousarray(mean, np.float64), np.ascontiguousarray(s, np.float64)
     cpu.group_norm_backward(
         contiguous(dy), contiguous(x), *statistics, _float32(gamma), bits(dx), dgamma, dbeta
     )
@@ -46,10 +46,10 @@ def rms_norm(cpu: Any, x: Array, gamma: Array | None, epsilon: float) -> tuple[A
 def rms_norm_backward(cpu: Any, dy: Array, x: Array, s: Array, gamma: Array | None) -> tuple[Array, ...]:
     """Return dx and dgamma."""
     dx, dgamma = empty(x.shape, x), np.empty(x.shape[1], np.float32)
-    s = of_dtype(s, np.float64)
+    s = np.ascontiguousarray(s, np.float64)
     cpu.rms_norm_backward(contiguous(dy), contiguous(x), s, _float32(gamma), bits(dx), dgamma)
     return dx, dgamma
 
 
 def _float32(a: Array | None) -> Array | None:
-    return None if a is None else of_dtype(a, np.float32)
+    return None if a is None else np.ascontiguousarray(a, np.float32)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.kernels.cpu.arrays import bits, contiguous, empty, of_dtype
+from handgrad.kernels.cpu.arrays import bits, contiguous, empty
 from handgrad.typing import Array
 
 __all__ = [
@@ -108,5 +108,5 @@ def _backward(
 
 def columns(mean: Array, s: Array, gamma: Array | None, beta: Array | None) -> list[Any]:
     """Return mean and s in float64, gamma and beta in float32."""
-    narrow = [None if a is None else of_dtype(a, np.float32) for a in (gamma, beta)]
-    return [of_dtype(mean, np.float64), of_dtype(s, np.float64), *narrow]
+    narrow = [None if a is None else np.ascontiguousarray(a, np.float32) for a in (gamma, beta)]
+    return [np.ascontiguousarray(mean, np.float64), np.ascontiguousarray(s, np.float64), *narrow]
