@@ -182,10 +182,10 @@ def _look(model: Graph, looks: dict[int, _Look], x: Array, run: Run) -> None:
         if node.name in relus:
             relus[node.name].see_relu(value)
 
-    for taker in takers[0]:
-        taker.see_input(x, run.kernels)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", UserWarning)  # of frozen layers that were never fitted: it is told
+        for taker in takers[0]:
+            taker.see_input(x, run.kernels)
         model.forward(x, run, keep=False, watch=watch)
 
 

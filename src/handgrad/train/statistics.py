@@ -97,8 +97,10 @@ def _arriving(model: Graph, node: Node, batches: Iterator[Array], run: Run) -> I
     """Yield the moments of what arrives at a node in inference, a batch at a time."""
     i = node.inputs[0]
     for batch in batches:
-        h = model.with_nodes(model.nodes[:i]).forward(batch, run, keep=False)[0] if i else batch
-        yield moments(_layer(node).rows(h), None, run.kernels)
+        with np.errstate(all="ignore"):  # what is not finite is told
+            h = model.with_nodes(model.nodes[:i]).forward(batch, run, keep=False)[0] if i else batch
+            found = moments(_layer(node).rows(h), None, run.kernels)
+        yield found
 
 
 def _check(node: Node, data: Moments) -> None:
