@@ -620,9 +620,9 @@ MUTANTS = [
            "if shape is not None and _shape(dx) != shape:", "if dx is None:", "graph/test_gradients_refused.py"),
     Mutant("executor: the model does not look at its gradient", EXECUTOR,
            "check_gradient(_name(graph), dy, shapes[-1], (trace.dtype,))", "pass", "graph/test_gradients_refused.py"),
-    Mutant("contracts: the reference trusts what it is given", "kernels/contracts.py",
+    Mutant("contracts: the reference trusts what it is given", "kernels/contracts/__init__.py",
            "        self.contract(*args, **kwargs)\n", "", "kernels/test_contracts.py"),
-    Mutant("contracts: a gradient of fewer samples is broadcast", "kernels/contracts.py",
-           "    _floats(where, dy=dy, x=x)\n    _shape(f\"{where} dy\", dy, x.shape)\n\n\ndef _softmax(",
-           "    _floats(where, dy=dy, x=x)\n\n\ndef _softmax(", "kernels/test_contracts.py"),
+    Mutant("contracts: a gradient of fewer samples is broadcast", "kernels/contracts/rows.py",
+           "    check_floats(where, dy=dy, x=x)\n    check_shape(f\"{where} dy\", dy, x.shape)\n\n\ndef softmax(",
+           "    check_floats(where, dy=dy, x=x)\n\n\ndef softmax(", "kernels/test_contracts.py"),
 ]  # fmt: skip

@@ -112,11 +112,9 @@ class Compiled:
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             if problem := what_is_wrong(self.contract, (x, *args), kwargs):
                 raise problem from None
-            if not isinstance(error, TypeError):
+            if not isinstance(error, TypeError):  # of several dtypes, which the extension module does not mix
                 raise
-        return self.reference(
-            x, *args, **kwargs
-        )  # of several dtypes, which the extension module does not mix
+        return self.reference(x, *args, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle by names, as functions are."""
