@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
-from handgrad.errors import ShapeError
+import handgrad as hg
+from handgrad import layers
+from handgrad.errors import ArgumentError, HandgradError, ShapeError
 from handgrad.layers import Buffer, Parameter
 from handgrad.layers.packing import Gradients, pack, span_view, spans
 
@@ -144,3 +149,151 @@ def test_repr_names_shape_and_dtype():
         == "Parameter('w', shape=(2, 3), dtype=float32)"
     )
     assert repr(Buffer(np.zeros(3), name="m")) == "Buffer('m', shape=(3,), dtype=float64)"
+
+
+@pytest.mark.parametrize("kind", [Parameter, Buffer])
+def test_what_is_assigned_to_value_is_copied_into_place(kind):
+    held = kind(np.zeros((2, 3), np.float32), name="dense.weight")
+    place = held.value
+    source = np.asfortranarray(np.arange(6.0).reshape(2, 3))
+    held.value = source
+    assert held.value is place
+    np.testing.assert_array_equal(place, source)
+    source[...] = 9
+    np.testing.assert_array_equal(place, np.arange(6).reshape(2, 3))
+    held.value = [[1, 2, 3], [4, 5, 6]]
+    held.value += 1
+    held.value[0, 0] = -1
+    held.value *= 2
+    assert held.value is place
+    np.testing.assert_array_equal(place, [[-2, 6, 8], [10, 12, 14]])
+
+
+@pytest.mark.parametrize("kind", [Parameter, Buffer])
+def test_what_it_is_made_of_is_not_written(kind):
+    source = np.zeros(3)
+    held = kind(source)
+    held.value[...] = 5
+    assert source.tolist() == [0, 0, 0]
+
+
+def test_a_square_matrix_can_be_assigned_its_own_transpose():
+    p = Parameter(np.arange(9.0).reshape(3, 3))
+    p.value = p.value.T
+    np.testing.assert_array_equal(p.value, np.arange(9).reshape(3, 3).T)
+
+
+def test_a_gradient_that_is_assigned_is_copied_into_place():
+    p = Parameter(np.zeros(2, np.float32))
+    place = p.grad
+    p.grad = np.array([1.0, 2.0])
+    p.grad += 1
+    p.grad *= 2
+    assert p.grad is place
+    assert place.tolist() == [4, 6]
+
+
+def weight(shape=(2, 3)):
+    return Parameter(np.ones(shape, np.float32), name="dense.weight")
+
+
+REFUSED = {
+    "another shape": ("value", np.zeros(3), ShapeError, "dense.weight: expected shape (2, 3), got (3,)"),
+    "a transpose": (
+        "value",
+        np.zeros((3, 2)),
+        ShapeError,
+        "dense.weight: expected shape (2, 3), got (3, 2); transposed it fits: value.T",
+    ),
+    "complex numbers": (
+        "value",
+        np.zeros((2, 3), complex),
+        ArgumentError,
+        "dense.weight: expected an array of float32, got complex128",
+    ),
+    "words": ("value", [["a"] * 3] * 2, ArgumentError, "dense.weight: expected an array of float32, got <U1"),
+    "nothing": ("value", None, ArgumentError, "dense.weight: expected an array of float32, got NoneType"),
+    "a parameter": (
+        "value",
+        weight(),
+        ArgumentError,
+        "dense.weight: expected an array of float32, got Parameter; give its value",
+    ),
+    "rows of two lengths": (
+        "value",
+        [[1, 2, 3], [4]],
+        ArgumentError,
+        "dense.weight: expected an array of float32, got rows of different lengths",
+    ),
+    "0 as a gradient": (
+        "grad",
+        0,
+        ShapeError,
+        "dense.weight grad: expected shape (2, 3), got (); zero_grad() sets it to zero",
+    ),
+    "no gradient": (
+        "grad",
+        None,
+        ArgumentError,
+        "dense.weight grad: expected an array of float32, got NoneType; zero_grad() sets it to zero",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "kind", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_does_not_fit_is_refused_and_changes_nothing(name, value, kind, message):
+    p = weight()
+    p.grad[...] = 1
+    with pytest.raises(HandgradError) as error:
+        setattr(p, name, value)
+    assert type(error.value) is kind
+    assert str(error.value) == message
+    assert (p.value == 1).all()
+    assert (p.grad == 1).all()
+
+
+def test_filters_in_the_order_of_pytorch_are_told_how_to_fit():
+    p = Parameter(np.ones((3, 5, 2, 4)), name="conv.weight")
+    torch_order = np.zeros((4, 2, 3, 5))
+    with pytest.raises(ShapeError) as error:
+        p.value = torch_order
+    assert str(error.value) == (
+        "conv.weight: expected shape (3, 5, 2, 4), got (4, 2, 3, 5); with its axes in the order (rows, "
+        "columns, "
+        "input, output) it fits: value.transpose(2, 3, 1, 0)"
+    )
+    p.value = torch_order.transpose(2, 3, 1, 0)
+    assert (p.value == 0).all()
+
+
+def test_a_count_does_not_become_a_fraction():
+    count = Buffer(np.zeros((), np.int64), name="updates")
+    with pytest.raises(ArgumentError) as error:
+        count.value = 2.5
+    assert str(error.value) == (
+        'updates: expected an array of int64, got float64; convert it with astype("int64")'.replace('"', "'")
+    )
+    count.value = 3
+    assert count.value == 3
+
+
+def test_copies_and_pickles_hold_the_same_numbers():
+    p = weight()
+    p.grad[...] = 2
+    for again in (copy.deepcopy(p), pickle.loads(pickle.dumps(p))):
+        assert again.value is not p.value
+        np.testing.assert_array_equal(again.value, p.value)
+        np.testing.assert_array_equal(again.grad, p.grad)
+        assert again.name == "dense.weight"
+
+
+def test_a_model_whose_weight_was_assigned_is_trained_at_that_weight():
+    model = hg.Sequential([layers.Dense(3, name="dense")], input_shape=(2,))
+    w = np.arange(6.0).reshape(3, 2)
+    model["dense"].weight.value = w.T
+    trainer = hg.Trainer(model, "mean_squared_error", hg.optim.SGD(0.1))
+    x, y = np.ones((4, 2), np.float32), np.zeros((4, 3), np.float32)
+    losses = [trainer.train_step(x, y) for _ in range(30)]
+    assert not np.allclose(model["dense"].weight.value, w.T)
+    assert np.abs(model.predict(x)).max() < 0.1
+    assert len(losses) == 30

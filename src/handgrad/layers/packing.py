@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.layers.parameter import Parameter
+from handgrad.layers.parameter import Parameter, rebind
 from handgrad.typing import Array
 
 
@@ -32,8 +32,7 @@ def _pack(ordered: list[Parameter]) -> None:
         stop = start + p.size
         values[start:stop] = p.value.ravel()
         grads[start:stop] = p.grad.ravel()
-        p.value = values[start:stop].reshape(p.shape)
-        p.grad = grads[start:stop].reshape(p.shape)
+        rebind(p, values[start:stop].reshape(p.shape), grads[start:stop].reshape(p.shape))
         start = stop
 
 

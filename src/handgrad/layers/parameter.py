@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from handgrad.arguments import check_unmasked, unmasked
-from handgrad.errors import ShapeError
+from handgrad.errors import ArgumentError, ShapeError
 from handgrad.layers.initializers import Initializer, get_initializer
 from handgrad.rng import Stream
 from handgrad.typing import Array, DTypeLike, Shape
@@ -28,22 +29,44 @@ class Parameter:
     ----------
     value, grad : ndarray
         Of one shape and dtype. ``value`` is written by the initializer, the optimizer and `assign` alone,
-        ``grad`` by `accumulate` and `zero_grad` alone.
+        ``grad`` by `accumulate` and `zero_grad` alone. Both are views of vectors that hold all parameters of
+        a model: ``parameter.value = array`` is `assign`, and copies.
     name : str
         Path in the model, ``"stage1.conv2.weight"``; the attribute's name before that.
     """
 
-    __slots__ = ("__weakref__", "decay", "grad", "name", "value")
+    __slots__ = ("__weakref__", "_grad", "_value", "decay", "name")
 
     def __init__(self, value: Array, *, decay: bool = True, name: str = "") -> None:
         # a copy: flat views of it, by which optimizers write, need memory of its own in C order
-        self.value = np.array(unmasked(name or "parameter", value), order="C")
-        self.grad = np.zeros_like(self.value)
+        self._value = np.array(unmasked(name or "parameter", value), order="C")
+        self._grad = np.zeros_like(self._value)
         self.decay = decay
         self.name = name
 
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.value.dtype})"
+
+    @property
+    def value(self) -> Array:
+        """The value; what is assigned to it is copied into it, as `assign` does."""
+        return self._value
+
+    @value.setter
+    def value(self, value: Array) -> None:
+        if value is not self._value:  # it is after ``p.value += x``
+            self.assign(value)
+
+    @property
+    def grad(self) -> Array:
+        """The gradient; what is assigned to it is copied into it."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, grad: Array) -> None:
+        if grad is not self._grad:
+            where = f"{self.name or 'parameter'} grad"
+            _copy(where, self._grad, grad, do="zero_grad() sets it to zero" if np.ndim(grad) == 0 else "")
 
     @property
     def shape(self) -> Shape:
@@ -57,15 +80,26 @@ class Parameter:
 
     def accumulate(self, gradient: Array) -> None:
         """Add `gradient`, of the same shape, to ``grad``."""
-        self.grad += _same_shape(f"{self.name} gradient", self.shape, gradient)
+        if np.shape(gradient) != self._value.shape:
+            where = f"{self.name or 'parameter'} gradient"
+            raise ShapeError(where, expected=f"shape {self.shape}", got=f"{np.shape(gradient)}")
+        self._grad += gradient
 
     def zero_grad(self) -> None:
         """Set ``grad`` to zero."""
-        self.grad[...] = 0
+        self._grad[...] = 0
 
     def assign(self, value: Array) -> None:
-        """Copy `value`, of the same shape, into ``value``."""
-        self.value[...] = _same_shape(self.name, self.shape, value)
+        """Copy `value` into ``value``.
+
+        Raises
+        ------
+        ShapeError
+            If it has another shape.
+        ArgumentError
+            If its numbers are of a kind that ``value`` cannot hold, as complex ones.
+        """
+        _copy(self.name or "parameter", self._value, value)
 
 
 class Buffer:
@@ -76,15 +110,15 @@ class Buffer:
     Parameters
     ----------
     value : ndarray
-        The first value.
+        The initial value; copied.
     limits : (float, float), optional
         Between which every element is, for loading to check: a number of updates is not negative.
     """
 
-    __slots__ = ("limits", "name", "value")
+    __slots__ = ("_value", "limits", "name")
 
     def __init__(self, value: Array, *, name: str = "", limits: tuple[float, float] | None = None) -> None:
-        self.value = value
+        self._value = np.array(value, order="C")
         self.name = name
         self.limits = limits
 
@@ -92,20 +126,66 @@ class Buffer:
         return f"Buffer({self.name!r}, shape={self.value.shape}, dtype={self.value.dtype})"
 
     @property
+    def value(self) -> Array:
+        """The value; what is assigned to it is copied into it, as `assign` does."""
+        return self._value
+
+    @value.setter
+    def value(self, value: Array) -> None:
+        if value is not self._value:
+            self.assign(value)
+
+    @property
     def shape(self) -> Shape:
         """The shape of the value."""
         return self.value.shape
 
     def assign(self, value: Array) -> None:
-        """Copy `value`, of the same shape, into ``value``."""
-        self.value[...] = _same_shape(self.name, self.shape, value)
+        """Copy `value` into ``value``; raise what `Parameter.assign` does."""
+        _copy(self.name or "buffer", self._value, value)
 
 
-def _same_shape(name: str, shape: Shape, value: Array) -> Array:
-    if np.shape(value) != shape:
-        raise ShapeError(name or "parameter", expected=f"shape {shape}", got=f"{np.shape(value)}")
-    check_unmasked(name or "parameter", value)
-    return value
+def rebind(parameter: Parameter, value: Array, grad: Array) -> None:
+    """Make two arrays the storage of a parameter, without a copy: for those who move parameters in memory."""
+    parameter._value, parameter._grad = value, grad
+
+
+def _copy(where: str, storage: Array, value: Any, *, do: str = "") -> None:
+    """Copy `value` into `storage`, if it is of the same shape and numbers that `storage` can hold."""
+    if not (isinstance(value, np.ndarray) and value.dtype == storage.dtype):
+        value = _numbers(where, storage, value, do)
+    if value.shape != storage.shape:
+        do = do or _other_order(value.shape, storage.shape)
+        raise ShapeError(where, expected=f"shape {storage.shape}", got=f"{value.shape}", do=do)
+    check_unmasked(where, value)
+    storage[...] = value
+
+
+def _numbers(where: str, storage: Array, value: Any, do: str) -> Array:
+    """Return `value` as an array whose numbers fit into `storage`, but for rounding."""
+    expected = f"an array of {storage.dtype}"
+    if value is None or isinstance(value, str | Parameter | Buffer):
+        do = "give its value" if isinstance(value, Parameter | Buffer) else do
+        raise ArgumentError(where, expected=expected, got=type(value).__name__, do=do)
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        raise ArgumentError(where, expected=expected, got="rows of different lengths") from None
+    if not np.can_cast(array.dtype, storage.dtype, "same_kind"):
+        do = f"convert it with astype({storage.dtype.name!r})" if array.dtype.kind in "fiu" else ""
+        raise ArgumentError(where, expected=expected, got=f"{array.dtype}", do=do)
+    return array
+
+
+def _other_order(shape: Shape, wanted: Shape) -> str:
+    """Say how an array as other libraries order its axes would fit."""
+    if len(shape) == 2 and shape[::-1] == wanted:
+        return "transposed it fits: value.T"
+    if len(shape) == 4 and (*shape[2:], shape[1], shape[0]) == wanted:
+        return (
+            "with its axes in the order (rows, columns, input, output) it fits: value.transpose(2, 3, 1, 0)"
+        )
+    return ""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ import numpy as np
 from handgrad.errors import ArgumentError, HandgradError
 from handgrad.graph import Graph
 from handgrad.layers import Init, Layer, Merge, Run
+from handgrad.layers.parameter import rebind
 from handgrad.rng import Stream
 from handgrad.typing import Array
 
@@ -186,8 +187,7 @@ class _Subject:
             self.where = self.layer.where
         self.where += " in training" if run.training else " in inference"
         for name, p in self.layer.parameters().items():
-            p.value = p.value.astype(np.float64)
-            p.grad = np.zeros_like(p.value)
+            rebind(p, p.value.astype(np.float64), np.zeros(p.shape))
             if p.size and np.ptp(p.value) == 0:
                 p.value += rng.child("parameter", name).normal(p.shape, 0.5, np.float64)
         if self.layer.buffers():
@@ -215,7 +215,7 @@ class _Subject:
     def forward(self, at: Arrays) -> tuple[Array, Any]:
         """Return the output and what was saved, with the arrays `at`."""
         for name, p in self.layer.parameters().items():
-            p.value = at[name]
+            rebind(p, at[name], p.grad)  # it may be complex
         return self.layer.forward(self._pack(tuple(at[n] for n in self.inputs)), self.run)
 
     def gradients(self, at: Arrays, u: Array) -> Arrays:
