@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from handgrad.errors import ArgumentError, DataError
-from handgrad.typing import Array, Config, is_integer
+from handgrad.typing import Array, Config, is_bfloat16, is_integer
 
 
 def check_number(
@@ -47,6 +50,39 @@ def check_count(where: str, name: str, value: Any) -> None:
         most = " and less than 2**63" if is_integer(value) and value > 1 else ""
         expected = f"{name} to be a whole number of at least 1{most}"
         raise ArgumentError(where, expected=expected, got=repr(value))
+
+
+def check_flag(where: str, name: str, value: Any) -> None:
+    """Raise ArgumentError unless `value` is True or False; 0 and 1 stand for them in some older files."""
+    flag = isinstance(value, bool | np.bool_) or (is_integer(value) and value in (0, 1))
+    if not flag:
+        raise ArgumentError(where, expected=f"{name} to be True or False", got=repr(value))
+
+
+def check_path(where: str, value: Any) -> Path:
+    """Return `value` as a path; raise ArgumentError if it is none."""
+    if not isinstance(value, str | os.PathLike):
+        raise ArgumentError(where, expected="a path", got=repr(value))
+    return Path(os.fspath(value))
+
+
+def check_file(where: str, value: Any) -> None:
+    """Raise ArgumentError unless `value` is None or can be written to as an open text file."""
+    if value is not None and not hasattr(value, "write"):
+        do = "open it: open(path, 'w')" if isinstance(value, str | os.PathLike) else ""
+        raise ArgumentError(where, expected="an open text file", got=repr(value), do=do)
+
+
+def float_dtype(where: str, dtype: Any) -> np.dtype[Any]:
+    """Return a dtype of real or complex floating-point numbers; raise ArgumentError if it is another."""
+    found: np.dtype[Any] | None = None
+    with contextlib.suppress(TypeError):
+        found = np.dtype(dtype)
+    if found is None or not (found.kind in "fc" or is_bfloat16(found)):
+        raise ArgumentError(
+            where, expected='a floating-point dtype, such as "float32" or "float64"', got=repr(dtype)
+        )
+    return found
 
 
 def plain(value: Any) -> Any:

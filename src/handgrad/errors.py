@@ -7,6 +7,21 @@ A message says where it happened, what was expected, what came, and what to do::
 
 from __future__ import annotations
 
+import sys
+import warnings
+
+
+def warn(message: str) -> None:
+    """Warn with the line of the caller's program that led here, outside handgrad."""
+    level, frame = 2, sys._getframe(1)
+    # contextlib: decorators such as reuse_memory stand between
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in (
+        "handgrad",
+        "contextlib",
+    ):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
+
 
 class HandgradError(Exception):
     """Base of all errors raised on purpose.

@@ -209,7 +209,8 @@ def test_without_its_original_it_is_saved_as_any_model(tmp_path):
         again.unfold()
     assert str(error.value) == (
         "net unfold: expected a model from fold, which keeps its original, got one without; "
-        "fold it with keep_original=True"
+        "fold keeps none with keep_original=False, nor where there is no batch normalization that it can "
+        "fold: such a model is its own original"
     )
 
 

@@ -244,6 +244,13 @@ class TestProblems:
         )
         assert found["unfitted"].do == f"train it; or fit them alone with {AGAIN}"
 
+    def test_statistics_from_elsewhere_are_not_unfitted(self):
+        model, like = model_of(), fitted()
+        for name, buffer in like.buffers().items():
+            if not name.endswith("updates"):
+                model.buffers()[name].assign(buffer.value)
+        assert kinds(model) == {}
+
     def test_what_it_advises_helps(self):
         model = model_of(layers.BatchNormalization(name="b"))
         hg.precise_statistics(model, numbers())

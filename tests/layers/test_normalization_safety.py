@@ -265,3 +265,67 @@ def test_statistics_have_the_same_bits_again(threads):
         hg.set_threads(before)
     np.testing.assert_array_equal(again.mean, alone.mean)
     np.testing.assert_array_equal(again.var, alone.var)
+
+
+def unmoved_model(layers_of=3):
+    chain = [
+        layer for k in range(layers_of) for layer in (layers.Conv2D(2, 1), BatchNormalization(name=f"bn{k}"))
+    ]
+    return hg.Sequential([*chain, layers.ReLU()], input_shape=(4, 4, 2))
+
+
+ALL_USES = {
+    "predict": lambda model, x: model.predict(x, batch_size=4),
+    "forward": lambda model, x: model.forward(x, Run()),
+    "intermediates": lambda model, x: model.intermediates(x),
+    "fold": lambda model, x: model.fold(),
+    "a predictor": lambda model, x: hg.Predictor(model).predict(x),
+    "fused": lambda model, x: hg.graph.fuse.fuse(model).predict(x),
+}
+
+
+@pytest.mark.parametrize("use", ALL_USES.values(), ids=ALL_USES)
+def test_a_model_that_was_never_fitted_says_so_once_for_all_its_layers(use):
+    model, x = unmoved_model(5), normal(4, 4, 4, 2, dtype=np.float32)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        use(model, x)
+    assert [str(w.message) for w in told] == [
+        "5 layers: the running statistics of bn0, bn1, bn2 and 2 more are still mean 0 and variance 1: they "
+        "move in training, by commit(trace)"
+    ]
+    assert told[0].filename == __file__
+
+
+@pytest.mark.parametrize("use", ALL_USES.values(), ids=ALL_USES)
+def test_statistics_from_elsewhere_are_not_taken_for_unfitted_ones(use):
+    model, x = unmoved_model(), normal(4, 4, 4, 2, dtype=np.float32)
+    for name in ("bn0", "bn1", "bn2"):
+        model[name].running_mean.assign([0, 1])  # without a count of updates, as other programs save them
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        use(model, x)
+
+
+def test_training_warns_of_the_layers_alone_that_normalize_by_what_never_moved():
+    model, x = unmoved_model(), normal(4, 4, 4, 2, dtype=np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.forward(x, TRAINING)
+    model["bn1"].freeze()
+    with pytest.warns(
+        UserWarning, match=r"^bn1 \(BatchNormalization\): the running statistics are still"
+    ) as told:
+        model.forward(x, TRAINING)
+    assert len(told) == 1
+
+
+def test_renormalization_comes_near_to_statistics_from_elsewhere():
+    x = normal(16, 2)
+    layers_ = [built((2,), renorm=(3.0, 5.0)) for _ in range(2)]
+    for layer, updates in zip(layers_, (0, 1), strict=True):
+        layer.running_mean.assign([1.0, 2.0])
+        layer.running_var.assign([4.0, 0.5])
+        layer.updates.assign(updates)
+    (y, _), (z, _) = (layer.forward(x, TRAINING) for layer in layers_)
+    np.testing.assert_array_equal(y, z)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from handgrad.errors import BuildError, ShapeError
-from handgrad.layers import Layer, Merge, Run
+from handgrad.layers import BatchNormalization, Layer, Merge, Run
 from handgrad.layers.gradient import check_gradient
+from handgrad.layers.running_statistics import warn_of_unmoved
 from handgrad.typing import Array, Shape
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def forward(
     graph: Graph, x: Array, run: Run, *, keep: bool = True, watch: Callable[[Node, Array], None] | None = None
 ) -> tuple[Array, Trace]:
     """Run every node; a value is let go after its last use, unless a layer saved it and that is kept."""
+    warn_of_unmoved(by_running_statistics(graph, run))
     values: list[Any] = [x]
     saved: list[Any] = []
     shapes = [_shape(x)]
@@ -140,6 +142,14 @@ def _check_dx(layer: Layer, dx: Any, shape: Shape | None) -> None:
     if shape is not None and _shape(dx) != shape:
         got = "None" if dx is None else f"{np.shape(dx)}"
         raise ShapeError(f"{layer.where} backward", expected=f"dx of its input's shape {shape}", got=got)
+
+
+def by_running_statistics(graph: Graph, run: Run) -> Iterator[BatchNormalization]:
+    """Yield the layers that will normalize by running statistics."""
+    for node in graph.nodes:
+        layer = getattr(node.layer, "normalization", node.layer)  # a fused layer's
+        if isinstance(layer, BatchNormalization) and not layer.by_batch(run):
+            yield layer
 
 
 def _needed(graph: Graph, need_dx: bool) -> list[bool]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from handgrad.arguments import check_flag
 from handgrad.errors import ArgumentError, BuildError
 from handgrad.graph.graph import Graph
 from handgrad.graph.symbol import Input
 from handgrad.layers import BatchNormalization, Conv2D, Dense, Init, Layer
-from handgrad.layers.running_statistics import UNMOVED
+from handgrad.layers.running_statistics import warn_of_unmoved
 
 
 def fold(model: Graph, *, keep_original: bool = True) -> Graph:
@@ -40,7 +40,7 @@ def fold(model: Graph, *, keep_original: bool = True) -> Graph:
     Warns
     -----
     UserWarning
-        If running statistics that are folded have never been moved.
+        If running statistics that are folded are still those that they began with.
 
     Notes
     -----
@@ -70,15 +70,14 @@ def fold(model: Graph, *, keep_original: bool = True) -> Graph:
     """
     if not isinstance(model, Graph):
         raise ArgumentError("fold", expected="a Graph or Sequential", got=type(model).__name__)
-    return folded(model, keep_original=keep_original, stacklevel=3)
+    check_flag("fold", "keep_original", keep_original)
+    warn_of_unmoved(_pairs(model).values())
+    return folded(model, keep_original=keep_original)
 
 
-def folded(model: Graph, *, keep_original: bool, stacklevel: int) -> Graph:
-    """Return what `fold` does; its warnings are the caller's that is so far away."""
+def folded(model: Graph, *, keep_original: bool) -> Graph:
+    """Return what `fold` does, without warnings."""
     pairs = _pairs(model)
-    for bn in {id(bn): bn for bn in pairs.values()}.values():
-        if bn.updates.value == 0:
-            warnings.warn(f"{bn.where}: {UNMOVED}", stacklevel=stacklevel)
     new = _copied(model, pairs)
     if keep_original:
         before = model if pairs else model.original
@@ -100,7 +99,8 @@ def unfold(folded: Graph) -> Graph:
             where,
             expected="a model from fold, which keeps its original",
             got="one without",
-            do="fold it with keep_original=True",
+            do="fold keeps none with keep_original=False, nor where there is no batch normalization that it "
+            "can fold: such a model is its own original",
         )
     ours, theirs = folded.state(), _copied(folded.original, _pairs(folded.original)).state()
     changed = [name for name in ours if not np.array_equal(ours[name], theirs[name], equal_nan=True)]

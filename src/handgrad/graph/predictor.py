@@ -10,12 +10,14 @@ import numpy as np
 
 from handgrad.errors import ArgumentError, DataError
 from handgrad.graph.batches import batches
+from handgrad.graph.executor import by_running_statistics
 from handgrad.graph.fold import folded
 from handgrad.graph.fuse import Match, Pattern, Uses, batch_norm_add_relu, batch_norm_relu, fuse
 from handgrad.graph.graph import Graph
 from handgrad.kernels import default_kernels, reuse_memory
 from handgrad.layers import Add, Conv2D, Dense, Layer, Merge, ReLU, Run
 from handgrad.layers.packed import Packed, PackedConv2D, PackedDense
+from handgrad.layers.running_statistics import warn_of_unmoved
 from handgrad.typing import Array, is_integer
 
 _PACKED: dict[type[Layer], type[Packed]] = {Conv2D: PackedConv2D, Dense: PackedDense}
@@ -54,7 +56,7 @@ class Predictor:
     Warns
     -----
     UserWarning
-        If running statistics that are folded have never been moved.
+        If running statistics that it normalizes by are still those that they began with.
 
     Notes
     -----
@@ -84,7 +86,8 @@ class Predictor:
         if not is_integer(batch_size) or batch_size < 1:
             raise ArgumentError("Predictor batch_size", expected="an int, at least 1", got=repr(batch_size))
         run = Run(kernels=default_kernels(precision))
-        graph = fuse(folded(model, keep_original=False, stacklevel=4), _patterns(batch_size, run))
+        warn_of_unmoved(by_running_statistics(model, run))
+        graph = fuse(folded(model, keep_original=False), _patterns(batch_size, run))
         self.batch_size = batch_size
         self.input_shape, self.output_shape = graph.input_shape, graph.output_shape
         self.info = graph.info

@@ -62,7 +62,7 @@ def _running(layer: LayerHealth, *, began_at_zero: bool) -> list[Problem]:
     every = tuple(range(len(layer)))
     if layer.updates is None:
         return []
-    if layer.updates == 0:
+    if layer.updates == 0 and not layer.running_mean.any() and (layer.running_var == 1).all():
         text = "the running statistics were never moved: inference takes a mean of 0 and a variance of 1"
         return [Problem("unfitted", every, text, f"train it; or fit them alone with {AGAIN}")]
     limit = np.full(len(layer), GAP) if layer.noise is None else np.maximum(GAP, NOISE * layer.noise)
@@ -87,7 +87,7 @@ def _slow(layer: LayerHealth) -> list[Problem]:
     """Return whether momentum is too long for the run."""
     momentum, updates = layer.momentum or 0.0, layer.updates or 0
     left = momentum**updates
-    if left <= LEFT:
+    if not updates or left <= LEFT:  # loaded without a count of updates, nothing is known of what is left
         return []
     window = f"{1 / (1 - momentum):.0f}" if momentum < 1 else "all"
     fitting = math.floor(100 * 0.01 ** (1 / updates)) / 100

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -12,6 +12,13 @@ from handgrad.arguments import check_unmasked, class_arguments
 from handgrad.errors import ArgumentError, BuildError, DataError, ShapeError
 from handgrad.kernels.protocol import Kernels
 from handgrad.kernels.select import default_kernels
+from handgrad.layers.attributes import (
+    arguments_of,
+    check_attribute,
+    check_created,
+    check_declared,
+    check_flags,
+)
 from handgrad.layers.gradient import check_gradient
 from handgrad.layers.initializers import Initializer, initializer_config
 from handgrad.layers.parameter import Buffer, Init, Parameter
@@ -37,6 +44,8 @@ class Run:
         for each position fits those that keep positions where they are.
     comm : Communicator, optional
         Where the batch is one share of a larger one: what statistics of all shares are taken by.
+    node : str, optional
+        The node of a model that runs so, see `of`; None for a layer alone.
     """
 
     training: bool = False
@@ -44,10 +53,11 @@ class Run:
     rng: Stream = Stream(("run",))
     mask: Array | None = field(default=None, compare=False)
     comm: Communicator | None = None
+    node: str | None = None
 
     def of(self, node: str) -> Run:
         """Return the run as a node of a model sees it, with a random stream of its own."""
-        return Run(self.training, self.kernels, self.rng.child(node), self.mask, self.comm)
+        return Run(self.training, self.kernels, self.rng.child(node), self.mask, self.comm, node)
 
 
 def owned() -> Any:
@@ -88,6 +98,15 @@ class Layer:
     trainable: bool = True
     input_shape: Any = owned()
     path: str | None = owned()
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """Return an object for the constructor; raise BuildError if none takes what the class declares."""
+        check_declared(cls)
+        return super().__new__(cls)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        check_attribute(self, name, value)
+        super().__setattr__(name, value)
 
     def output_shape(self, shape: Any) -> Shape:
         """Return the shape of the output for an input of `shape`, both without the batch axis.
@@ -137,11 +156,26 @@ class Layer:
             Of one input, without the batch axis.
         init : Init, optional
             Random stream and dtype; seed 0 and float32 by default.
+
+        Raises
+        ------
+        ShapeError, ArgumentError
+            If it cannot take such an input, or its arguments mean nothing. It is as before then.
+        BuildError
+            If `create` makes parameters that `parameters` would not return, as a layer within a layer does.
         """
         shape = self._plain(shape)
+        check_flags(self)
         out = self.output_shape(shape)
         if not self.built:
-            self.create(shape, init or Init())
+            before = dict(vars(self))
+            try:
+                self.create(shape, init or Init())
+                check_created(self, before)
+            except BaseException:
+                vars(self).clear()
+                vars(self).update(before)
+                raise
             self.input_shape = shape
         return out
 
@@ -184,13 +218,27 @@ class Layer:
 
     def config(self) -> Config:
         """Return the constructor's arguments, as JSON can hold them."""
-        return {f.name: _plain_config(getattr(self, f.name)) for f in fields(self) if f.init}
+        names, _ = arguments_of(type(self))
+        for name in names:
+            if not hasattr(self, name):
+                raise BuildError(
+                    f"{self.where} config",
+                    expected=f"the argument {name} as an attribute of that name",
+                    got="none",
+                    do=f"write self.{name} = {name} in __init__",
+                )
+        return {name: _plain_config(getattr(self, name)) for name in names}
 
     @classmethod
     def from_config(cls, config: Config) -> Layer:
         """Return a new layer, not built, from `config`; raise ArgumentError for an argument it has not."""
-        arguments = class_arguments(cls.__name__, [f.name for f in fields(cls) if f.init], config)
-        return cls(**{name: _tuples(value) for name, value in arguments.items()})
+        names, taken = arguments_of(cls)
+        config = class_arguments(cls.__name__, names, config)
+        arguments = {name: _tuples(value) for name, value in config.items()}
+        layer = cls(**{name: value for name, value in arguments.items() if name in taken})
+        for name in arguments.keys() - taken:
+            setattr(layer, name, arguments[name])
+        return layer
 
     def check_input(self, x: Any) -> None:
         """Raise BuildError before `build`, ShapeError if the array `x` does not fit."""

@@ -24,7 +24,7 @@ from handgrad.layers.batch_statistics import (
 )
 from handgrad.layers.layer import Layer, Run, owned
 from handgrad.layers.parameter import Buffer, Init, Parameter
-from handgrad.layers.running_statistics import RunningStatistics
+from handgrad.layers.running_statistics import RunningStatistics, warn_of_unmoved
 from handgrad.typing import Array, Config, Shape
 
 Saved: TypeAlias = BatchNormSaved | GhostSaved
@@ -92,7 +92,8 @@ class BatchNormalization(RunningStatistics, Layer):
     Warns
     -----
     UserWarning
-        In inference, when the running statistics have never been moved. In `commit`, when a batch's mean or
+        In inference, when the running statistics are still those that they began with; a model warns once of
+        all such layers. In `commit`, when a batch's mean or
         variance is not finite: it moves nothing.
 
     Notes
@@ -273,9 +274,10 @@ class BatchNormalization(RunningStatistics, Layer):
             mask = None if run.mask is None else self._counting(run.mask, x)
             batch = batch or moments(rows, mask, run.kernels)
             batch = batch if run.comm is None else gathered(batch, run.comm)
-            by = batch if self._by_batch(run) else None
+            by = batch if self.by_batch(run) else None
         if by is None:
-            self.warn_if_unmoved(stacklevel=5)
+            if run.node is None:  # a model warns itself, once for all its layers
+                warn_of_unmoved((self,))
             mean, var = self.inference_statistics()
         elif by.m == 0:
             mean, var = np.zeros_like(by.mean), np.ones_like(by.var)
@@ -356,15 +358,15 @@ class BatchNormalization(RunningStatistics, Layer):
     def measures(self, run: Run) -> bool:
         """Whether statistics of the batch are taken: to normalize by, or to move the running ones by."""
         moves = run.training and self.running_statistics and self.update_running_statistics
-        return moves or self._by_batch(run)
+        return moves or self.by_batch(run)
 
-    def _by_batch(self, run: Run) -> bool:
+    def by_batch(self, run: Run) -> bool:
         """Whether x is normalized by the batch's statistics."""
         return not self.running_statistics or (run.training and self.use_batch_statistics)
 
     def _renormalization(self, batch: Moments, run: Run) -> tuple[Array, Array] | None:
         # before the first update there is nothing to come near to
-        if self.renorm is None or not run.training or self.updates.value == 0:
+        if self.renorm is None or not run.training or self.unmoved:
             return None
         return renormalization(batch, *self.inference_statistics(), self.epsilon, self.renorm)
 
@@ -447,13 +449,13 @@ class BatchNormalization(RunningStatistics, Layer):
         if self.momentum is not None:
             check_number(where, "momentum", self.momentum, most=1.0)
         check_number(where, "epsilon", self.epsilon, positive=True)
-        if self.running_variance not in ("unbiased", "biased"):
+        if not isinstance(self.running_variance, str) or self.running_variance not in ("unbiased", "biased"):
             raise ArgumentError(
                 f"{where} running_variance",
                 expected='"unbiased" or "biased"',
                 got=repr(self.running_variance),
             )
-        if self.on_single not in ("error", "running"):
+        if not isinstance(self.on_single, str) or self.on_single not in ("error", "running"):
             raise ArgumentError(
                 f"{where} on_single", expected='"error" or "running"', got=repr(self.on_single)
             )

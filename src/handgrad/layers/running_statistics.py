@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from handgrad.errors import warn
 from handgrad.layers.batch_statistics import Moments
 from handgrad.layers.parameter import Buffer
 from handgrad.typing import Array
 
-UNMOVED = "the running statistics are still mean 0 and variance 1: they move in training, by commit(saved)"
+_NAMED = 3
+"""How many layers a warning about several names."""
 
 
 class RunningStatistics:
@@ -65,15 +68,30 @@ class RunningStatistics:
         self.running_mean.assign((1 - left) * mean.reshape(self.running_mean.shape))
         self.running_var.assign((1 - left) * var.reshape(self.running_var.shape) + left)
 
-    def warn_if_unmoved(self, stacklevel: int) -> None:
-        """Warn if the running statistics are still those that they began with."""
-        if self.updates.value == 0:
-            warnings.warn(f"{self.where}: {UNMOVED}", stacklevel=stacklevel)
+    @property
+    def unmoved(self) -> bool:
+        """Whether the running statistics are still those that they began with: neither moved nor loaded."""
+        return not (
+            self.updates.value or self.running_mean.value.any() or (self.running_var.value != 1).any()
+        )
 
     def _left(self) -> float:
         """Return the share of what the running statistics began with that inference is to leave out."""
         left = 0.0 if self.momentum is None else self.momentum ** int(self.updates.value)
         return left if self.debias and left < 1 else 0.0
+
+
+def warn_of_unmoved(layers: Iterable[RunningStatistics]) -> None:
+    """Warn, once for all, of the layers whose running statistics are still those that they began with."""
+    unmoved = list({id(layer): layer for layer in layers if layer.unmoved}.values())
+    if not unmoved:
+        return
+    where, are, by = unmoved[0].where, "are", "commit(saved)"
+    if len(unmoved) > 1:
+        names = ", ".join(layer.where.partition(" ")[0] for layer in unmoved[:_NAMED])
+        rest = f" and {len(unmoved) - _NAMED} more" if len(unmoved) > _NAMED else ""
+        where, are, by = f"{len(unmoved)} layers", f"of {names}{rest} are", "commit(trace)"
+    warn(f"{where}: the running statistics {are} still mean 0 and variance 1: they move in training, by {by}")
 
 
 def _not_finite(finite: Array) -> str:

@@ -81,7 +81,7 @@ class BatchNormalization(layers.BatchNormalization):
 
     def move(self, batch: Moments) -> None:
         """Move the running statistics; the first ones are taken as they are."""
-        if self.updates.value:
+        if not self.unmoved:
             super().move(batch)
             return
         self.running_mean.assign(batch.mean.reshape(self.running_mean.shape))
