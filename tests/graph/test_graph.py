@@ -253,22 +253,70 @@ MESSAGES = {
                       "another Input of shape (3,); a model has one input; merge several arrays before it"),
     "an array for a symbol": (lambda: hg.Graph(np.zeros(3), hg.Input((3,))), BuildError, "Graph inputs: expected one "
                               "symbol, got ndarray; begin with handgrad.Input(shape)"),
-    "a list of symbols": (lambda: hg.Graph(hg.Input((3,)), [hg.Input((3,))]), BuildError, "Graph outputs: expected one "
-                          "symbol, got list; begin with handgrad.Input(shape)"),
+    "a list of one symbol": (lambda: hg.Graph(hg.Input((3,)), [hg.Input((3,))]), BuildError, "Graph outputs: expected "
+                             "one symbol, got 1 in a list; give the symbol itself"),
+    "several outputs": (
+        lambda: hg.Graph(i := hg.Input((3,)), [layers.ReLU()(i), layers.Tanh()(i)]), BuildError,
+        "Graph outputs: expected one symbol, got 2 in a list; a model has one output: join them with "
+        "handgrad.layers.Concatenate, or make a model for each"),
+    "several inputs": (
+        lambda: hg.Graph([a := hg.Input((3,)), b := hg.Input((3,))], layers.Add()(a, b)), BuildError,
+        "Graph inputs: expected one symbol, got 2 in a list; a model has one input: merge several arrays into one "
+        "before the model"),
+    "a layer for a symbol": (
+        lambda: hg.Graph(hg.Input((3,)), layers.ReLU()), BuildError, "Graph outputs: expected one symbol, got a layer, "
+        "ReLU, that was not called on a symbol; give what the last layer returned when it was called on a symbol"),
+    "outputs before inputs": (
+        lambda: hg.Graph(layers.ReLU()(i := hg.Input((3,))), i), BuildError, "Graph: expected inputs, then outputs, got "
+        "an Input as outputs; exchange the two arguments"),
+    "no layer between": (lambda: hg.Graph(i := hg.Input((3,)), i), BuildError, "Graph outputs: expected what layers make "
+                         "of the input, got the input itself"),
+    "a name that is none": (lambda: hg.Graph(i := hg.Input((3,)), layers.ReLU()(i), name=3), ArgumentError,
+                            "Graph name: expected a string or None, got 3"),
+    "integers for a dtype": (lambda: hg.Sequential([layers.ReLU()], input_shape=(3,), dtype="int32"), ArgumentError,
+                             "Graph dtype: expected a floating-point dtype, such as \"float32\" or \"float64\", got "
+                             "'int32'"),
+    "no dtype at all": (lambda: hg.Sequential([layers.ReLU()], input_shape=(3,), dtype="double32"), ArgumentError,
+                        "Graph dtype: expected a floating-point dtype, such as \"float32\" or \"float64\", got "
+                        "'double32'"),
     "two layers of one name": (
         lambda: hg.Sequential([layers.ReLU(name="a"), layers.ReLU(name="a")], input_shape=(3,)), ArgumentError,
         "Graph: expected layers of different names, got two named 'a'"),
     "a batch axis in Input": (lambda: hg.Input((None, 8, 8)), ArgumentError, "Input shape: expected a tuple of positive "
                               "ints without the batch axis, such as (32, 32, 3), got (None, 8, 8)"),
     "a number for Input": (lambda: hg.Input(3), ArgumentError, "Input shape: expected a tuple of positive ints without "
-                           "the batch axis, such as (32, 32, 3), got 3"),
+                           "the batch axis, such as (32, 32, 3), got 3; write (3,)"),
     "no layers": (lambda: hg.Sequential([], input_shape=(3,)), ArgumentError, "Sequential: expected at least one layer, "
                   "got none"),
     "no input shape": (lambda: hg.Sequential([layers.ReLU()]), ArgumentError, "Sequential: expected input_shape, such "
                        "as (32, 32, 3), without the batch axis, got none"),
     "a class for a layer": (lambda: hg.Sequential([layers.ReLU], input_shape=(3,)), BuildError, "Sequential, layer 0: "
                             "expected a layer or a model, got <class 'handgrad.layers.activation.ReLU'>; create it: "
-                            "Layer(...)"),
+                            "ReLU(...)"),
+    "a name for a layer": (
+        lambda: hg.Sequential([layers.Dense(3), "relu"], input_shape=(3,)), BuildError, "Sequential, layer 1: expected "
+        "a layer or a model, got 'relu'; handgrad.layers.Activation('relu') is an activation by its name"),
+    "nothing for a layer": (lambda: hg.Sequential([None], input_shape=(3,)), BuildError, "Sequential, layer 0: expected "
+                            "a layer or a model, got None"),
+    "a list for a layer": (
+        lambda: hg.Sequential([layers.Dense(3), []], input_shape=(3,)), BuildError, "Sequential, layer 1: expected a "
+        "layer or a model, got []; write its layers into the list itself: [*layers, ...]"),
+    "a symbol for a layer": (
+        lambda: hg.Sequential([layers.ReLU()(hg.Input((3,)))], input_shape=(3,)), BuildError, "Sequential, layer 0: "
+        "expected a layer or a model, got a Symbol; a list holds layers that were not called; of symbols make a "
+        "Graph(inputs, outputs)"),
+    "a function for a layer": (
+        lambda: hg.Sequential([abs], input_shape=(3,)), BuildError, "Sequential, layer 0: expected a layer or a model, "
+        "got <built-in function abs>; wrap a function in a class of layers, which has its gradient"),
+    "layers without a list": (
+        lambda: hg.Sequential(layers.Dense(3), layers.ReLU(), input_shape=(3,)), ArgumentError, "Sequential: expected a "
+        "list of layers, got 2 arguments; write Sequential([layer, layer, ...], input_shape=...)"),
+    "one layer without a list": (
+        lambda: hg.Sequential(layers.Dense(3), input_shape=(3,)), ArgumentError, "Sequential: expected a list of layers, "
+        "got a Dense; write Sequential([layer, layer, ...], input_shape=...)"),
+    "an input shape by its position": (
+        lambda: hg.Sequential([layers.Dense(3)], (3,)), ArgumentError, "Sequential: expected a list of layers, got (3,) "
+        "after it; give what follows the list by name, as input_shape=(32, 32, 3)"),
     "an image after a Flatten": (
         lambda: hg.Sequential([layers.Conv2D(2, 3), layers.Flatten(), layers.Conv2D(2, 3)], input_shape=(8, 8, 1)),
         ShapeError, "layer 2 (Conv2D): expected images (height, width, channels), got shape (72,) from layer 1; reshape "
@@ -296,7 +344,13 @@ MESSAGES = {
         "shape (3,)"),
     "a model on an array": (
         lambda: models.chain()(np.zeros((1, 5, 4, 2))), ShapeError, "Sequential: expected a symbol of shape (5, 4, 2), "
-        "got ndarray"),
+        "got ndarray; to compute outputs call predict(x), or forward(x, handgrad.Run()), which trains as well"),
+    "a run that is none": (
+        lambda: models.chain().predict(np.zeros((1, 5, 4, 2)), run="x"), ArgumentError, "Sequential run: expected a "
+        "handgrad.Run, got 'x'; create it: handgrad.Run()"),
+    "a mode that is none": (
+        lambda: models.chain().forward(np.zeros((1, 5, 4, 2)), hg.Run(training="no")), ArgumentError, "Run: expected "
+        "training to be True or False, got 'no'"),
     "a batch of another shape": (
         lambda: models.chain().predict(np.zeros((2, 5, 4, 3))), ShapeError, "Sequential: expected a batch of shape "
         "(n, 5, 4, 2), got shape (2, 5, 4, 3)"),

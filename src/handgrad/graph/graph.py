@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.arguments import unmasked
+from handgrad.arguments import check_flag, float_dtype, unmasked
 from handgrad.errors import ArgumentError, BuildError, CheckpointError, ShapeError
 from handgrad.graph import executor
 from handgrad.graph.batches import batches
 from handgrad.graph.info import ModelInfo
 from handgrad.graph.summary import summary
-from handgrad.graph.symbol import Symbol, name_source
+from handgrad.graph.symbol import Symbol, check_ends, name_source
 from handgrad.kernels import reuse_memory
 from handgrad.layers import Buffer, Init, Layer, Merge, Parameter, Run
 from handgrad.layers.packing import Gradients, pack
@@ -100,17 +100,14 @@ class Graph:
         dtype: DTypeLike = np.float32,
         name: str | None = None,
     ) -> None:
-        for what, symbol in (("inputs", inputs), ("outputs", outputs)):
-            if not isinstance(symbol, Symbol):
-                got = type(symbol).__name__
-                raise BuildError(
-                    f"Graph {what}", expected="one symbol", got=got, do="begin with handgrad.Input(shape)"
-                )
+        check_ends(inputs, outputs)
         if not is_integer(seed) or seed < 0:
             raise ArgumentError("Graph seed", expected="an int, at least 0", got=repr(seed))
+        if not isinstance(name, str | None):
+            raise ArgumentError("Graph name", expected="a string or None", got=repr(name))
         self.name = name
         self.seed = int(seed)
-        self.dtype = np.dtype(dtype)
+        self.dtype = float_dtype("Graph dtype", dtype)
         self.input_shape = inputs.shape
         self.output_shape = outputs.shape
         self.nodes = tuple(_order(inputs, outputs))
@@ -152,10 +149,12 @@ class Graph:
     def __call__(self, symbol: Symbol) -> Symbol:
         """Record all layers of this model on a symbol, as a part of another model that shares them."""
         if not isinstance(symbol, Symbol) or symbol.shape != self.input_shape:
-            got = f"shape {symbol.shape}" if isinstance(symbol, Symbol) else type(symbol).__name__
-            raise ShapeError(
-                self.name or type(self).__name__, expected=f"a symbol of shape {self.input_shape}", got=got
-            )
+            got, do = f"shape {getattr(symbol, 'shape', None)}", ""
+            if not isinstance(symbol, Symbol):
+                got = type(symbol).__name__
+                do = "to compute outputs call predict(x), or forward(x, handgrad.Run()), which trains as well"
+            where = self.name or type(self).__name__
+            raise ShapeError(where, expected=f"a symbol of shape {self.input_shape}", got=got, do=do)
         values = [symbol]
         for node in self.nodes:
             label = f"{self.name}.{node.name}" if self.name else node.name
@@ -296,6 +295,13 @@ class Graph:
             where = self.name or type(self).__name__
             raise ShapeError(where, expected=f"a batch of shape (n, {wanted})", got=f"shape {shape}", do=do)
 
+    def _check_run(self, run: Run) -> None:
+        if not isinstance(run, Run):
+            where = f"{self.name or type(self).__name__} run"
+            got = f"the class {run.__name__}" if isinstance(run, type) else repr(run)
+            raise ArgumentError(where, expected="a handgrad.Run", got=got, do="create it: handgrad.Run()")
+        check_flag("Run", "training", run.training)
+
     def forward(
         self, x: Array, run: Run, *, keep: bool = True, watch: Callable[[Node, Array], None] | None = None
     ) -> tuple[Array, executor.Trace]:
@@ -312,6 +318,7 @@ class Graph:
         watch : callable, optional
             Is called with every node and its output, in order.
         """
+        self._check_run(run)
         return executor.forward(self, self.check_input(x), run, keep=keep, watch=watch)
 
     def backward(
@@ -338,6 +345,7 @@ class Graph:
         watch : callable, optional
             Is called with every node and the gradient of its output, last node first.
         """
+        self._check_run(run)
         return executor.backward(self, dy, trace, run, need_dx=need_dx, release=release, watch=watch)
 
     def commit(self, trace: executor.Trace) -> None:
@@ -364,13 +372,14 @@ class Graph:
         """
         if not is_integer(batch_size) or batch_size < 1:
             raise ArgumentError("predict batch_size", expected="an int, at least 1", got=repr(batch_size))
-        run = run or Run()
+        run = Run() if run is None else run
         return np.concatenate([self.forward(xb, run, keep=False)[0] for xb in batches(self, x, batch_size)])
 
     def intermediates(self, x: Array, run: Run | None = None) -> dict[str, Array]:
         """Return the output of every node for one batch, by name: a way to look inside."""
         outputs: dict[str, Array] = {}
-        self.forward(x, run or Run(), keep=False, watch=lambda node, y: outputs.update({node.name: y.copy()}))
+        run = Run() if run is None else run
+        self.forward(x, run, keep=False, watch=lambda node, y: outputs.update({node.name: y.copy()}))
         return outputs
 
     def fold(self, *, keep_original: bool = True) -> Graph:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from handgrad.errors import ArgumentError, ShapeError
+from handgrad.errors import ArgumentError, BuildError, ShapeError
 from handgrad.layers import Layer, Merge
+from handgrad.layers.attributes import check_flags
 from handgrad.typing import Shape, is_integer
 
 
@@ -41,6 +42,7 @@ class Symbol:
     def apply(self, layer: Layer, inputs: tuple[Symbol, ...], label: str = "") -> Symbol:
         """Return the symbol of `layer` applied to `inputs`; every layer's call comes here."""
         shapes = tuple(i.shape for i in inputs)
+        check_flags(layer)
         try:
             shape = layer.output_shape(shapes if isinstance(layer, Merge) else shapes[0])
         except ShapeError as error:
@@ -73,8 +75,42 @@ def Input(shape: Any) -> Symbol:  # noqa: N802 (Keras' name)
             "Input shape",
             expected="a tuple of positive ints without the batch axis, such as (32, 32, 3)",
             got=repr(shape),
+            do=f"write ({shape},)" if is_integer(shape) else "",
         )
     return Symbol(tuple(int(n) for n in shape))
+
+
+def check_ends(inputs: Any, outputs: Any) -> None:
+    """Raise BuildError unless `inputs` and `outputs` are a symbol each, as a model is made of."""
+    for what, symbol in (("inputs", inputs), ("outputs", outputs)):
+        if isinstance(symbol, Symbol):
+            continue
+        got, do = _described(symbol), "begin with handgrad.Input(shape)"
+        if what == "outputs":
+            do = "give what the last layer returned when it was called on a symbol"
+        if isinstance(symbol, tuple | list) and any(isinstance(s, Symbol) for s in symbol):
+            got = f"{len(symbol)} in a {type(symbol).__name__}"
+            do = "give the symbol itself"
+            if len(symbol) > 1:
+                join = "merge several arrays into one before the model" if what == "inputs" else ""
+                do = join or "join them with handgrad.layers.Concatenate, or make a model for each"
+                do = f"a model has one {what[:-1]}: {do}"
+        raise BuildError(f"Graph {what}", expected="one symbol", got=got, do=do)
+    if inputs is outputs:
+        raise BuildError("Graph outputs", expected="what layers make of the input", got="the input itself")
+    if outputs.layer is None and inputs.layer is not None:
+        raise BuildError(
+            "Graph",
+            expected="inputs, then outputs",
+            got="an Input as outputs",
+            do="exchange the two arguments",
+        )
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Layer):
+        return f"a layer, {type(value).__name__}, that was not called on a symbol"
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
 
 def name_source(error: ShapeError, sources: tuple[str, ...]) -> ShapeError:

@@ -342,7 +342,7 @@ def Activation(activation: str, **options: Any) -> Layer:  # noqa: N802 (Keras' 
     >>> Activation("elu", alpha=0.5)
     ELU(name=None, trainable=True, alpha=0.5)
     """
-    if activation not in ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         names = ", ".join(ACTIVATIONS)
         raise ArgumentError("Activation", expected=f"one of {names}", got=repr(activation))
     return ACTIVATIONS[activation](**options)

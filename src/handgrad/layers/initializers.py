@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from handgrad.arguments import check_number, plain
 from handgrad.errors import ArgumentError
 from handgrad.rng import Stream
 from handgrad.typing import Array, Shape
@@ -33,6 +34,9 @@ class Constant(Initializer):
 
     value: float = 0.0
 
+    def __post_init__(self) -> None:
+        check_number("Constant", "value", self.value, least=-math.inf)
+
     def __call__(self, rng: Stream, shape: Shape, fans: tuple[int, int], dtype: np.dtype[Any]) -> Array:
         """Return a constant array."""
         return np.full(shape, self.value, dtype)
@@ -43,6 +47,9 @@ class RandomNormal(Initializer):
     """Normal with mean 0 and standard deviation `stddev`."""
 
     stddev: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_number("RandomNormal", "stddev", self.stddev)
 
     def __call__(self, rng: Stream, shape: Shape, fans: tuple[int, int], dtype: np.dtype[Any]) -> Array:
         """Return a normal array."""
@@ -104,6 +111,9 @@ class Orthogonal(Initializer):
 
     gain: float = 1.0
 
+    def __post_init__(self) -> None:
+        check_number("Orthogonal", "gain", self.gain, least=-math.inf)
+
     def __call__(self, rng: Stream, shape: Shape, fans: tuple[int, int], dtype: np.dtype[Any]) -> Array:
         """Return an orthogonal matrix; leading axes of `shape` are flattened into rows."""
         rows, columns = math.prod(shape[:-1]), shape[-1]
@@ -123,6 +133,9 @@ class Dirac(Initializer):
     """
 
     scale: float = 1 / 3
+
+    def __post_init__(self) -> None:
+        check_number("Dirac", "scale", self.scale)
 
     def __call__(self, rng: Stream, shape: Shape, fans: tuple[int, int], dtype: np.dtype[Any]) -> Array:
         """Return filters (kh, kw, c, k)."""
@@ -164,12 +177,19 @@ def get_initializer(initializer: str | Initializer | dict[str, Any]) -> Initiali
         arguments = dict(initializer)
         name = arguments.pop("class", None)
         kinds = {type(i).__name__: type(i) for i in BY_NAME.values()}
-        if name in kinds and arguments.keys() <= {f.name for f in fields(kinds[name])}:
+        if (
+            isinstance(name, str)
+            and name in kinds
+            and arguments.keys() <= {f.name for f in fields(kinds[name])}
+        ):
             return kinds[name](**arguments)
-    elif initializer in BY_NAME:
+    elif isinstance(initializer, str) and initializer in BY_NAME:
         return BY_NAME[initializer]
     raise ArgumentError(
-        "initializer", expected=f"one of {', '.join(BY_NAME)} or an Initializer", got=repr(initializer)
+        "initializer",
+        expected=f"one of {', '.join(BY_NAME)} or an Initializer",
+        got=repr(initializer),
+        do=f"create it: {initializer.__name__}(...)" if isinstance(initializer, type) else "",
     )
 
 
@@ -177,4 +197,4 @@ def initializer_config(initializer: str | Initializer) -> str | dict[str, Any]:
     """Return what JSON can hold of an initializer, for `get_initializer`."""
     if isinstance(initializer, str):
         return initializer
-    return {"class": type(initializer).__name__, **asdict(initializer)}
+    return {"class": type(initializer).__name__, **{n: plain(v) for n, v in asdict(initializer).items()}}

@@ -144,7 +144,7 @@ class SimpleRNN(Layer):
     def _check_arguments(self) -> None:
         if not is_integer(self.units) or self.units < 1:
             raise ArgumentError(f"{self.where} units", expected="an int, at least 1", got=repr(self.units))
-        if self.activation not in ACTIVATIONS:
+        if not isinstance(self.activation, str) or self.activation not in ACTIVATIONS:
             names = ", ".join(ACTIVATIONS)
             raise ArgumentError(
                 f"{self.where} activation", expected=f"one of {names}", got=repr(self.activation)

@@ -59,11 +59,19 @@ class Reshape(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return `target_shape` with -1 resolved."""
-        target, size = tuple(self.target_shape), math.prod(shape)
-        if not all(is_integer(t) and (t > 0 or t == -1) for t in target) or target.count(-1) > 1:
+        target, size = self.target_shape, math.prod(shape)
+        if (
+            not isinstance(target, tuple | list)
+            or not all(is_integer(t) and (t > 0 or t == -1) for t in target)
+            or list(target).count(-1) > 1
+        ):
             raise ArgumentError(
-                f"{self.where} target_shape", expected="positive ints, at most one -1", got=repr(target)
+                f"{self.where} target_shape",
+                expected="positive ints, at most one -1",
+                got=repr(target),
+                do=f"write ({target},)" if is_integer(target) else "",
             )
+        target = tuple(target)
         known = math.prod(t for t in target if t != -1)
         if size % known or (-1 not in target and size != known):
             raise ShapeError(

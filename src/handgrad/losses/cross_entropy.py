@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
 from handgrad.errors import ArgumentError, DataError, ShapeError
 from handgrad.kernels import Kernels
@@ -62,7 +63,8 @@ class CrossEntropy(Loss):
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing <= 1:
+        e = self.label_smoothing
+        if not isinstance(e, Real) or isinstance(e, bool) or not 0 <= e <= 1:
             raise ArgumentError(
                 self.where, expected="label_smoothing in [0, 1]", got=f"{self.label_smoothing!r}"
             )

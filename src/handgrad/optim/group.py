@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import KW_ONLY, asdict, dataclass
 from fnmatch import fnmatchcase
 
-from handgrad.arguments import check_number, class_arguments
+from handgrad.arguments import check_number, class_arguments, plain
 from handgrad.errors import ArgumentError
 from handgrad.typing import Config
 
@@ -60,7 +60,7 @@ class Group:
 
     def config(self) -> Config:
         """Return the constructor's arguments, as JSON can hold them."""
-        return asdict(self)
+        return {name: plain(value) for name, value in asdict(self).items()}
 
     @classmethod
     def from_config(cls, config: Config) -> Group:

@@ -224,7 +224,7 @@ class OneCycle(Schedule):
         check_number(self.where, "pct_start", self.pct_start, below=1.0)
         check_number(self.where, "div_factor", self.div_factor, positive=True)
         check_number(self.where, "final_div_factor", self.final_div_factor, positive=True)
-        if self.anneal_strategy not in ("cos", "linear"):
+        if not isinstance(self.anneal_strategy, str) or self.anneal_strategy not in ("cos", "linear"):
             raise ArgumentError(
                 self.where, expected='anneal_strategy "cos" or "linear"', got=repr(self.anneal_strategy)
             )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from handgrad.arguments import check_path
 from handgrad.io import save
 from handgrad.train.callbacks.callback import Callback, Logs
 from handgrad.train.callbacks.kept import kept
@@ -44,8 +45,8 @@ class Checkpoint(Callback):
         *,
         about: Mapping[str, Any] | None = None,
     ) -> None:
-        self.folder = Path(folder)
-        self.monitor = Monitor(monitor, mode) if monitor else None
+        self.folder = check_path("Checkpoint folder", folder)
+        self.monitor = None if monitor is None else Monitor(monitor, mode)
         self.about = about
         self.best: float | None = None
         self.best_epoch: int | None = None

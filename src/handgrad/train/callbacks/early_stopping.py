@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
+from handgrad.arguments import check_flag, check_number
+from handgrad.errors import ArgumentError
 from handgrad.train.callbacks.callback import Callback, Logs
 from handgrad.train.callbacks.kept import kept
 from handgrad.train.callbacks.monitor import Monitor
-from handgrad.typing import Array, Config
+from handgrad.typing import Array, Config, is_integer
 
 
 class EarlyStopping(Callback):
@@ -42,6 +46,12 @@ class EarlyStopping(Callback):
         restore_best_weights: bool = False,
     ) -> None:
         self.monitor = Monitor(monitor, mode)
+        check_number("EarlyStopping", "min_delta", min_delta, least=-math.inf)
+        if not is_integer(patience) or patience < 0:
+            raise ArgumentError(
+                "EarlyStopping", expected="patience to be a whole number of at least 0", got=repr(patience)
+            )
+        check_flag("EarlyStopping", "restore_best_weights", restore_best_weights)
         self.min_delta, self.patience, self.restore = min_delta, patience, restore_best_weights
         self.best: float | None = None
         self.best_epoch: int | None = None

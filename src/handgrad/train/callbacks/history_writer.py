@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
+from handgrad.arguments import check_path
 from handgrad.train.callbacks.callback import Callback, Logs
 
 
@@ -18,7 +18,7 @@ class HistoryWriter(Callback):
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
+        self.folder = check_path("HistoryWriter folder", folder)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Write both files anew."""

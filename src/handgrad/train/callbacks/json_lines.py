@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any, TextIO
 
+from handgrad.arguments import check_file
 from handgrad.terminal import Output
 from handgrad.train.callbacks.callback import Callback, Logs
 from handgrad.train.callbacks.pace import Pace
@@ -26,6 +27,7 @@ class JsonLines(Callback):
     """
 
     def __init__(self, file: TextIO | None = None) -> None:
+        check_file("JsonLines file", file)
         self._output = Output(file, "stdout")
 
     def write(self, event: str, **values: Any) -> None:

@@ -25,8 +25,10 @@ class Monitor:
     mode: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.mode not in ("auto", "min", "max"):
+        if not isinstance(self.mode, str) or self.mode not in ("auto", "min", "max"):
             raise ArgumentError("mode", expected='"auto", "min" or "max"', got=repr(self.mode))
+        if not isinstance(self.name, str) or not self.name:
+            raise ArgumentError("monitor", expected='a quantity by name, such as "loss"', got=repr(self.name))
 
     @property
     def sign(self) -> float:

@@ -7,7 +7,7 @@ import warnings
 from handgrad.errors import ArgumentError, NonFiniteError
 from handgrad.train.callbacks.callback import Callback
 from handgrad.train.callbacks.kept import kept
-from handgrad.typing import Array, Config
+from handgrad.typing import Array, Config, is_integer
 
 
 class NonFinite(Callback):
@@ -30,8 +30,12 @@ class NonFinite(Callback):
     """
 
     def __init__(self, action: str = "skip", limit: int = 10) -> None:
-        if action not in ("skip", "stop"):
+        if not isinstance(action, str) or action not in ("skip", "stop"):
             raise ArgumentError("NonFinite action", expected='"skip" or "stop"', got=repr(action))
+        if not is_integer(limit) or limit < 0:
+            raise ArgumentError(
+                "NonFinite", expected="limit to be a whole number of at least 0", got=repr(limit)
+            )
         self.action, self.limit = action, limit
         self.errors: list[NonFiniteError] = []
         self.in_a_row = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
+from handgrad.arguments import check_file
 from handgrad.terminal import Output
 from handgrad.train.callbacks.callback import Callback, Logs
 from handgrad.train.callbacks.pace import Pace
@@ -25,6 +26,7 @@ class Progress(Callback):
     """
 
     def __init__(self, file: TextIO | None = None) -> None:
+        check_file("Progress file", file)
         self._output = Output(file)
         self._bar: Bar | None = None
 
