@@ -85,4 +85,5 @@ def test_a_node_sees_the_run_with_a_stream_of_its_own():
     given = {f.name: object() for f in fields(Run)} | {"rng": Stream((7,))}
     of_node = Run(**given).of("conv")
     assert of_node.rng == Stream((7, "conv"))
-    assert all(getattr(of_node, name) is value for name, value in given.items() if name != "rng")
+    assert all(getattr(of_node, name) is value for name, value in given.items() if name not in "rng node")
+    assert of_node.node == "conv"

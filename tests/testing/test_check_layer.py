@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import handgrad as hg
+from handgrad import layers
 from handgrad.errors import HandgradError
 from handgrad.testing import ContractError, GradientError, check_layer
 from tests.testing import broken
@@ -104,3 +106,37 @@ def test_the_layer_is_not_changed():
     check_layer(layer, (3, 2))
     assert not layer.built
     assert layer.parameters() == {}
+
+
+REFUSED = {
+    "a class": (lambda: check_layer(layers.ReLU, (3,)), "check_layer: expected a layer, got the class ReLU; "
+                                                        "create it: "
+                "ReLU(...)"),
+    "a model": (lambda: check_layer(hg.Sequential([layers.ReLU()], input_shape=(3,)), (3,)), "check_layer: "
+                                                                                             "expected a "
+                "layer, got Sequential; a model has gradcheck"),
+    "a built layer": (lambda: check_layer(built_dense(), (3,)), "check_layer of Dense: expected a layer "
+                                                                "that is not "
+                      "built, got one that is; give it a new one: Dense(...)"),
+    "an array for a shape": (lambda: check_layer(layers.ReLU(), np.zeros(3)), "ReLU shape: expected a tuple "
+                                                                              "of ints "
+                             "without the batch axis, got array([0., 0., 0.])"),
+    "a batch of none": (lambda: check_layer(layers.ReLU(), (3,), batch=0), "check_layer: expected batch to "
+                                                                           "be a whole "
+                        "number of at least 1, got 0"),
+    "an argument": (lambda: check_layer(layers.Dense("3"), (3,)), "Dense units: expected an int, at least "
+                                                                  "1, got '3'"),
+}  # fmt: skip
+
+
+def built_dense():
+    layer = layers.Dense(2)
+    layer.build((3,))
+    return layer
+
+
+@pytest.mark.parametrize(("call", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_checked_is_refused(call, message):
+    with pytest.raises(HandgradError) as error:
+        call()
+    assert str(error.value) == message

@@ -292,3 +292,84 @@ def test_a_frozen_normalization_is_checked_with_statistics_that_are_not_those_it
     bn.freeze()
     with pytest.raises(GradientError):
         gradcheck(bn, normal(4, 3))
+
+
+class TestALoss:
+    LOSSES = (
+        (hg.losses.CrossEntropy(label_smoothing=0.1), (5, 3), np.array([0, 2, 1, 1, 0])),
+        (hg.losses.CrossEntropy(), (2, 3), np.array([[0.2, 0.3, 0.5], [1, 0, 0]])),
+        (hg.losses.BinaryCrossEntropy(), (4, 1), np.array([0, 1, 1, 0])),
+        (hg.losses.MeanSquaredError(), (4, 2, 2), np.arange(16.0).reshape(4, 2, 2)),
+    )
+
+    @pytest.mark.parametrize(("loss", "shape", "labels"), LOSSES, ids=lambda value: type(value).__name__)
+    def test_has_the_right_gradient(self, loss, shape, labels):
+        report = gradcheck(loss, normal(*shape), labels)
+        assert report.ok
+        assert report.method == "complex"
+        assert list(report.errors) == ["z"]
+        assert str(report).startswith(f"{type(loss).__name__}: gradients against complex step")
+
+    def test_is_found_wrong(self):
+        class Forgets(hg.losses.MeanSquaredError):
+            def compute(self, z, y, kernels):
+                value, dz = super().compute(z, y, kernels)
+                return value, dz / 2
+
+        with pytest.raises(
+            GradientError, match="^Forgets: expected dL/dz within 1e-10 of the complex derivative"
+        ):
+            gradcheck(Forgets(), normal(4, 2), np.zeros((4, 2)))
+
+    def test_needs_labels(self):
+        with pytest.raises(ArgumentError) as error:
+            gradcheck(hg.losses.MeanSquaredError(), normal(4, 2))
+        assert str(error.value) == (
+            "gradcheck of MeanSquaredError: expected labels, got none; gradcheck(loss, z, y) checks a loss "
+            "at outputs z "
+            "of a model and labels y"
+        )
+
+
+REFUSED = {
+    "labels for a layer": (
+        lambda: gradcheck(layers.ReLU(), normal(2, 3), [0, 1]),
+        "gradcheck of ReLU: expected no labels, got some; labels are for a loss; a tuple x holds the inputs "
+        "of a Merge",
+    ),
+    "a class": (
+        lambda: gradcheck(layers.ReLU, normal(2, 3)),
+        "gradcheck: expected a layer, a model or a loss, got the class ReLU; create it: ReLU(...)",
+    ),
+    "a function": (
+        lambda: gradcheck(np.sin, normal(2, 3)),
+        "gradcheck: expected a layer, a model or a loss, got ufunc",
+    ),
+    "words": (
+        lambda: gradcheck(layers.ReLU(), "x"),
+        "gradcheck x: expected an array of numbers, got 'x'",
+    ),
+    "no direction": (
+        lambda: gradcheck(layers.ReLU(), normal(2, 3), directions=0),
+        "gradcheck: expected directions to be a whole number of at least 1, got 0",
+    ),
+    "a mode": (
+        lambda: gradcheck(layers.ReLU(), normal(2, 3), training="inference"),
+        "gradcheck: expected training to be True or False, got 'inference'",
+    ),
+    "a seed": (
+        lambda: gradcheck(layers.ReLU(), normal(2, 3), seed=1.5),
+        "gradcheck seed: expected an int, at least 0, got 1.5",
+    ),
+    "a tolerance": (
+        lambda: gradcheck(layers.ReLU(), normal(2, 3), tolerance="small"),
+        "gradcheck: expected tolerance of at least 0, got 'small'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_checked_is_refused(call, message):
+    with pytest.raises(ArgumentError) as error:
+        call()
+    assert str(error.value) == message

@@ -164,7 +164,7 @@ class Layer:
         BuildError
             If `create` makes parameters that `parameters` would not return, as a layer within a layer does.
         """
-        shape = self._plain(shape)
+        shape = self.checked_shape(shape)
         check_flags(self)
         out = self.output_shape(shape)
         if not self.built:
@@ -179,7 +179,7 @@ class Layer:
             self.input_shape = shape
         return out
 
-    def _plain(self, shape: Any) -> Any:
+    def checked_shape(self, shape: Any) -> Any:
         """Return a shape, or a tuple of shapes, with Python ints."""
         if not isinstance(shape, tuple | list) or not all(
             isinstance(n, tuple | list) or is_integer(n) for n in shape
@@ -187,7 +187,7 @@ class Layer:
             raise ArgumentError(
                 f"{self.where} shape", expected="a tuple of ints without the batch axis", got=repr(shape)
             )
-        return tuple(self._plain(n) if isinstance(n, tuple | list) else int(n) for n in shape)
+        return tuple(self.checked_shape(n) if isinstance(n, tuple | list) else int(n) for n in shape)
 
     @property
     def built(self) -> bool:

@@ -2,8 +2,9 @@
 
 from handgrad.testing.batchnorm.report import BatchNormCheck, BatchNormError, BatchNormReport
 from handgrad.testing.check_batchnorm import check_batchnorm
-from handgrad.testing.gradcheck import GradientError, GradientReport, gradcheck
+from handgrad.testing.gradcheck import GradientReport, gradcheck
 from handgrad.testing.layer_contract import ContractError, check_layer
+from handgrad.testing.subject import GradientError
 
 __all__ = [
     "BatchNormCheck",

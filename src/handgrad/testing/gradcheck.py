@@ -16,7 +16,6 @@ or, where the function cannot take complex numbers, by a central difference::
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,12 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.errors import ArgumentError, HandgradError
-from handgrad.graph import Graph
-from handgrad.layers import Init, Layer, Merge, Run
-from handgrad.layers.parameter import rebind
+from handgrad.arguments import check_count, check_flag, check_number
+from handgrad.errors import ArgumentError
+from handgrad.layers import Run
 from handgrad.rng import Stream
-from handgrad.typing import Array
+from handgrad.testing.subject import Arrays, GradientError, Subject, float64, subject_of
+from handgrad.typing import Array, is_integer
 
 COMPLEX_STEP = 1e-30
 CENTRAL_STEP = 1e-6
@@ -41,12 +40,6 @@ FLOOR = {"complex": 1e-4, "central": 1e-3}
 
 # An error this large may come from a forward that drops the imaginary part on its way, as abs does:
 DROPPED = 1e-3
-
-Arrays = dict[str, Array]
-
-
-class GradientError(HandgradError, AssertionError):
-    """A gradient is not the derivative of its function."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +86,9 @@ class GradientReport:
 
 
 def gradcheck(
-    layer: Layer | Graph,
+    layer: Any,
     x: Any,
+    y: Any = None,
     *,
     training: bool = True,
     method: str = "auto",
@@ -102,15 +96,17 @@ def gradcheck(
     tolerance: float | None = None,
     seed: int = 0,
 ) -> GradientReport:
-    """Check every gradient of a layer or a model, with a random upstream gradient.
+    """Check every gradient of a layer, a model or a loss, with a random upstream gradient.
 
     Parameters
     ----------
-    layer : Layer or Graph
+    layer : Layer, Graph or Loss
         Is not changed: a copy in float64 is checked. Parameters that are constant, as gamma at 1, are made
         random in it, and buffers are moved once by a random batch: mistakes hide behind 1 and 0.
     x : (n, ...) or tuple of such
-        A batch of inputs; a tuple for a `Merge`.
+        A batch of inputs; a tuple for a `Merge`. For a loss the outputs of a model.
+    y : array, optional
+        For a loss, and for nothing else, the labels.
     training : bool, default True
         Whether to run in training mode.
     method : "auto", "complex" or "central"
@@ -132,6 +128,8 @@ def gradcheck(
     ------
     GradientError
         If a gradient is wrong; the message names the array and, where it is small, the worst element.
+    ArgumentError
+        If an argument means nothing.
 
     Notes
     -----
@@ -146,11 +144,18 @@ def gradcheck(
     >>> hg.testing.gradcheck(hg.layers.BatchNormalization(), x).ok
     True
     """
-    if method not in ("auto", "complex", "central"):
+    if not isinstance(method, str) or method not in ("auto", "complex", "central"):
         raise ArgumentError("gradcheck method", expected='"auto", "complex" or "central"', got=repr(method))
+    check_flag("gradcheck", "training", training)
+    check_count("gradcheck", "directions", directions)
+    if not is_integer(seed) or seed < 0:
+        raise ArgumentError("gradcheck seed", expected="an int, at least 0", got=repr(seed))
+    if tolerance is not None:
+        check_number("gradcheck", "tolerance", tolerance)
     rng = Stream((seed,)).child("gradcheck")
-    inputs = tuple(np.asarray(a, np.float64) for a in (x if isinstance(x, tuple) else (x,)))
-    subject = _Subject(layer, inputs, Run(training=training, rng=rng.child("run")), rng)
+    inputs = tuple(float64(a) for a in (x if isinstance(x, tuple) else (x,)))
+    run = Run(training=training, rng=rng.child("run"))
+    subject = subject_of(layer, inputs, y, run, rng)
     first = _check(subject, "central" if method == "central" else "complex", directions, tolerance, rng)
     report = first
     if method == "auto" and (first is None or max(first.errors.values()) > DROPPED):
@@ -171,81 +176,8 @@ def gradcheck(
     return report
 
 
-class _Subject:
-    """A float64 copy of what is checked, as a function of named arrays."""
-
-    def __init__(self, layer: Layer | Graph, inputs: tuple[Array, ...], run: Run, rng: Stream) -> None:
-        self.layer = copy.deepcopy(layer)
-        self.run = run
-        self.many = isinstance(layer, Merge)
-        if isinstance(self.layer, Graph):
-            self.layer.dtype = np.dtype(np.float64)
-            self.where = self.layer.name or type(self.layer).__name__
-        else:
-            shapes = tuple(i.shape[1:] for i in inputs)
-            self.layer.build(shapes if self.many else shapes[0], Init(dtype=np.float64))
-            self.where = self.layer.where
-        self.where += " in training" if run.training else " in inference"
-        for name, p in self.layer.parameters().items():
-            rebind(p, p.value.astype(np.float64), np.zeros(p.shape))
-            if p.size and np.ptp(p.value) == 0:
-                p.value += rng.child("parameter", name).normal(p.shape, 0.5, np.float64)
-        if self.layer.buffers():
-            batch = tuple(
-                rng.child("buffers", i).normal((8, *a.shape[1:]), dtype=np.float64)
-                for i, a in enumerate(inputs)
-            )
-            self._move_buffers(self._pack(batch))
-        names = [f"x{i}" for i in range(len(inputs))] if self.many else ["x"]
-        self.inputs = tuple(names)
-        self.at: Arrays = dict(zip(names, inputs, strict=True))
-        self.at |= {name: p.value for name, p in self.layer.parameters().items()}
-
-    def _move_buffers(self, batch: Any) -> None:
-        moved = copy.deepcopy(self.layer)
-        moved.unfreeze()  # buffers of a frozen layer would stay where they began
-        _, saved = moved.forward(batch, Run(training=True, rng=self.run.rng))
-        moved.commit(saved)
-        for name, buffer in moved.buffers().items():
-            self.layer.buffers()[name].assign(buffer.value)
-
-    def _pack(self, inputs: tuple[Array, ...]) -> Any:
-        return inputs if self.many else inputs[0]
-
-    def forward(self, at: Arrays) -> tuple[Array, Any]:
-        """Return the output and what was saved, with the arrays `at`."""
-        for name, p in self.layer.parameters().items():
-            rebind(p, at[name], p.grad)  # it may be complex
-        return self.layer.forward(self._pack(tuple(at[n] for n in self.inputs)), self.run)
-
-    def gradients(self, at: Arrays, u: Array) -> Arrays:
-        """Return what backward says, for every array it gives a gradient of."""
-        for p in self.layer.parameters().values():
-            p.grad[...] = 0
-        _, saved = self.forward(at)
-        dx: Any = self.layer.backward(u, saved, self.run, need_dx=True)
-        grads = dict(zip(self.inputs, dx if self.many else (dx,), strict=True))
-        for name, g in grads.items():
-            self._check_shape(name, g, at[name])
-        trained = (
-            self.layer.trainable_parameters() if isinstance(self.layer, Graph) else self.layer.parameters()
-        )
-        if isinstance(self.layer, Graph) or self.layer.trainable:
-            grads |= {name: p.grad.copy() for name, p in trained.items()}
-        return grads
-
-    def _check_shape(self, name: str, gradient: Any, x: Array) -> None:
-        if np.shape(gradient) != x.shape or gradient is None:
-            raise GradientError(
-                self.where,
-                expected=f"dL/d{name} of {name}'s shape {x.shape}",
-                got="None" if gradient is None else f"shape {np.shape(gradient)}",
-                do="backward returns a gradient for every number of its input",
-            )
-
-
 def _check(
-    subject: _Subject, method: str, directions: int, tolerance: float | None, rng: Stream
+    subject: Subject, method: str, directions: int, tolerance: float | None, rng: Stream
 ) -> GradientReport | None:
     """Return a report; None where the method cannot be used."""
     tolerance = TOLERANCE[method] if tolerance is None else tolerance
@@ -322,7 +254,7 @@ _DERIVATIVES: dict[str, Callable[..., float | None]] = {
 }
 
 
-def _failure(subject: _Subject, report: GradientReport, rng: Stream) -> GradientError:
+def _failure(subject: Subject, report: GradientReport, rng: Stream) -> GradientError:
     name, error = max(report.errors.items(), key=lambda item: item[1])
     y, _ = subject.forward(subject.at)
     u = rng.child("upstream").normal(y.shape, dtype=np.float64)

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.errors import BuildError, HandgradError, ShapeError
+from handgrad.arguments import check_count, check_flag
+from handgrad.errors import ArgumentError, BuildError, HandgradError, ShapeError
+from handgrad.graph import Graph
 from handgrad.layers import Init, Layer, Merge, Run
 from handgrad.rng import Stream
 from handgrad.testing.gradcheck import gradcheck
@@ -67,6 +69,19 @@ def check_layer(layer: Layer, shape: Any, *, batch: int = 4, empty_batch: bool =
     >>> len(hg.testing.check_layer(hg.layers.Conv2D(3, 3, padding="same"), (5, 4, 2)))
     11
     """
+    if not isinstance(layer, Layer):
+        got = f"the class {layer.__name__}" if isinstance(layer, type) else type(layer).__name__
+        do = f"create it: {layer.__name__}(...)" if isinstance(layer, type) else "a model has gradcheck"
+        do = do if isinstance(layer, type | Graph) else ""
+        raise ArgumentError("check_layer", expected="a layer", got=got, do=do)
+    if layer.built:
+        raise BuildError(
+            f"check_layer of {layer.where}", expected="a layer that is not built", got="one that is",
+            do=f"give it a new one: {type(layer).__name__}(...)",
+        )  # fmt: skip
+    check_count("check_layer", "batch", batch)
+    check_flag("check_layer", "empty_batch", empty_batch)
+    copy.deepcopy(layer).output_shape(layer.checked_shape(shape))  # raises of arguments that do not fit
     case = _Case(layer, shape, batch)
     checks: list[tuple[str, Callable[[_Case], None]]] = [
         ("the configuration makes the same layer again", _configuration),
