@@ -205,7 +205,7 @@ class RandomCrop:
     def __post_init__(self) -> None:
         if not is_integer(self.padding) or self.padding < 0:
             raise ArgumentError("RandomCrop", expected="a padding of at least 0", got=repr(self.padding))
-        if self.mode not in self.modes:
+        if not isinstance(self.mode, str) or self.mode not in self.modes:
             raise ArgumentError(
                 "RandomCrop", expected=f"mode one of {', '.join(self.modes)}", got=repr(self.mode)
             )

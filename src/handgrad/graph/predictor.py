@@ -85,6 +85,9 @@ class Predictor:
             raise ArgumentError("Predictor model", expected="a Graph or Sequential", got=got)
         if not is_integer(batch_size) or batch_size < 1:
             raise ArgumentError("Predictor batch_size", expected="an int, at least 1", got=repr(batch_size))
+        if not isinstance(precision, str):
+            expected = '"float32", "strict" or "bfloat16"'
+            raise ArgumentError("Predictor precision", expected=expected, got=repr(precision))
         run = Run(kernels=default_kernels(precision))
         warn_of_unmoved(by_running_statistics(model, run))
         graph = fuse(folded(model, keep_original=False), _patterns(batch_size, run))

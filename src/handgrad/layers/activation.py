@@ -249,10 +249,10 @@ class GELU(Elementwise):
     approximate: bool = False
 
     def _function(self, kernels: Kernels) -> Callable[[Array], Array]:
-        return lambda x: kernels.gelu(x, approximate=self.approximate)
+        return lambda x: kernels.gelu(x, approximate=bool(self.approximate))
 
     def _derivative(self, kernels: Kernels) -> Callable[[Array, Array], Array]:
-        return lambda dy, x: kernels.gelu_backward(dy, x, approximate=self.approximate)
+        return lambda dy, x: kernels.gelu_backward(dy, x, approximate=bool(self.approximate))
 
 
 @dataclass(eq=False)

@@ -180,14 +180,12 @@ class Layer:
         return out
 
     def checked_shape(self, shape: Any) -> Any:
-        """Return a shape, or a tuple of shapes, with Python ints."""
-        if not isinstance(shape, tuple | list) or not all(
-            isinstance(n, tuple | list) or is_integer(n) for n in shape
-        ):
+        """Return an input's shape with Python ints; raise ArgumentError if it is none."""
+        if not isinstance(shape, tuple | list) or not all(is_integer(n) for n in shape):
             raise ArgumentError(
                 f"{self.where} shape", expected="a tuple of ints without the batch axis", got=repr(shape)
             )
-        return tuple(self.checked_shape(n) if isinstance(n, tuple | list) else int(n) for n in shape)
+        return tuple(int(n) for n in shape)
 
     @property
     def built(self) -> bool:
@@ -291,6 +289,16 @@ class Layer:
 @dataclass(eq=False, kw_only=True)
 class Merge(Layer):
     """A layer of several inputs: shapes and inputs are tuples, and backward returns a tuple of gradients."""
+
+    def checked_shape(self, shape: Any) -> Any:
+        """Return the shapes of the inputs with Python ints; raise ArgumentError if they are none."""
+        if not isinstance(shape, tuple | list) or not shape or not isinstance(shape[0], tuple | list):
+            raise ArgumentError(
+                f"{self.where} shape",
+                expected="a tuple of shapes, one for each input, without the batch axis",
+                got=repr(shape),
+            )
+        return tuple(super(Merge, self).checked_shape(s) for s in shape)
 
     def check_input(self, x: Any) -> None:
         """Raise BuildError before `build`, ShapeError if the arrays `x` do not fit."""

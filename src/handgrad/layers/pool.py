@@ -150,7 +150,7 @@ class AveragePooling2D(Pooling2D):
         """Return the means."""
         self.check_input(x)
         window = self._window((x.shape[1], x.shape[2]))
-        y = run.kernels.average_pool2d(x, window, count_padding=self.count_padding)
+        y = run.kernels.average_pool2d(x, window, count_padding=bool(self.count_padding))
         return y, AveragePoolSaved(x.shape, window, y.shape, x.dtype)
 
     def backward(self, dy: Array, saved: AveragePoolSaved, run: Run, *, need_dx: bool = True) -> Array | None:
@@ -159,7 +159,9 @@ class AveragePooling2D(Pooling2D):
         self.check_gradient(dy, output, dtype)
         if not need_dx:
             return None
-        dx: Array = run.kernels.average_pool2d_backward(dy, shape, window, count_padding=self.count_padding)
+        dx: Array = run.kernels.average_pool2d_backward(
+            dy, shape, window, count_padding=bool(self.count_padding)
+        )
         return dx
 
 

@@ -138,10 +138,10 @@ class Muon(Optimizer):
             slots["velocity"].reshape(-1, columns),
             lr=lr,
             momentum=float(self.momentum),
-            nesterov=self.nesterov,
+            nesterov=bool(self.nesterov),
             ns_steps=int(self.ns_steps),
             scale=self._scale(p.size // columns, columns),
-            keep_norm=self.keep_norm,
+            keep_norm=bool(self.keep_norm),
             weight_decay=weight_decay,
         )
 

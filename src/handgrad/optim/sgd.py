@@ -103,6 +103,6 @@ class SGD(Optimizer):
             t=t,
             momentum=float(self.momentum),
             dampening=float(self.dampening),
-            nesterov=self.nesterov,
+            nesterov=bool(self.nesterov),
             weight_decay=weight_decay,
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from handgrad.arguments import check_path
+from handgrad.errors import ArgumentError
 from handgrad.io import save
 from handgrad.train.callbacks.callback import Callback, Logs
 from handgrad.train.callbacks.kept import kept
@@ -46,7 +47,10 @@ class Checkpoint(Callback):
         about: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = check_path("Checkpoint folder", folder)
-        self.monitor = None if monitor is None else Monitor(monitor, mode)
+        watched = Monitor("loss" if monitor is None else monitor, mode)
+        self.monitor = None if monitor is None else watched
+        if about is not None and not isinstance(about, Mapping):
+            raise ArgumentError("Checkpoint about", expected="a dict, or None", got=repr(about))
         self.about = about
         self.best: float | None = None
         self.best_epoch: int | None = None
