@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from numbers import Real
 from pathlib import Path
@@ -96,6 +96,8 @@ def plain(value: Any) -> Any:
 
 def class_arguments(where: str, known: Iterable[str], config: Config, required: Iterable[str] = ()) -> Config:
     """Return the constructor arguments in `config`; raise ArgumentError if they are not class `where`'s."""
+    if not isinstance(config, Mapping):
+        raise ArgumentError(where, expected="a dict of arguments", got=repr(config))
     arguments = dict(config)
     name = arguments.pop("class", where)
     if name != where:

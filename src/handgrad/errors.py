@@ -83,3 +83,9 @@ class MissingExtraError(HandgradError, ImportError):
 
 class NonFiniteError(HandgradError, ArithmeticError):
     """A loss, activation or gradient is NaN or infinite."""
+
+
+def not_written(where: str, method: str) -> BuildError:
+    """Return the error of a class that has not a method which each of its kind writes itself."""
+    name = method.partition("(")[0]
+    return BuildError(where, expected=f"a class with a method {method}", got="none", do=f"write {name} in it")

@@ -249,11 +249,15 @@ def shared_before_it_is_built():
 
 
 MESSAGES = {
-    "another input": (another_input, BuildError, "Graph: expected outputs that follow from the given input alone, got "
+    "another input": (another_input, BuildError, "Graph: expected outputs that follow from the given input "
+                                                 "alone, got "
                       "another Input of shape (3,); a model has one input; merge several arrays before it"),
-    "an array for a symbol": (lambda: hg.Graph(np.zeros(3), hg.Input((3,))), BuildError, "Graph inputs: expected one "
+    "an array for a symbol": (lambda: hg.Graph(np.zeros(3), hg.Input((3,))), BuildError, "Graph inputs: "
+                                                                                         "expected one "
                               "symbol, got ndarray; begin with handgrad.Input(shape)"),
-    "a list of one symbol": (lambda: hg.Graph(hg.Input((3,)), [hg.Input((3,))]), BuildError, "Graph outputs: expected "
+    "a list of one symbol": (lambda: hg.Graph(hg.Input((3,)), [hg.Input((3,))]), BuildError, "Graph "
+                                                                                             "outputs: "
+                                                                                             "expected "
                              "one symbol, got 1 in a list; give the symbol itself"),
     "several outputs": (
         lambda: hg.Graph(i := hg.Input((3,)), [layers.ReLU()(i), layers.Tanh()(i)]), BuildError,
@@ -261,65 +265,86 @@ MESSAGES = {
         "handgrad.layers.Concatenate, or make a model for each"),
     "several inputs": (
         lambda: hg.Graph([a := hg.Input((3,)), b := hg.Input((3,))], layers.Add()(a, b)), BuildError,
-        "Graph inputs: expected one symbol, got 2 in a list; a model has one input: merge several arrays into one "
+        "Graph inputs: expected one symbol, got 2 in a list; a model has one input: merge several arrays "
+        "into one "
         "before the model"),
     "a layer for a symbol": (
-        lambda: hg.Graph(hg.Input((3,)), layers.ReLU()), BuildError, "Graph outputs: expected one symbol, got a layer, "
-        "ReLU, that was not called on a symbol; give what the last layer returned when it was called on a symbol"),
+        lambda: hg.Graph(hg.Input((3,)), layers.ReLU()), BuildError, "Graph outputs: expected one symbol, "
+                                                                     "got a layer, "
+        "ReLU, that was not called on a symbol; give what the last layer returned when it was called on a "
+        "symbol"),
     "outputs before inputs": (
-        lambda: hg.Graph(layers.ReLU()(i := hg.Input((3,))), i), BuildError, "Graph: expected inputs, then outputs, got "
+        lambda: hg.Graph(layers.ReLU()(i := hg.Input((3,))), i), BuildError, "Graph: expected inputs, then "
+                                                                             "outputs, got "
         "an Input as outputs; exchange the two arguments"),
-    "no layer between": (lambda: hg.Graph(i := hg.Input((3,)), i), BuildError, "Graph outputs: expected what layers make "
+    "no layer between": (lambda: hg.Graph(i := hg.Input((3,)), i), BuildError, "Graph outputs: expected "
+                                                                               "what layers make "
                          "of the input, got the input itself"),
     "a name that is none": (lambda: hg.Graph(i := hg.Input((3,)), layers.ReLU()(i), name=3), ArgumentError,
                             "Graph name: expected a string or None, got 3"),
     "integers for a dtype": (lambda: hg.Sequential([layers.ReLU()], input_shape=(3,), dtype="int32"), ArgumentError,
-                             "Graph dtype: expected a floating-point dtype, such as \"float32\" or \"float64\", got "
+                             "Graph dtype: expected a floating-point dtype, such as \"float32\" or "
+                             "\"float64\", got "
                              "'int32'"),
     "no dtype at all": (lambda: hg.Sequential([layers.ReLU()], input_shape=(3,), dtype="double32"), ArgumentError,
-                        "Graph dtype: expected a floating-point dtype, such as \"float32\" or \"float64\", got "
+                        "Graph dtype: expected a floating-point dtype, such as \"float32\" or \"float64\", "
+                        "got "
                         "'double32'"),
     "two layers of one name": (
         lambda: hg.Sequential([layers.ReLU(name="a"), layers.ReLU(name="a")], input_shape=(3,)), ArgumentError,
         "Graph: expected layers of different names, got two named 'a'"),
-    "a batch axis in Input": (lambda: hg.Input((None, 8, 8)), ArgumentError, "Input shape: expected a tuple of positive "
+    "a batch axis in Input": (lambda: hg.Input((None, 8, 8)), ArgumentError, "Input shape: expected a tuple "
+                                                                             "of positive "
                               "ints without the batch axis, such as (32, 32, 3), got (None, 8, 8)"),
-    "a number for Input": (lambda: hg.Input(3), ArgumentError, "Input shape: expected a tuple of positive ints without "
+    "a number for Input": (lambda: hg.Input(3), ArgumentError, "Input shape: expected a tuple of positive "
+                                                               "ints without "
                            "the batch axis, such as (32, 32, 3), got 3; write (3,)"),
-    "no layers": (lambda: hg.Sequential([], input_shape=(3,)), ArgumentError, "Sequential: expected at least one layer, "
+    "no layers": (lambda: hg.Sequential([], input_shape=(3,)), ArgumentError, "Sequential: expected at "
+                                                                              "least one layer, "
                   "got none"),
-    "no input shape": (lambda: hg.Sequential([layers.ReLU()]), ArgumentError, "Sequential: expected input_shape, such "
+    "no input shape": (lambda: hg.Sequential([layers.ReLU()]), ArgumentError, "Sequential: expected "
+                                                                              "input_shape, such "
                        "as (32, 32, 3), without the batch axis, got none"),
     "a class for a layer": (lambda: hg.Sequential([layers.ReLU], input_shape=(3,)), BuildError, "Sequential, layer 0: "
-                            "expected a layer or a model, got <class 'handgrad.layers.activation.ReLU'>; create it: "
+                            "expected a layer or a model, got <class 'handgrad.layers.activation.ReLU'>; "
+                            "create it: "
                             "ReLU(...)"),
     "a name for a layer": (
-        lambda: hg.Sequential([layers.Dense(3), "relu"], input_shape=(3,)), BuildError, "Sequential, layer 1: expected "
+        lambda: hg.Sequential([layers.Dense(3), "relu"], input_shape=(3,)), BuildError, "Sequential, layer "
+                                                                                        "1: expected "
         "a layer or a model, got 'relu'; handgrad.layers.Activation('relu') is an activation by its name"),
-    "nothing for a layer": (lambda: hg.Sequential([None], input_shape=(3,)), BuildError, "Sequential, layer 0: expected "
+    "nothing for a layer": (lambda: hg.Sequential([None], input_shape=(3,)), BuildError, "Sequential, layer "
+                                                                                         "0: expected "
                             "a layer or a model, got None"),
     "a list for a layer": (
-        lambda: hg.Sequential([layers.Dense(3), []], input_shape=(3,)), BuildError, "Sequential, layer 1: expected a "
+        lambda: hg.Sequential([layers.Dense(3), []], input_shape=(3,)), BuildError, "Sequential, layer 1: "
+                                                                                    "expected a "
         "layer or a model, got []; write its layers into the list itself: [*layers, ...]"),
     "a symbol for a layer": (
-        lambda: hg.Sequential([layers.ReLU()(hg.Input((3,)))], input_shape=(3,)), BuildError, "Sequential, layer 0: "
-        "expected a layer or a model, got a Symbol; a list holds layers that were not called; of symbols make a "
+        lambda: hg.Sequential([layers.ReLU()(hg.Input((3,)))], input_shape=(3,)), BuildError, "Sequential, "
+                                                                                              "layer 0: "
+        "expected a layer or a model, got a Symbol; a list holds layers that were not called; of symbols "
+        "make a "
         "Graph(inputs, outputs)"),
     "a function for a layer": (
-        lambda: hg.Sequential([abs], input_shape=(3,)), BuildError, "Sequential, layer 0: expected a layer or a model, "
+        lambda: hg.Sequential([abs], input_shape=(3,)), BuildError, "Sequential, layer 0: expected a layer "
+                                                                    "or a model, "
         "got <built-in function abs>; wrap a function in a class of layers, which has its gradient"),
     "layers without a list": (
         lambda: hg.Sequential(layers.Dense(3), layers.ReLU(), input_shape=(3,)), ArgumentError, "Sequential: expected a "
         "list of layers, got 2 arguments; write Sequential([layer, layer, ...], input_shape=...)"),
     "one layer without a list": (
-        lambda: hg.Sequential(layers.Dense(3), input_shape=(3,)), ArgumentError, "Sequential: expected a list of layers, "
+        lambda: hg.Sequential(layers.Dense(3), input_shape=(3,)), ArgumentError, "Sequential: expected a "
+                                                                                 "list of layers, "
         "got a Dense; write Sequential([layer, layer, ...], input_shape=...)"),
     "an input shape by its position": (
-        lambda: hg.Sequential([layers.Dense(3)], (3,)), ArgumentError, "Sequential: expected a list of layers, got (3,) "
+        lambda: hg.Sequential([layers.Dense(3)], (3,)), ArgumentError, "Sequential: expected a list of "
+                                                                       "layers, got (3,) "
         "after it; give what follows the list by name, as input_shape=(32, 32, 3)"),
     "an image after a Flatten": (
         lambda: hg.Sequential([layers.Conv2D(2, 3), layers.Flatten(), layers.Conv2D(2, 3)], input_shape=(8, 8, 1)),
-        ShapeError, "layer 2 (Conv2D): expected images (height, width, channels), got shape (72,) from layer 1; reshape "
+        ShapeError, "layer 2 (Conv2D): expected images (height, width, channels), got shape (72,) from "
+                    "layer 1; reshape "
         "to (height, width, channels); grey images have one channel"),
     "an argument that means nothing": (
         lambda: hg.Sequential([layers.Flatten(), layers.Dense(0)], input_shape=(3, 3, 1)), ArgumentError,
@@ -332,30 +357,40 @@ MESSAGES = {
         lambda: layers.Conv2D(2, 5)(hg.Input((4, 4, 1))), ShapeError,
         "Conv2D: expected an image of at least 5x5 (what the kernel covers), got 4x4 from the input; use "
         'padding="same" or a smaller kernel'),
-    "other channels for a built layer": (wrong_channels, ShapeError, "conv (Conv2D): expected 3 input channels, got 4 "
+    "other channels for a built layer": (wrong_channels, ShapeError, "conv (Conv2D): expected 3 input "
+                                                                     "channels, got 4 "
                                          "from relu1"),
-    "other channels for a shared layer": (shared_before_it_is_built, ShapeError, "shared (Dense): expected 3 input "
+    "other channels for a shared layer": (shared_before_it_is_built, ShapeError, "shared (Dense): expected "
+                                                                                 "3 input "
                                           "features, got 4 (shape (4,)) from tanh"),
     "inputs that do not add up": (
-        lambda: layers.Add()(hg.Input((3,)), hg.Input((4,))), ShapeError, "Add: expected inputs of one shape, (3,), got "
+        lambda: layers.Add()(hg.Input((3,)), hg.Input((4,))), ShapeError, "Add: expected inputs of one "
+                                                                          "shape, (3,), got "
         "(4,) as input 1"),
     "a model on another shape": (
-        lambda: models.chain(name="net")(hg.Input((3,))), ShapeError, "net: expected a symbol of shape (5, 4, 2), got "
+        lambda: models.chain(name="net")(hg.Input((3,))), ShapeError, "net: expected a symbol of shape (5, "
+                                                                      "4, 2), got "
         "shape (3,)"),
     "a model on an array": (
-        lambda: models.chain()(np.zeros((1, 5, 4, 2))), ShapeError, "Sequential: expected a symbol of shape (5, 4, 2), "
-        "got ndarray; to compute outputs call predict(x), or forward(x, handgrad.Run()), which trains as well"),
+        lambda: models.chain()(np.zeros((1, 5, 4, 2))), ShapeError, "Sequential: expected a symbol of shape "
+                                                                    "(5, 4, 2), "
+        "got ndarray; predict(x) computes outputs; forward(x, handgrad.Run()) keeps what backward needs, "
+        "too"),
     "a run that is none": (
-        lambda: models.chain().predict(np.zeros((1, 5, 4, 2)), run="x"), ArgumentError, "Sequential run: expected a "
+        lambda: models.chain().predict(np.zeros((1, 5, 4, 2)), run="x"), ArgumentError, "Sequential run: "
+                                                                                        "expected a "
         "handgrad.Run, got 'x'; create it: handgrad.Run()"),
     "a mode that is none": (
-        lambda: models.chain().forward(np.zeros((1, 5, 4, 2)), hg.Run(training="no")), ArgumentError, "Run: expected "
+        lambda: models.chain().forward(np.zeros((1, 5, 4, 2)), hg.Run(training="no")), ArgumentError, "Run: "
+                                                                                                      "expected "
         "training to be True or False, got 'no'"),
     "a batch of another shape": (
-        lambda: models.chain().predict(np.zeros((2, 5, 4, 3))), ShapeError, "Sequential: expected a batch of shape "
+        lambda: models.chain().predict(np.zeros((2, 5, 4, 3))), ShapeError, "Sequential: expected a batch "
+                                                                            "of shape "
         "(n, 5, 4, 2), got shape (2, 5, 4, 3)"),
     "no batch axis": (
-        lambda: models.chain(name="net").forward(np.zeros((5, 4, 2)), Run()), ShapeError, "net: expected a batch of "
+        lambda: models.chain(name="net").forward(np.zeros((5, 4, 2)), Run()), ShapeError, "net: expected a "
+                                                                                          "batch of "
         "shape (n, 5, 4, 2), got shape (5, 4, 2); add the batch axis with x[None]"),
     "no channel axis": (
         lambda: hg.Sequential([layers.Flatten()], input_shape=(8, 8, 1)).predict(np.zeros((3, 8, 8))), ShapeError,
@@ -363,10 +398,12 @@ MESSAGES = {
         "x[..., None]"),
     "a layer built in another dtype": (
         lambda: hg.Sequential([models.chain(name="net", dtype=np.float64)], input_shape=(5, 4, 2)), BuildError,
-        "net.conv2d (Conv2D): expected parameters of the model's dtype, float32, got float64, as they were built; give "
+        "net.conv2d (Conv2D): expected parameters of the model's dtype, float32, got float64, as they were "
+        "built; give "
         "the model dtype='float64'"),
     "batches of nothing": (
-        lambda: models.chain().predict(np.zeros((2, 5, 4, 2)), batch_size=0), ArgumentError, "predict batch_size: "
+        lambda: models.chain().predict(np.zeros((2, 5, 4, 2)), batch_size=0), ArgumentError, "predict "
+                                                                                             "batch_size: "
         "expected an int, at least 1, got 0"),
 }  # fmt: skip
 
@@ -388,3 +425,97 @@ def test_a_layer_is_named_by_its_path_in_the_model_it_is_in():
         model["dense"].forward(np.zeros((2, 4)), Run())
     assert str(error.value) == "dense (Dense): expected 3 input features, got 4 (shape (4,))"
     assert {p.name for p in model.parameters().values()} == set(model.parameters())
+
+
+FIXED = {"dtype": "float64", "input_shape": (3,), "output_shape": (3,), "nodes": ()}
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_what_a_model_was_made_with_stays(name):
+    model = models.chain()
+    before = getattr(model, name)
+    with pytest.raises(ArgumentError) as error:
+        setattr(model, name, FIXED[name])
+    assert str(error.value) == (
+        f"Sequential {name}: expected {name} to stay as it was made, got {FIXED[name]!r}; make a new model"
+    )
+    assert getattr(model, name) is before
+
+
+def test_trainable_is_not_an_attribute_of_a_model():
+    with pytest.raises(ArgumentError) as error:
+        models.chain().trainable = False
+    assert str(error.value) == (
+        "Sequential trainable: expected not to be set, got False; call freeze() or unfreeze(), of the model "
+        "or a layer"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "elsewhere"),
+    [
+        ("fit", "; handgrad.Trainer(model, loss, optimizer) has it"),
+        ("save", "; handgrad.save(model, path)"),
+        ("state_dict", "; state() has copies by name"),
+        ("colour", ""),
+    ],
+)
+def test_what_a_model_has_not_is_said_to_be_elsewhere(name, elsewhere):
+    model = models.chain()
+    with pytest.raises(AttributeError) as error:
+        getattr(model, name)
+    assert str(error.value) == f"'Sequential' object has no attribute {name!r}{elsewhere}"
+    assert not hasattr(model, name)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda m: m.load_state(m),
+            "load_state: expected a dict of arrays by name, got Sequential; give it what state() of the "
+            "other model "
+            "returns",
+        ),
+        (
+            lambda m: m.load_state("m.safetensors"),
+            "load_state: expected a dict of arrays by name, got str; handgrad.load(path) makes the model "
+            "that a file "
+            "holds",
+        ),
+        (
+            lambda m: m.backward(np.zeros(3), None, hg.Run()),
+            "Sequential trace: expected the trace that forward returned, got NoneType; y, trace = "
+            "model.forward(x, run)",
+        ),
+        (
+            lambda m: m.commit(m.forward(np.ones((2, 5, 4, 2)), hg.Run(training=True))),
+            "Sequential trace: expected the trace that forward returned, got tuple; y, trace = "
+            "model.forward(x, run)",
+        ),
+        (
+            lambda m: m.predict(np.zeros((1, 2, 5, 4))),
+            "Sequential: expected a batch of shape (n, 5, 4, 2), got shape (1, 2, 5, 4); channels come last: "
+            "x.transpose(0, 2, 3, 1)",
+        ),
+        (lambda m: hg.Input(np.zeros((2, 3))), "Input shape: expected a tuple of positive ints without the "
+                                               "batch axis, "
+         "such as (32, 32, 3), got an array of shape (2, 3)"),
+        (lambda m: hg.fold(m, keep_original="no"), "fold: expected keep_original to be True or False, got "
+                                                   "'no'"),
+        (lambda m: hg.Predictor(m, precision=16), 'Predictor precision: expected "float32", "strict" or "bfloat16", '
+         "got 16"),
+    ],
+)  # fmt: skip
+def test_more_messages(call, message):
+    with pytest.raises(HandgradError) as error:
+        call(models.chain())
+    assert str(error.value) == message
+
+
+def test_a_layer_by_its_number_is_told_where_it_is():
+    model = models.chain()
+    names = ", ".join(node.name for node in model.nodes)
+    with pytest.raises(ArgumentError) as error:
+        model[0]
+    assert str(error.value) == f"layer: expected one of {names}, got 0; layers by number are in model.layers"

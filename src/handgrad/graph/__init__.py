@@ -2,8 +2,9 @@
 
 from handgrad.graph.executor import Trace
 from handgrad.graph.fold import fold
-from handgrad.graph.graph import Graph, Node
+from handgrad.graph.graph import Graph
 from handgrad.graph.info import ModelInfo
+from handgrad.graph.order import Node
 from handgrad.graph.predictor import Predictor
 from handgrad.graph.sequential import Sequential
 from handgrad.graph.symbol import Input, Symbol

@@ -15,7 +15,8 @@ from handgrad.layers.running_statistics import warn_of_unmoved
 from handgrad.typing import Array, Shape
 
 if TYPE_CHECKING:
-    from handgrad.graph.graph import Graph, Node
+    from handgrad.graph.graph import Graph
+    from handgrad.graph.order import Node
 
 
 @dataclass(eq=False, repr=False)

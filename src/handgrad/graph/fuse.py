@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from handgrad.geometry import pair
-from handgrad.graph.graph import Graph, Node
+from handgrad.graph.graph import Graph
+from handgrad.graph.order import Node
 from handgrad.layers import Add, BatchNormalization, Conv2D, Layer, ReLU
 from handgrad.layers.fused_conv import FusedConv2D
 from handgrad.layers.fused_norm import (

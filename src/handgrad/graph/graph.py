@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from handgrad.arguments import check_flag, float_dtype, unmasked
 from handgrad.errors import ArgumentError, BuildError, CheckpointError, ShapeError
 from handgrad.graph import executor
+from handgrad.graph.attributes import check_attribute, check_state_given, no_attribute
 from handgrad.graph.batches import batches
 from handgrad.graph.info import ModelInfo
+from handgrad.graph.order import Node, order_of
 from handgrad.graph.summary import summary
 from handgrad.graph.symbol import Symbol, check_ends, name_source
 from handgrad.kernels import reuse_memory
@@ -23,28 +23,6 @@ from handgrad.layers.packing import Gradients, pack
 from handgrad.pixels import to_float
 from handgrad.rng import Stream
 from handgrad.typing import Array, DTypeLike, Shape, is_integer
-
-
-@dataclass(frozen=True, eq=False)
-class Node:
-    """One application of a layer.
-
-    Attributes
-    ----------
-    name : str
-        Unique in the model.
-    layer : Layer
-        What is applied; a shared layer stands in several nodes.
-    inputs : tuple of int
-        The values it takes: 0 is the model's input, i + 1 the output of node i.
-    shape : tuple of int
-        Of its output.
-    """
-
-    name: str
-    layer: Layer
-    inputs: tuple[int, ...]
-    shape: Shape
 
 
 class Graph:
@@ -110,11 +88,20 @@ class Graph:
         self.dtype = float_dtype("Graph dtype", dtype)
         self.input_shape = inputs.shape
         self.output_shape = outputs.shape
-        self.nodes = tuple(_order(inputs, outputs))
+        self.nodes = tuple(order_of(inputs, outputs))
         self.original: Graph | None = None
         self.info = ModelInfo()
         self._gradients, self._trained_gradients = Gradients(), Gradients()
         self._build()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        check_attribute(self, name, value)
+        super().__setattr__(name, value)
+
+    if not TYPE_CHECKING:  # to a type checker every attribute would be there
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, name)
 
     def _build(self) -> None:
         rng = Stream((self.seed,)).child("init")
@@ -152,7 +139,7 @@ class Graph:
             got, do = f"shape {getattr(symbol, 'shape', None)}", ""
             if not isinstance(symbol, Symbol):
                 got = type(symbol).__name__
-                do = "to compute outputs call predict(x), or forward(x, handgrad.Run()), which trains as well"
+                do = "predict(x) computes outputs; forward(x, handgrad.Run()) keeps what backward needs, too"
             where = self.name or type(self).__name__
             raise ShapeError(where, expected=f"a symbol of shape {self.input_shape}", got=got, do=do)
         values = [symbol]
@@ -184,7 +171,10 @@ class Graph:
             if node.name == name:
                 return node.layer
         raise ArgumentError(
-            "layer", expected=f"one of {', '.join(n.name for n in self.nodes)}", got=repr(name)
+            "layer",
+            expected=f"one of {', '.join(n.name for n in self.nodes)}",
+            got=repr(name),
+            do="layers by number are in model.layers" if is_integer(name) else "",
         )
 
     def _owned(self, of: Callable[[Layer], dict[str, Any]]) -> Iterator[tuple[str, Any]]:
@@ -213,8 +203,8 @@ class Graph:
         Nothing is created, packed or named anew: parameters and buffers are the layers' own.
         """
         graph = copy.copy(self)
-        graph.nodes = tuple(nodes)
-        graph.output_shape = graph.nodes[-1].shape
+        nodes = tuple(nodes)
+        vars(graph).update(nodes=nodes, output_shape=nodes[-1].shape)
         graph._gradients, graph._trained_gradients = Gradients(), Gradients()
         return graph
 
@@ -245,6 +235,7 @@ class Graph:
 
     def check_state(self, state: Mapping[str, Array]) -> dict[str, Parameter | Buffer]:
         """Raise what `load_state` would raise of `state`; return all parameters and buffers, by path."""
+        check_state_given(state)
         owned: dict[str, Parameter | Buffer] = {**self.parameters(), **self.buffers()}
         missing, unknown = sorted(owned.keys() - state.keys()), sorted(state.keys() - owned.keys())
         both = owned.keys() & state.keys()
@@ -290,6 +281,8 @@ class Graph:
         if shape[1:] != self.input_shape or not shape:
             wanted = ", ".join(map(str, self.input_shape))
             do = "add the batch axis with x[None]" if shape == self.input_shape else ""
+            if len(shape) == 4 and (shape[2], shape[3], shape[1]) == self.input_shape:
+                do = "channels come last: x.transpose(0, 2, 3, 1)"
             if shape[1:] == self.input_shape[:-1] and self.input_shape[-1:] == (1,):
                 do = "add the channel axis with x[..., None]"
             where = self.name or type(self).__name__
@@ -301,6 +294,14 @@ class Graph:
             got = f"the class {run.__name__}" if isinstance(run, type) else repr(run)
             raise ArgumentError(where, expected="a handgrad.Run", got=got, do="create it: handgrad.Run()")
         check_flag("Run", "training", run.training)
+
+    def _check_trace(self, trace: executor.Trace) -> None:
+        if not isinstance(trace, executor.Trace):
+            where = f"{self.name or type(self).__name__} trace"
+            do = "y, trace = model.forward(x, run)"
+            raise ArgumentError(
+                where, expected="the trace that forward returned", got=type(trace).__name__, do=do
+            )
 
     def forward(
         self, x: Array, run: Run, *, keep: bool = True, watch: Callable[[Node, Array], None] | None = None
@@ -346,10 +347,12 @@ class Graph:
             Is called with every node and the gradient of its output, last node first.
         """
         self._check_run(run)
+        self._check_trace(trace)
         return executor.backward(self, dy, trace, run, need_dx=need_dx, release=release, watch=watch)
 
     def commit(self, trace: executor.Trace) -> None:
         """Move the buffers (running statistics) on, by what a forward saw."""
+        self._check_trace(trace)
         executor.commit(self, trace)
 
     @reuse_memory()
@@ -413,58 +416,3 @@ def _within(owned: Parameter | Buffer, value: Array) -> bool:
     """Whether no element of `value` is outside the limits of a buffer."""
     limits = owned.limits if isinstance(owned, Buffer) else None
     return limits is None or not bool(np.any((value < limits[0]) | (value > limits[1])))
-
-
-def _order(inputs: Symbol, outputs: Symbol) -> Iterator[Node]:
-    """Yield the nodes between two symbols, each after those it needs, in the order of recording."""
-    order: list[Symbol] = []
-    done = {id(inputs)}
-    stack: list[tuple[Symbol, bool]] = [(outputs, False)]
-    while stack:
-        symbol, expanded = stack.pop()
-        if id(symbol) in done:
-            continue
-        if symbol.layer is None:
-            raise BuildError(
-                "Graph",
-                expected="outputs that follow from the given input alone",
-                got=f"another Input of shape {symbol.shape}",
-                do="a model has one input; merge several arrays before it",
-            )
-        if expanded:
-            done.add(id(symbol))
-            order.append(symbol)
-        else:
-            stack.append((symbol, True))
-            stack.extend((s, False) for s in reversed(symbol.inputs))
-    index = {id(inputs): 0, **{id(s): i + 1 for i, s in enumerate(order)}}
-    names = _names(order)
-    for symbol, name in zip(order, names, strict=True):
-        assert symbol.layer is not None
-        yield Node(name, symbol.layer, tuple(index[id(s)] for s in symbol.inputs), symbol.shape)
-
-
-def _names(order: list[Symbol]) -> list[str]:
-    """Return a unique name for every symbol; two layers that were given the same one are a mistake."""
-    owners: dict[str, Layer | None] = {}
-    given = {symbol.layer.name for symbol in order if symbol.layer and not symbol.label}
-    names = []
-    for symbol in order:
-        layer = symbol.layer
-        assert layer is not None
-        name = wanted = symbol.label or layer.name or _snake(type(layer).__name__)
-        if name in owners and layer.name == name and owners[name] is not layer:
-            raise ArgumentError("Graph", expected="layers of different names", got=f"two named {name!r}")
-        number = 0
-        while name in owners or (name in given and layer.name != name and not symbol.label):
-            number += 1
-            name = f"{wanted}_{number}"
-        owners[name] = layer
-        names.append(name)
-    return names
-
-
-def _snake(name: str) -> str:
-    """Return ``"batch_normalization"`` for ``"BatchNormalization"``, ``"conv2d"`` for ``"Conv2D"``."""
-    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
-    return name.lower()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from handgrad.errors import ArgumentError, BuildError, ShapeError
 from handgrad.layers import Layer, Merge
 from handgrad.layers.attributes import check_flags
@@ -74,7 +76,7 @@ def Input(shape: Any) -> Symbol:  # noqa: N802 (Keras' name)
         raise ArgumentError(
             "Input shape",
             expected="a tuple of positive ints without the batch axis, such as (32, 32, 3)",
-            got=repr(shape),
+            got=f"an array of shape {shape.shape}" if isinstance(shape, np.ndarray) else repr(shape),
             do=f"write ({shape},)" if is_integer(shape) else "",
         )
     return Symbol(tuple(int(n) for n in shape))

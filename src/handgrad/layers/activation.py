@@ -322,6 +322,9 @@ ACTIVATIONS: dict[str, type[Layer]] = {
 }
 
 
+_OTHER_NAMES = {"swish": "silu", "leakyrelu": "leaky_relu", "logistic": "sigmoid"}
+
+
 def Activation(activation: str, **options: Any) -> Layer:  # noqa: N802 (Keras' name)
     """Return the activation layer of a name.
 
@@ -344,5 +347,7 @@ def Activation(activation: str, **options: Any) -> Layer:  # noqa: N802 (Keras' 
     """
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         names = ", ".join(ACTIVATIONS)
-        raise ArgumentError("Activation", expected=f"one of {names}", got=repr(activation))
+        meant = _OTHER_NAMES.get(str(activation).lower(), str(activation).lower())
+        do = f"write {meant!r}" if meant in ACTIVATIONS else ""
+        raise ArgumentError("Activation", expected=f"one of {names}", got=repr(activation), do=do)
     return ACTIVATIONS[activation](**options)

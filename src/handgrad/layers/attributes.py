@@ -202,3 +202,10 @@ def arguments_of(kind: type[Layer]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     elif set(taken) == set(declared):
         taken = declared
     return tuple(dict.fromkeys(("name", "trainable", *taken))), taken
+
+
+def required_arguments(kind: type[Layer]) -> list[str]:
+    """Return the arguments of a layer's constructor that have no default."""
+    by_name = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    parameters = inspect.signature(kind).parameters.values()
+    return [p.name for p in parameters if p.kind in by_name and p.default is p.empty]

@@ -18,11 +18,12 @@ def kept_axes(axis: Any, rank: int, where: str) -> tuple[int, ...]:
         kept = sorted(a % rank for a in axes)
         if kept and kept[0] > 0 and len(set(kept)) == len(kept):
             return tuple(kept)
+    channels = any(is_integer(a) and a >= rank for a in axes)
     raise ArgumentError(
         f"{where} axis",
         expected=f"an axis or several different ones in 1..{rank - 1}, or negative",
         got=repr(axis),
-        do="axis 0 is the batch",
+        do="axis 0 is the batch" + ("; the number of channels is found by build" if channels else ""),
     )
 
 

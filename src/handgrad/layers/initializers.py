@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from handgrad.arguments import check_number, plain
-from handgrad.errors import ArgumentError
+from handgrad.errors import ArgumentError, not_written
 from handgrad.rng import Stream
 from handgrad.typing import Array, Shape
 
@@ -25,7 +25,7 @@ class Initializer:
 
     def __call__(self, rng: Stream, shape: Shape, fans: tuple[int, int], dtype: np.dtype[Any]) -> Array:
         """Return a new array of `shape` and `dtype`; `fans` is (fan_in, fan_out)."""
-        raise NotImplementedError
+        raise not_written(type(self).__name__, "__call__(rng, shape, fans, dtype)")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from handgrad.arguments import check_unmasked, class_arguments
-from handgrad.errors import ArgumentError, BuildError, DataError, ShapeError
+from handgrad.errors import ArgumentError, BuildError, DataError, ShapeError, not_written
 from handgrad.kernels.protocol import Kernels
 from handgrad.kernels.select import default_kernels
 from handgrad.layers.attributes import (
@@ -18,6 +18,7 @@ from handgrad.layers.attributes import (
     check_created,
     check_declared,
     check_flags,
+    required_arguments,
 )
 from handgrad.layers.gradient import check_gradient
 from handgrad.layers.initializers import Initializer, initializer_config
@@ -116,7 +117,7 @@ class Layer:
         ShapeError
             If the layer cannot take such an input.
         """
-        raise NotImplementedError
+        raise not_written(self.where, "output_shape(shape)")
 
     def create(self, shape: Any, init: Init) -> None:
         """Create parameters and buffers for an input of `shape`, with ``init.parameter``."""
@@ -126,11 +127,11 @@ class Layer:
 
         Output and saved may share memory with the input and with each other: none of them is to be written.
         """
-        raise NotImplementedError
+        raise not_written(self.where, "forward(x, run)")
 
     def backward(self, dy: Array, saved: Any, run: Run, *, need_dx: bool = True) -> Any:
         """Add to the parameters' gradients; return dL/dx, or None if `need_dx` is false."""
-        raise NotImplementedError
+        raise not_written(self.where, "backward(dy, saved, run, *, need_dx)")
 
     def commit(self, saved: Any) -> None:
         """Move the buffers on, by what `forward` saw: the only writer of buffers while training."""
@@ -231,7 +232,7 @@ class Layer:
     def from_config(cls, config: Config) -> Layer:
         """Return a new layer, not built, from `config`; raise ArgumentError for an argument it has not."""
         names, taken = arguments_of(cls)
-        config = class_arguments(cls.__name__, names, config)
+        config = class_arguments(cls.__name__, names, config, required_arguments(cls))
         arguments = {name: _tuples(value) for name, value in config.items()}
         layer = cls(**{name: value for name, value in arguments.items() if name in taken})
         for name in arguments.keys() - taken:
@@ -278,12 +279,17 @@ class Layer:
 
     def _not_a_symbol(self, inputs: tuple[Any, ...]) -> BuildError:
         got = ", ".join(type(i).__name__ for i in inputs) or "nothing"
-        return BuildError(
-            self.where,
-            expected="a symbol, as handgrad.Input returns",
-            got=got,
-            do="to run it on an array call build(shape), then forward(x, handgrad.Run())",
-        )
+        do = "to run it on an array call build(shape), then forward(x, handgrad.Run())"
+        parts = inputs[0] if len(inputs) == 1 and isinstance(inputs[0], tuple | list) else ()
+        if any(hasattr(part, "apply") for part in parts):
+            do = "give the symbols one by one, without a list"
+        elif parts and all(is_integer(part) for part in parts):
+            do = "begin with handgrad.Input(shape)"
+        elif len(inputs) > 1 and all(hasattr(i, "apply") for i in inputs):
+            do = "it takes one input: join them before it with Add or Concatenate"
+        elif any(callable(i) for i in inputs):
+            do = "layers and models are called on symbols: in a chain write Sequential([layer, layer, ...])"
+        return BuildError(self.where, expected="a symbol, as handgrad.Input returns", got=got, do=do)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -58,6 +58,14 @@ def whiten(conv: Conv2D, images: Array, *, epsilon: float = 3e-5) -> None:
     >>> np.abs(np.cov(y[..., :3].reshape(-1, 3).T) - np.eye(3)).max() < 0.05
     np.True_
     """
+    if not isinstance(conv, Conv2D) or not conv.built:
+        got = f"{conv.where}, which is not" if isinstance(conv, Conv2D) else type(conv).__name__
+        do = "make the model first, or call build(shape)"
+        raise ArgumentError("whiten", expected="a Conv2D that is built", got=got, do=do)
+    images = np.asarray(images)
+    if images.dtype.kind != "f":
+        do = "give them as the model gets them: bytes become images.astype(np.float32)/255"
+        raise ArgumentError("whiten images", expected="floats", got=f"{images.dtype}", do=do)
     kh, kw, c, filters = conv.weight.shape
     size = kh * kw * c
     if conv.groups != 1 or conv.bias is None or filters != 2 * size:

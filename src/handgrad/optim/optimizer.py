@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from handgrad.arguments import check_number, class_arguments, plain
-from handgrad.errors import ArgumentError, CheckpointError
+from handgrad.errors import ArgumentError, CheckpointError, not_written
 from handgrad.kernels import Kernels, default_kernels
 from handgrad.layers.parameter import Parameter
 from handgrad.optim import schedules
@@ -132,7 +132,7 @@ class Optimizer:
         kernels : Kernels
             The table of functions that compute.
         """
-        raise NotImplementedError
+        raise not_written(self.where, "update(p, g, slots, *, lr, weight_decay, t, kernels)")
 
     @property
     def where(self) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from handgrad.arguments import check_count, check_number, class_arguments, plain, required_fields
-from handgrad.errors import ArgumentError
+from handgrad.errors import ArgumentError, not_written
 from handgrad.typing import Config
 
 
@@ -21,7 +21,7 @@ class Schedule:
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of step number `step`, the first being 0."""
-        raise NotImplementedError
+        raise not_written(self.where, "__call__(step)")
 
     @property
     def where(self) -> str:

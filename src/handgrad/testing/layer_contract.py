@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from collections.abc import Callable
@@ -81,7 +82,8 @@ def check_layer(layer: Layer, shape: Any, *, batch: int = 4, empty_batch: bool =
         )  # fmt: skip
     check_count("check_layer", "batch", batch)
     check_flag("check_layer", "empty_batch", empty_batch)
-    copy.deepcopy(layer).output_shape(layer.checked_shape(shape))  # raises of arguments that do not fit
+    with contextlib.suppress(BuildError):  # arguments and a shape that do not fit are told of as they are
+        copy.deepcopy(layer).output_shape(layer.checked_shape(shape))
     case = _Case(layer, shape, batch)
     checks: list[tuple[str, Callable[[_Case], None]]] = [
         ("the configuration makes the same layer again", _configuration),

@@ -89,7 +89,7 @@ class OfLayer:
         self.run = run
         self.many = isinstance(layer, Merge)
         if isinstance(self.layer, Graph):
-            self.layer.dtype = np.dtype(np.float64)
+            vars(self.layer)["dtype"] = np.dtype(np.float64)
             self.where = self.layer.name or type(self.layer).__name__
         else:
             shapes = tuple(i.shape[1:] for i in inputs)
