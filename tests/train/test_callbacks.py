@@ -3,8 +3,17 @@ from __future__ import annotations
 import pytest
 
 import handgrad as hg
-from handgrad.errors import NonFiniteError
-from handgrad.train import Callback, History, HistoryWriter
+from handgrad.errors import ArgumentError, NonFiniteError
+from handgrad.train import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    History,
+    HistoryWriter,
+    JsonLines,
+    NonFinite,
+    Progress,
+)
 from tests.train.parts import At, Recorder, dense, points
 
 X, Y = points(8)
@@ -97,3 +106,49 @@ def test_the_history_is_on_disk_after_every_epoch(tmp_path):
     trainer = hg.Trainer(dense(), "cross_entropy")
     trainer.fit(X, Y, epochs=3, validation=(X, Y), callbacks=[HistoryWriter(tmp_path / "run"), Look()])
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["history.csv", "history.json"]
+
+
+REFUSED = {
+    "patience": (
+        lambda: EarlyStopping("loss", patience="3"),
+        "EarlyStopping: expected patience to be a whole number of at least 0, got '3'",
+    ),
+    "min_delta": (
+        lambda: EarlyStopping("loss", min_delta=None),
+        "EarlyStopping: expected min_delta to be a number, got None",
+    ),
+    "restore_best_weights": (
+        lambda: EarlyStopping("loss", restore_best_weights="no"),
+        "EarlyStopping: expected restore_best_weights to be True or False, got 'no'",
+    ),
+    "monitor": (
+        lambda: EarlyStopping(["loss"]),
+        "monitor: expected a quantity by name, such as \"loss\", got ['loss']",
+    ),
+    "limit": (
+        lambda: NonFinite(limit=1.5),
+        "NonFinite: expected limit to be a whole number of at least 0, got 1.5",
+    ),
+    "a folder": (lambda: HistoryWriter(None), "HistoryWriter folder: expected a path, got None"),
+    "a checkpoint's folder": (lambda: Checkpoint(3), "Checkpoint folder: expected a path, got 3"),
+    "about": (
+        lambda: Checkpoint("folder", about="a model"),
+        "Checkpoint about: expected a dict, or None, got 'a model'",
+    ),
+    "mode": (
+        lambda: Checkpoint("folder", mode="most"),
+        'mode: expected "auto", "min" or "max", got \'most\'',
+    ),
+    "a file": (
+        lambda: Progress("log.txt"),
+        "Progress file: expected an open text file, got 'log.txt'; open it: open(path, 'w')",
+    ),
+    "a file for lines": (lambda: JsonLines(3), "JsonLines file: expected an open text file, got 3"),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED)
+def test_arguments_that_mean_nothing(make, message):
+    with pytest.raises(ArgumentError) as error:
+        make()
+    assert str(error.value) == message
