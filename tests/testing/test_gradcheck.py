@@ -317,7 +317,7 @@ class TestALoss:
                 return value, dz / 2
 
         with pytest.raises(
-            GradientError, match="^Forgets: expected dL/dz within 1e-10 of the complex derivative"
+            GradientError, match=r"^Forgets: expected dL/dz within 1e-10 of the complex derivative"
         ):
             gradcheck(Forgets(), normal(4, 2), np.zeros((4, 2)))
 
