@@ -147,10 +147,7 @@ def _check_dx(layer: Layer, dx: Any, shape: Shape | None) -> None:
 
 def by_running_statistics(graph: Graph, run: Run) -> Iterator[BatchNormalization]:
     """Yield the layers that will normalize by running statistics."""
-    for node in graph.nodes:
-        layer = getattr(node.layer, "normalization", node.layer)  # a fused layer's
-        if isinstance(layer, BatchNormalization) and not layer.by_batch(run):
-            yield layer
+    return (layer for layer in graph.normalizations if not layer.by_batch(run))
 
 
 def _needed(graph: Graph, need_dx: bool) -> list[bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from handgrad.graph.order import Node, order_of
 from handgrad.graph.summary import summary
 from handgrad.graph.symbol import Symbol, check_ends, name_source
 from handgrad.kernels import reuse_memory
-from handgrad.layers import Buffer, Init, Layer, Merge, Parameter, Run
+from handgrad.layers import BatchNormalization, Buffer, Init, Layer, Merge, Parameter, Run
 from handgrad.layers.packing import Gradients, pack
 from handgrad.pixels import to_float
 from handgrad.rng import Stream
@@ -165,6 +166,12 @@ class Graph:
         """Every layer once, in the order they first run."""
         return tuple({id(node.layer): node.layer for node in self.nodes}.values())
 
+    @cached_property
+    def normalizations(self) -> tuple[BatchNormalization, ...]:
+        """Every batch normalization once, also those that fused layers hold."""
+        held = (getattr(layer, "normalization", layer) for layer in self.layers)
+        return tuple({id(bn): bn for bn in held if isinstance(bn, BatchNormalization)}.values())
+
     def __getitem__(self, name: str) -> Layer:
         """Return the layer of the node `name`."""
         for node in self.nodes:
@@ -206,6 +213,7 @@ class Graph:
         nodes = tuple(nodes)
         vars(graph).update(nodes=nodes, output_shape=nodes[-1].shape)
         graph._gradients, graph._trained_gradients = Gradients(), Gradients()
+        vars(graph).pop("normalizations", None)
         return graph
 
     def gradient_vectors(self) -> list[Array]:
