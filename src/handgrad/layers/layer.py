@@ -74,9 +74,10 @@ class NothingSaved(NamedTuple):
 class Layer:
     """A differentiable function with parameters.
 
-    A layer is a dataclass: its constructor fields are its configuration. It is written as five functions,
-    of which `output_shape`, `forward` and `backward` always, `create` where it has parameters and `commit`
-    where it has buffers.
+    A layer is a dataclass: its constructor fields are its configuration; a class with a constructor of its
+    own keeps each argument as an attribute of that name. It is written as five functions, of which
+    `output_shape`, `forward` and `backward` always, `create` where it has parameters and `commit` where it
+    has buffers.
 
     Parameters
     ----------
@@ -90,6 +91,9 @@ class Layer:
     `forward` and `backward` write nothing but parameters' gradients: what backward needs goes through
     `saved`. So one layer can stand in a model twice, a forward can be repeated, and threads can share it.
     The model that a layer was last made a part of sets its `path`, which error messages name.
+
+    Once it is built, an argument that its parameters or the shape of its output follow from stays as it is,
+    and a parameter can only be replaced by another of its shape and dtype.
     """
 
     adds: ClassVar[bool] = False
