@@ -163,11 +163,14 @@ def _held(value: Any, seen: set[int]) -> Iterator[Parameter | Buffer]:
     elif isinstance(value, list | tuple | set | frozenset | dict):
         for part in value.values() if isinstance(value, dict) else value:
             yield from _held(part, seen)
-    elif not isinstance(value, type):
-        for name in ("parameters", "buffers"):  # a layer's or a model's
-            method = getattr(value, name, None)
-            found = method() if inspect.ismethod(method) else None
-            yield from _held(found, seen) if isinstance(found, dict) else ()
+    elif _has_parameters(value):
+        yield from (*value.parameters().values(), *value.buffers().values())
+
+
+def _has_parameters(value: Any) -> bool:
+    """Whether it is a layer or, of what this room does not know, a model."""
+    methods = ("parameters", "buffers", "freeze", "unfreeze")
+    return not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in methods)
 
 
 def check_declared(kind: type[Layer]) -> None:
