@@ -79,9 +79,9 @@ def float_dtype(where: str, dtype: Any) -> np.dtype[Any]:
     with contextlib.suppress(TypeError):
         found = np.dtype(dtype)
     if found is None or not (found.kind in "fc" or is_bfloat16(found)):
-        raise ArgumentError(
-            where, expected='a floating-point dtype, such as "float32" or "float64"', got=repr(dtype)
-        )
+        got = f"{dtype}" if isinstance(dtype, np.dtype) else repr(dtype)
+        expected = 'a floating-point dtype, such as "float32" or "float64"'
+        raise ArgumentError(where, expected=expected, got=got)
     return found
 
 

@@ -501,6 +501,12 @@ def test_what_a_model_has_not_is_said_to_be_elsewhere(name, elsewhere):
         (lambda m: hg.Input(np.zeros((2, 3))), "Input shape: expected a tuple of positive ints without the "
                                                "batch axis, "
          "such as (32, 32, 3), got an array of shape (2, 3)"),
+        (lambda m: m.predict(np.zeros((1, 5, 4, 2)), run=hg.Run(kernels="reference")), "Run kernels: "
+                                                                                       "expected a table "
+         "of kernels, got 'reference'; write kernels=handgrad.kernels.select_kernels('reference')"),
+        (lambda m: m.predict(np.zeros((1, 5, 4, 2)), run=hg.Run(rng=3)), "Run rng: expected a "
+                                                                         "handgrad.rng.Stream, got "
+         "3; write rng=handgrad.rng.Stream((3,))"),
         (lambda m: hg.fold(m, keep_original="no"), "fold: expected keep_original to be True or False, got "
                                                    "'no'"),
         (lambda m: hg.Predictor(m, precision=16), 'Predictor precision: expected "float32", "strict" or "bfloat16", '

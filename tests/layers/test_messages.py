@@ -263,6 +263,26 @@ def test_called_on_what_leads_to_no_symbol(call, message):
 
 
 OTHERS = {
+    "a list for an array": (
+        lambda: built_conv().forward([[1.0]], hg.Run()),
+        "Conv2D: expected an array, got list; convert it: np.asarray(x, np.float32)",
+    ),
+    "objects for numbers": (
+        lambda: built_conv().forward(np.ones((1, 2, 2, 3), object), hg.Run()),
+        "Conv2D: expected floating-point inputs, got dtype object; convert them: x.astype(np.float32)",
+    ),
+    "a seed for an Init": (
+        lambda: layers.Dense(3).build((3,), 0),
+        "Dense init: expected an Init, got 0; write Init(handgrad.rng.Stream((seed,)), dtype)",
+    ),
+    "whole numbers for parameters": (
+        lambda: layers.Dense(3).build((3,), layers.Init(dtype=np.dtype("int32"))),
+        'Dense dtype: expected a floating-point dtype, such as "float32" or "float64", got int32',
+    ),
+    "a parameter of whole numbers": (
+        lambda: layers.Parameter(np.array([1, 2]), name="scale"),
+        'scale value: expected a floating-point dtype, such as "float32" or "float64", got int64',
+    ),
     "one number for a target shape": (
         lambda: layers.Reshape(6).build((2, 3)),
         "Reshape target_shape: expected positive ints, at most one -1, got 6; write (6,)",

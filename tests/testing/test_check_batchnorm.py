@@ -616,3 +616,19 @@ def test_taking_apart_a_right_dx_finds_nothing():
     s = 1 / np.sqrt(var + 0.1)
     dx, _, _ = norm.batch_norm_backward(dy, x, mean, s, gamma)
     assert take_apart(dx, dy, (x - mean) * s, s, var, gamma) == ()
+
+
+@pytest.mark.parametrize(
+    ("forward", "got"),
+    [
+        (None, "NoneType"),
+        (hg.layers.BatchNormalization(), "BatchNormalization; check_layer checks a layer"),
+        (hg.layers.BatchNormalization, "the class BatchNormalization; check_layer checks a layer"),
+    ],
+)
+def test_what_is_no_function_is_refused(forward, got):
+    with pytest.raises(ArgumentError) as error:
+        check_batchnorm(forward)
+    assert str(error.value) == (
+        f"check_batchnorm forward: expected a function forward(x, gamma, beta, epsilon), got {got}"
+    )

@@ -341,6 +341,18 @@ REFUSED = {
         lambda: gradcheck(layers.ReLU, normal(2, 3)),
         "gradcheck: expected a layer, a model or a loss, got the class ReLU; create it: ReLU(...)",
     ),
+    "several inputs for one": (
+        lambda: gradcheck(layers.ReLU(), (normal(2, 3), normal(2, 3))),
+        "gradcheck of ReLU: expected one input, got 2 in a tuple; a tuple is for the inputs of a Merge",
+    ),
+    "no sample": (
+        lambda: gradcheck(layers.ReLU(), np.ones((0, 3))),
+        "gradcheck x: expected a batch of finite numbers, got shape (0, 3)",
+    ),
+    "a NaN": (
+        lambda: gradcheck(layers.ReLU(), np.full((2, 3), np.nan)),
+        "gradcheck x: expected a batch of finite numbers, got NaN or infinity",
+    ),
     "a function": (
         lambda: gradcheck(np.sin, normal(2, 3)),
         "gradcheck: expected a layer, a model or a loss, got ufunc",

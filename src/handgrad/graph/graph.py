@@ -302,6 +302,12 @@ class Graph:
             got = f"the class {run.__name__}" if isinstance(run, type) else repr(run)
             raise ArgumentError(where, expected="a handgrad.Run", got=got, do="create it: handgrad.Run()")
         check_flag("Run", "training", run.training)
+        if isinstance(run.kernels, str):
+            do = f"write kernels=handgrad.kernels.select_kernels({run.kernels!r})"
+            raise ArgumentError("Run kernels", expected="a table of kernels", got=repr(run.kernels), do=do)
+        if not isinstance(run.rng, Stream):
+            do = f"write rng=handgrad.rng.Stream(({run.rng!r},))" if is_integer(run.rng) else ""
+            raise ArgumentError("Run rng", expected="a handgrad.rng.Stream", got=repr(run.rng), do=do)
 
     def _check_trace(self, trace: executor.Trace) -> None:
         if not isinstance(trace, executor.Trace):

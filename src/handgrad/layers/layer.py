@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from handgrad.arguments import check_unmasked, class_arguments
+from handgrad.arguments import check_unmasked, class_arguments, float_dtype
 from handgrad.errors import ArgumentError, BuildError, DataError, ShapeError, not_written
 from handgrad.kernels.protocol import Kernels
 from handgrad.kernels.select import default_kernels
@@ -171,11 +171,16 @@ class Layer:
         """
         shape = self.checked_shape(shape)
         check_flags(self)
+        init = Init() if init is None else init
+        if not isinstance(init, Init):
+            do = "write Init(handgrad.rng.Stream((seed,)), dtype)"
+            raise ArgumentError(f"{self.where} init", expected="an Init", got=repr(init), do=do)
+        float_dtype(f"{self.where} dtype", init.dtype)
         out = self.output_shape(shape)
         if not self.built:
             before = dict(vars(self))
             try:
-                self.create(shape, init or Init())
+                self.create(shape, init)
                 check_created(self, before)
             except BaseException:
                 vars(self).clear()
@@ -266,7 +271,10 @@ class Layer:
             raise ShapeError(self.where, expected="a batch of inputs", got="a single number")
         check_unmasked(self.where, *batches)
         for x in batches:
-            if x.dtype.kind in "biu":
+            if not hasattr(x, "dtype"):
+                got, do = type(x).__name__, "convert it: np.asarray(x, np.float32)"
+                raise DataError(self.where, expected="an array", got=got, do=do)
+            if x.dtype.kind in "biuOSUmM":
                 raise DataError(
                     self.where,
                     expected="floating-point inputs",

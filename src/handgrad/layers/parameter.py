@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.arguments import check_unmasked, unmasked
+from handgrad.arguments import check_unmasked, float_dtype, unmasked
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.layers.initializers import Initializer, get_initializer
 from handgrad.rng import Stream
@@ -40,6 +40,7 @@ class Parameter:
     def __init__(self, value: Array, *, decay: bool = True, name: str = "") -> None:
         # a copy: flat views of it, by which optimizers write, need memory of its own in C order
         self._value = np.array(unmasked(name or "parameter", value), order="C")
+        float_dtype(f"{name or 'parameter'} value", self._value.dtype)
         self._grad = np.zeros_like(self._value)
         self.decay = decay
         self.name = name

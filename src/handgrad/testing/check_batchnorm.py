@@ -8,6 +8,7 @@ from typing import Any
 
 from handgrad.arguments import check_number
 from handgrad.errors import ArgumentError
+from handgrad.layers import Layer
 from handgrad.rng import Stream
 from handgrad.testing.batchnorm.checks import Checks
 from handgrad.testing.batchnorm.report import BatchNormError, BatchNormReport
@@ -93,6 +94,16 @@ def check_batchnorm(
     ...     print(error.report.mistakes[0])
     backward dx: the term through the mean is missing
     """
+    if not callable(forward) or isinstance(forward, Layer | type):
+        do = "check_layer checks a layer" if isinstance(forward, Layer | type) else ""
+        raise ArgumentError(
+            "check_batchnorm forward",
+            expected="a function forward(x, gamma, beta, epsilon)",
+            got=f"the class {forward.__name__}" if isinstance(forward, type) else type(forward).__name__,
+            do=do,
+        )
+    if not is_integer(seed) or seed < 0:
+        raise ArgumentError("check_batchnorm seed", expected="an int, at least 0", got=repr(seed))
     check_number("check_batchnorm", "epsilon", epsilon, positive=True)
     if not (
         isinstance(shape, tuple | list)

@@ -22,11 +22,15 @@ class GradientError(HandgradError, AssertionError):
 
 
 def float64(a: Any) -> Array:
-    """Return inputs as an array; raise ArgumentError if they are no numbers."""
+    """Return inputs as an array; raise ArgumentError if they are no numbers to take a derivative at."""
     try:
-        return np.asarray(a, np.float64)
+        x = np.asarray(a, np.float64)
     except (TypeError, ValueError):
         raise ArgumentError("gradcheck x", expected="an array of numbers", got=repr(a)) from None
+    if not x.size or not np.isfinite(x).all():
+        got = "NaN or infinity" if x.size else f"shape {x.shape}"
+        raise ArgumentError("gradcheck x", expected="a batch of finite numbers", got=got)
+    return x
 
 
 def subject_of(layer: Any, inputs: tuple[Array, ...], y: Any, run: Run, rng: Stream) -> Subject:
@@ -44,6 +48,9 @@ def subject_of(layer: Any, inputs: tuple[Array, ...], y: Any, run: Run, rng: Str
         got = f"the class {layer.__name__}" if isinstance(layer, type) else type(layer).__name__
         do = f"create it: {layer.__name__}(...)" if isinstance(layer, type) else ""
         raise ArgumentError("gradcheck", expected="a layer, a model or a loss", got=got, do=do)
+    if len(inputs) > 1 and not isinstance(layer, Merge):
+        got, do = f"{len(inputs)} in a tuple", "a tuple is for the inputs of a Merge"
+        raise ArgumentError(f"gradcheck of {type(layer).__name__}", expected="one input", got=got, do=do)
     return OfLayer(layer, inputs, run, rng)
 
 
