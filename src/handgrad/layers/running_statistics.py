@@ -71,9 +71,8 @@ class RunningStatistics:
     @property
     def unmoved(self) -> bool:
         """Whether the running statistics are still those that they began with: neither moved nor loaded."""
-        return not (
-            self.updates.value or self.running_mean.value.any() or (self.running_var.value != 1).any()
-        )
+        mean, var = self.running_mean.value, self.running_var.value
+        return not (self.updates.value or mean.any() or (var != 1).any())
 
     def _left(self) -> float:
         """Return the share of what the running statistics began with that inference is to leave out."""
