@@ -5,6 +5,7 @@ import pytest
 
 from handgrad import layers
 from handgrad.compat import mlfromscratch as m
+from handgrad.compat.mlfromscratch import parts
 from handgrad.errors import ShapeError
 from handgrad.layers import Init, Run
 from tests.compat.networks import alone, network, normal, one_hot
@@ -144,3 +145,13 @@ def test_the_first_batch_in_training_sets_the_running_statistics_but_an_empty_on
     bn.commit(bn.forward(X, run)[1])
     np.testing.assert_allclose(bn.running_var.value, X.var(axis=0), rtol=1e-13)
     assert int(bn.updates.value) == 1
+
+
+def test_the_first_batch_does_not_take_the_place_of_statistics_from_elsewhere():
+    layer = parts.BatchNormalization(momentum=0.5)
+    layer.build((2,))
+    layer.running_mean.assign([4.0, -2.0])
+    x = normal(8, 2)
+    _, saved = layer.forward(x, Run(training=True))
+    layer.commit(saved)
+    np.testing.assert_allclose(layer.running_mean.value, 0.5 * np.array([4.0, -2.0]) + 0.5 * x.mean(axis=0))
