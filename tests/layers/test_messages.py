@@ -319,7 +319,7 @@ OTHERS = {
     ),
     "a configuration without what is needed": (
         lambda: layers.Conv2D.from_config({"filters": 3}),
-        "Conv2D: expected the argument kernel_size, got none",
+        "Conv2D: expected the argument kernel_size, got filters",
     ),
     "a configuration that is none": (
         lambda: layers.Conv2D.from_config("Conv2D"),

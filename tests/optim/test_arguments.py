@@ -75,15 +75,15 @@ def test_an_argument_is_taken_or_refused(kind):
         ),
         (
             lambda: optim.Cosine.from_config({"lr": 0.1}),
-            "Cosine: expected the argument steps, got none",
+            "Cosine: expected the argument steps, got lr",
         ),
         (
             lambda: optim.get({"class": "SGD", "lr": {"class": "Step", "lr": 0.1}}),
-            "Step: expected the argument every, got none",
+            "Step: expected the argument every, got lr",
         ),
         (
             lambda: optim.Group.from_config({"lr_scale": 0.1}),
-            "Group: expected the argument match, got none",
+            "Group: expected the argument match, got lr_scale",
         ),
         (lambda: optim.SGD.from_config("SGD"), "SGD: expected a dict of arguments, got 'SGD'"),
         (

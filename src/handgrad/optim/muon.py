@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
-from handgrad.arguments import check_count, check_flag, check_number
+from handgrad.arguments import check_count, check_number
 from handgrad.errors import ArgumentError
 from handgrad.kernels import Kernels
 from handgrad.layers.parameter import Parameter
@@ -94,8 +94,6 @@ class Muon(Optimizer):
         super().__post_init__()
         check_number(self.where, "momentum", self.momentum, below=1.0)
         check_count(self.where, "ns_steps", self.ns_steps)
-        for name in ("nesterov", "keep_norm"):
-            check_flag(self.where, name, getattr(self, name))
         if not isinstance(self.adjust, str) or self.adjust not in ("original", "match_rms_adamw", "none"):
             raise ArgumentError(
                 self.where,

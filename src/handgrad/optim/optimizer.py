@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, ClassVar, Self
 
-import numpy as np
-
-from handgrad.arguments import check_number, class_arguments, plain
+from handgrad.arguments import check_flag, check_number, class_arguments, plain
 from handgrad.errors import ArgumentError, CheckpointError, not_written
 from handgrad.kernels import Kernels, default_kernels
 from handgrad.layers.parameter import Parameter
@@ -90,8 +88,7 @@ class Optimizer:
             check_number(self.where, "lr", self.lr)
         check_number(self.where, "weight_decay", self.weight_decay)
         for switch in (f.name for f in fields(self) if f.type == "bool"):
-            if not isinstance(value := getattr(self, switch), bool | np.bool_):
-                raise ArgumentError(self.where, expected=f"{switch} to be True or False", got=repr(value))
+            check_flag(self.where, switch, getattr(self, switch))
         if self.global_clipnorm is not None:
             check_number(self.where, "global_clipnorm", self.global_clipnorm, positive=True)
         if not isinstance(self.groups, Sequence) or not all(isinstance(g, Group) for g in self.groups):

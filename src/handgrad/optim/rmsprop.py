@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 
-from handgrad.arguments import check_flag, check_number
+from handgrad.arguments import check_number
 from handgrad.kernels import Kernels
 from handgrad.optim.optimizer import Optimizer
 from handgrad.optim.schedules import Schedule
@@ -59,7 +59,6 @@ class RMSprop(Optimizer):
         check_number(self.where, "rho", self.rho, below=1.0)
         check_number(self.where, "momentum", self.momentum, below=1.0)
         check_number(self.where, "epsilon", self.epsilon)
-        check_flag(self.where, "centered", self.centered)
 
     def slots(self) -> dict[str, float]:
         """Return the first values of the running means v and m and of the velocity, where there are these."""

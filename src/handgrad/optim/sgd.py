@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 
-from handgrad.arguments import check_flag, check_number
+from handgrad.arguments import check_number
 from handgrad.errors import ArgumentError
 from handgrad.kernels import Kernels
 from handgrad.optim.optimizer import Optimizer
@@ -71,7 +71,6 @@ class SGD(Optimizer):
         super().__post_init__()
         check_number(self.where, "momentum", self.momentum, below=1.0)
         check_number(self.where, "dampening", self.dampening)
-        check_flag(self.where, "nesterov", self.nesterov)
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise ArgumentError(
                 self.where,
