@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
 from handgrad.arguments import check_flag, check_number, class_arguments, plain
 from handgrad.errors import ArgumentError, CheckpointError, not_written
 from handgrad.kernels import Kernels, default_kernels
