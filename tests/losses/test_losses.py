@@ -63,12 +63,15 @@ def test_learning_rate_means_the_same_for_every_batch_size(loss, rng):
 
 @every_loss
 def test_runs_the_kernels_it_is_given(loss, rng):
+    gradient = np.zeros((5, 4))
     broken = {
-        name: lambda *_, **__: (np.float64(7), "dz")
+        name: lambda *_, **__: (np.float64(7), gradient)
         for name in ("softmax_cross_entropy", "binary_cross_entropy", "mean_squared_error")
     }
     kernels = dataclasses.replace(default_kernels(), **broken)
-    assert loss(rng.normal(size=(5, 4)), labels(loss, 5, rng), kernels) == (7.0, "dz")
+    value, dz = loss(rng.normal(size=(5, 4)), labels(loss, 5, rng), kernels)
+    assert value == 7
+    assert dz is gradient
 
 
 @every_loss
@@ -184,6 +187,7 @@ CROSS = "CrossEntropy: expected "
 BINARY = "BinaryCrossEntropy: expected "
 SQUARED = "MeanSquaredError: expected "
 SEVERAL = "for one class among several use CrossEntropy"
+LEAVE = "leave samples without a label out, or give them one"
 
 
 @pytest.mark.parametrize(
@@ -252,7 +256,7 @@ SEVERAL = "for one class among several use CrossEntropy"
             (2, 2),
             [[0.5, 0.5], [np.nan, 1.0]],
             DataError,
-            CROSS + "one-hot labels or probabilities, whose rows sum to 1, got nan in row 1",
+            CROSS + f"one-hot labels or probabilities, got NaN for sample 1; {LEAVE}",
         ),
         (CrossEntropy(), (1, 2), [[1.5, -0.5]], DataError, CROSS + "probabilities of at least 0, got -0.5"),
         (
@@ -277,6 +281,21 @@ SEVERAL = "for one class among several use CrossEntropy"
             ShapeError,
             CROSS + "logits of shape (n, classes) with at least 2 classes, got shape (2, 8, 8, 3)",
         ),
+        (
+            CrossEntropy(),
+            (4, 3),
+            [0, np.nan, 1, np.nan],
+            DataError,
+            CROSS + f"a class for each sample, got NaN for sample 1 and 1 more; {LEAVE}",
+        ),
+        (
+            BinaryCrossEntropy(),
+            (2, 2),
+            np.array([[0, 255], [1, 1]], np.uint8),
+            DataError,
+            BINARY + "labels in 0..1, got 255; divide pixels by 255",
+        ),
+        (BinaryCrossEntropy(), (2, 1), [-1, 1], DataError, BINARY + "labels in 0..1, got -1; give 0 for -1"),
         (BinaryCrossEntropy(), (2, 1), [0, 2], DataError, BINARY + f"labels in 0..1, got 2; {SEVERAL}"),
         (
             BinaryCrossEntropy(),
@@ -290,7 +309,7 @@ SEVERAL = "for one class among several use CrossEntropy"
             (2, 1),
             [0.5, np.nan],
             DataError,
-            BINARY + "finite labels, got NaN or infinity",
+            BINARY + f"finite labels, got NaN for sample 1; {LEAVE}",
         ),
         (
             BinaryCrossEntropy(),
@@ -319,7 +338,7 @@ SEVERAL = "for one class among several use CrossEntropy"
             (2, 1),
             [0.0, np.inf],
             DataError,
-            SQUARED + "finite labels, got NaN or infinity",
+            SQUARED + f"finite labels, got infinity for sample 1; {LEAVE}",
         ),
         (
             MeanSquaredError(),

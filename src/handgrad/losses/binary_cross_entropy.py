@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from handgrad.errors import DataError
 from handgrad.kernels import Kernels
@@ -47,6 +48,8 @@ class BinaryCrossEntropy(Loss):
            [ 0.476]])
     """
 
+    outputs: ClassVar[str | None] = "labels"
+
     def check(self, z_shape: Shape, y: Array) -> None:
         """Raise if labels do not fit logits of `z_shape`.
 
@@ -73,10 +76,19 @@ class BinaryCrossEntropy(Loss):
                 self.where,
                 expected="labels in 0..1",
                 got=f"{float(low if low < 0 else high):g}",
-                do="for one class among several use CrossEntropy",
+                do=_do(y.dtype == xp.uint8, low, high),
             )
 
     def compute(self, z: Array, y: Array, kernels: Kernels) -> tuple[Array, Array]:
         """Return the value and the gradient."""
         value, dz = kernels.binary_cross_entropy(z, column(y, z.shape))
         return value, dz
+
+
+def _do(are_bytes: bool, low: float, high: float) -> str:
+    """Return what to do about labels out of range."""
+    if are_bytes and high > 9:
+        return "divide pixels by 255"
+    if low == -1 and high <= 1:
+        return "give 0 for -1"
+    return "for one class among several use CrossEntropy"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Real
+from typing import ClassVar
 
 from handgrad.errors import ArgumentError, DataError, ShapeError
 from handgrad.kernels import Kernels
 from handgrad.kernels.reference.namespace import array_namespace
-from handgrad.losses.loss import Loss, as_array, check_batch
+from handgrad.losses.loss import Loss, as_array, check_batch, check_finite
 from handgrad.typing import Array, Shape
 
 ROW_SUM_TOLERANCE = 1e-3
@@ -60,6 +61,8 @@ class CrossEntropy(Loss):
            [ 0.167,  0.167, -0.333]])
     """
 
+    outputs: ClassVar[str | None] = "classes"
+
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
@@ -108,6 +111,7 @@ class CrossEntropy(Loss):
 
     def _check_classes(self, y: Array, k: int) -> None:
         xp = array_namespace(y)
+        check_finite(self.where, y, "a class for each sample")
         if not xp.isdtype(y.dtype, "integral"):
             raise DataError(
                 self.where,
@@ -128,6 +132,7 @@ class CrossEntropy(Loss):
         xp = array_namespace(y)
         if not xp.isdtype(y.dtype, ("bool", "integral", "real floating")):
             raise DataError(self.where, expected="one-hot labels or probabilities", got=f"{y.dtype}")
+        check_finite(self.where, y, "one-hot labels or probabilities")
         t = xp.astype(y, xp.float64)
         least = float(xp.min(t))
         if least < 0:

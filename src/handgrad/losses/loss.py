@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from handgrad.arguments import check_unmasked, class_arguments
-from handgrad.errors import DataError, ShapeError
+from handgrad.errors import BuildError, DataError, ShapeError
 from handgrad.kernels import Kernels, default_kernels
 from handgrad.kernels.reference.namespace import array_namespace
 from handgrad.typing import Array, Config, Shape, is_bfloat16
@@ -18,10 +18,16 @@ from handgrad.typing import Array, Config, Shape, is_bfloat16
 class Loss:
     """A number to make small, as a function of a model's outputs and the labels.
 
-    A loss is a frozen dataclass with two methods of its own: `check`, which says what labels it takes, and
-    `compute`. The reduction is PyTorch's ``reduction="mean"``, for value and gradient alike: the gradient is
-    the derivative of the value that is returned, so a learning rate means the same for every batch size.
+    A loss is a frozen dataclass with a method `compute` of its own, and as a rule `check`, which says what
+    labels it takes. The reduction is PyTorch's ``reduction="mean"``, for value and gradient alike: the
+    gradient is the derivative of the value that is returned, so a learning rate means the same for every
+    batch size.
     """
+
+    outputs: ClassVar[str | None] = None
+    """What it takes outputs for, by which accuracy is measured: ``"classes"``, logits of one class among
+    several; ``"labels"``, logits of independent yes-or-no labels; ``"numbers"``, estimates of the targets;
+    None where that is unknown."""
 
     def __call__(self, z: Array, y: Any, kernels: Kernels | None = None) -> tuple[float, Array]:
         """Return the loss and its gradient.
@@ -45,16 +51,15 @@ class Loss:
         Raises
         ------
         ShapeError, DataError
-            If the labels do not fit, as `check` does.
+            If the labels do not fit, as `check` does; or if `compute` returns anything else than a number and
+            a gradient of the outputs' shape.
         """
         isdtype = array_namespace(z).isdtype
         if not (is_bfloat16(z) or isdtype(z.dtype, ("real floating", "complex floating"))):
             raise DataError(self.where, expected="floating-point outputs", got=f"{z.dtype}")
         y = as_array(y)
         self.check(z.shape, y)
-        value, dz = self.compute(z, y, kernels or default_kernels())
-        number: Any = float if is_bfloat16(z) or isdtype(z.dtype, "real floating") else complex
-        return number(value), dz
+        return checked(self.where, z, self.compute(z, y, kernels or default_kernels()))
 
     def check(self, z_shape: Shape, y: Any) -> None:
         """Raise if labels do not fit outputs of `z_shape`; a trainer asks before the first step.
@@ -71,13 +76,18 @@ class Loss:
         ShapeError
             If there are too few or too many labels, or none, or they have the wrong shape.
         DataError
-            If their dtype or their values mean nothing to this loss.
+            If their dtype or their values mean nothing to this loss. By default any will do.
         """
-        raise NotImplementedError
+        check_batch(self.where, z_shape, as_array(y))
 
     def compute(self, z: Array, y: Array, kernels: Kernels) -> tuple[Array, Array]:
         """Return the value, as an array without axes, and the gradient, for labels that `check` let pass."""
-        raise NotImplementedError
+        raise BuildError(
+            self.where,
+            expected="a method compute(z, y, kernels) that returns the loss and its gradient",
+            got="none",
+            do="define it, as the losses in handgrad.losses do",
+        )
 
     @property
     def where(self) -> str:
@@ -98,6 +108,38 @@ class Loss:
             If the configuration is another class's or has an argument that this one has not.
         """
         return cls(**class_arguments(cls.__name__, [f.name for f in fields(cls)], config))
+
+
+def checked(where: str, z: Array, result: Any) -> tuple[float, Array]:
+    """Return what a loss returned for outputs `z` as a float (complex for complex `z`) and an array like `z`.
+
+    Raises
+    ------
+    BuildError
+        If it is no pair.
+    ShapeError, DataError
+        If its first part is no number, or its second no gradient of `z`.
+    """
+    pair = "the loss and its gradient with respect to the outputs"
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        several = isinstance(result, tuple | list)
+        got = f"{len(result)} values" if several else f"a {type(result).__name__} alone"
+        raise BuildError(where, expected=pair, got=got, do="return value, dz")
+    value, dz = result
+    if value is None or getattr(value, "size", 1) != 1 or isinstance(value, str | list | tuple):
+        got = f"shape {value.shape}" if hasattr(value, "shape") else repr(value)
+        raise ShapeError(where, expected="one number as the loss of a batch", got=got, do="take the mean")
+    if getattr(dz, "shape", None) != z.shape:
+        got = f"shape {dz.shape}" if hasattr(dz, "shape") else f"a {type(dz).__name__}"
+        raise ShapeError(where, expected=f"a gradient of the outputs' shape {z.shape}", got=got)
+    xp = array_namespace(z)
+    real = is_bfloat16(z) or xp.isdtype(z.dtype, "real floating")
+    if dz.dtype != z.dtype:
+        if real and not (is_bfloat16(dz) or xp.isdtype(dz.dtype, ("bool", "integral", "real floating"))):
+            raise DataError(where, expected=f"a gradient of {z.dtype}", got=f"{dz.dtype}")
+        dz = xp.astype(dz, z.dtype)
+    number = value.reshape(()) if isinstance(value, np.ndarray) else value
+    return (float(number) if real else complex(number)), dz  # type: ignore[return-value]
 
 
 def as_array(y: Any) -> Array:
@@ -133,5 +175,20 @@ def check_targets(where: str, z_shape: Shape, y: Array, *, do: str) -> None:
     xp = array_namespace(y)
     if not xp.isdtype(y.dtype, ("bool", "integral", "real floating")):
         raise DataError(where, expected="labels that are real numbers", got=f"{y.dtype}")
-    if xp.isdtype(y.dtype, "real floating") and not bool(xp.all(xp.isfinite(y))):
-        raise DataError(where, expected="finite labels", got="NaN or infinity")
+    check_finite(where, y, "finite labels")
+
+
+def check_finite(where: str, y: Array, expected: str) -> None:
+    """Raise DataError that names the first sample whose label is NaN or infinite."""
+    xp = array_namespace(y)
+    if not xp.isdtype(y.dtype, "real floating") or bool(xp.all(xp.isfinite(y))):
+        return
+    bad = xp.any(xp.reshape(~xp.isfinite(y), (y.shape[0], -1)), axis=1)
+    first, more = int(xp.argmax(xp.astype(bad, xp.int8))), int(xp.sum(xp.astype(bad, xp.int64))) - 1
+    kind = "NaN" if bool(xp.any(xp.isnan(y[first, ...]))) else "infinity"
+    raise DataError(
+        where,
+        expected=expected,
+        got=f"{kind} for sample {first}" + (f" and {more} more" if more else ""),
+        do="leave samples without a label out, or give them one",
+    )

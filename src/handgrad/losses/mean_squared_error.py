@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from handgrad.kernels import Kernels
 from handgrad.losses.loss import Loss, as_array, check_targets, column
@@ -33,6 +34,8 @@ class MeanSquaredError(Loss):
     >>> dz
     array([[ 1., -2.]])
     """
+
+    outputs: ClassVar[str | None] = "numbers"
 
     def check(self, z_shape: Shape, y: Array) -> None:
         """Raise if targets do not fit outputs of `z_shape`.
