@@ -47,8 +47,9 @@ class Adadelta(Optimizer):
     rho: float = 0.9
     epsilon: float = 1e-6
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_settings(self) -> None:
+        """Raise ArgumentError if an argument means nothing."""
+        super().check_settings()
         check_number(self.where, "rho", self.rho, below=1.0)
         check_number(self.where, "epsilon", self.epsilon, positive=True)
 

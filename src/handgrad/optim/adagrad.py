@@ -44,8 +44,9 @@ class Adagrad(Optimizer):
     initial_accumulator_value: float = 0.0
     epsilon: float = 1e-10
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_settings(self) -> None:
+        """Raise ArgumentError if an argument means nothing."""
+        super().check_settings()
         check_number(self.where, "initial_accumulator_value", self.initial_accumulator_value)
         check_number(self.where, "epsilon", self.epsilon)
 

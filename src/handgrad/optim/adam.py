@@ -55,8 +55,9 @@ class Adam(Optimizer):
     beta_2: float = 0.999
     epsilon: float = 1e-8
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_settings(self) -> None:
+        """Raise ArgumentError if an argument means nothing."""
+        super().check_settings()
         check_number(self.where, "beta_1", self.beta_1, below=1.0)
         check_number(self.where, "beta_2", self.beta_2, below=1.0)
         check_number(self.where, "epsilon", self.epsilon)

@@ -11,7 +11,7 @@ from handgrad.errors import ArgumentError, CheckpointError
 from handgrad.kernels import Kernels
 from handgrad.layers.parameter import Parameter
 from handgrad.optim.optimizer import Optimizer
-from handgrad.optim.state import count
+from handgrad.optim.state import check_named, count
 from handgrad.typing import Array, Config
 
 
@@ -61,6 +61,16 @@ class MultiOptimizer(Optimizer):
         super().__init__()
         self.optimizers = dict(optimizers)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._made and name in {"lr", "weight_decay", "groups", "global_clipnorm"}:
+            raise ArgumentError(
+                self.where,
+                expected=f"{name} to be set of one of its optimizers",
+                got=f"{name}={value!r}",
+                do=f"set optimizers[{next(iter(self.optimizers))!r}].{name}",
+            )
+        super().__setattr__(name, value)
+
     def __repr__(self) -> str:
         return f"MultiOptimizer({self.optimizers!r})"
 
@@ -90,12 +100,15 @@ class MultiOptimizer(Optimizer):
         """Move `parameters`, and no others, by one step; see `Optimizer.step`."""
         shares = self._shares(parameters)
         self.fits(parameters)  # before the first optimizer moves anything
+        for optimizer in self.optimizers.values():
+            optimizer.check_rate()
         for optimizer, share in zip(self.optimizers.values(), shares, strict=True):
             optimizer.step(share, kernels)
         self.iterations += 1
 
     def _shares(self, parameters: Mapping[str, Parameter]) -> list[dict[str, Parameter]]:
         """Return the parameters of each optimizer."""
+        check_named(self.where, parameters)
         patterns = list(self.optimizers)
         shares: list[dict[str, Parameter]] = [{} for _ in patterns]
         for name, p in parameters.items():
@@ -147,6 +160,14 @@ class MultiOptimizer(Optimizer):
     def config(self) -> Config:
         """Return the class's name and the optimizers' configurations, by pattern."""
         return {"class": type(self).__name__, "optimizers": {p: plain(o) for p, o in self.optimizers.items()}}
+
+    def load_config(self, config: Config) -> None:
+        """Take over the optimizers' arguments, by pattern; see `Optimizer.load_config`."""
+        others = type(self).from_config(config).optimizers
+        if [(p, type(o)) for p, o in others.items()] != [(p, type(o)) for p, o in self.optimizers.items()]:
+            raise ArgumentError(self.where, expected=f"{self!r} with other arguments", got=f"{others!r}")
+        for pattern, optimizer in self.optimizers.items():
+            optimizer.load_config(others[pattern].config())
 
     @classmethod
     def from_config(cls, config: Config) -> Self:

@@ -90,8 +90,9 @@ class Muon(Optimizer):
 
     elementwise: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_settings(self) -> None:
+        """Raise ArgumentError if an argument means nothing."""
+        super().check_settings()
         check_number(self.where, "momentum", self.momentum, below=1.0)
         check_count(self.where, "ns_steps", self.ns_steps)
         if not isinstance(self.adjust, str) or self.adjust not in ("original", "match_rms_adamw", "none"):

@@ -16,7 +16,7 @@ from handgrad.layers.parameter import Parameter
 from handgrad.optim import schedules
 from handgrad.optim.group import Group, check_groups
 from handgrad.optim.schedules import Schedule
-from handgrad.optim.state import Span, State, count
+from handgrad.optim.state import Span, State, check_named, count
 from handgrad.typing import Array, Config
 
 
@@ -48,9 +48,9 @@ class Optimizer:
     Notes
     -----
     ``lr``, ``weight_decay`` and the rule's other numbers are read at every step, so they may be changed
-    between two. Weight decay and learning rate of a step are those of PyTorch; clipping is
-    ``torch.nn.utils.clip_grad_norm_``: ``g*min(1, global_clipnorm/(norm + 1e-6))``, without a change to
-    ``Parameter.grad``.
+    between two; what is assigned is checked as in the constructor. Weight decay and learning rate of a step
+    are those of PyTorch; clipping is ``torch.nn.utils.clip_grad_norm_``:
+    ``g*min(1, global_clipnorm/(norm + 1e-6))``, without a change to ``Parameter.grad``.
 
     Corrections that depend on the number of steps, such as Adam's, count each parameter's own steps, as
     PyTorch does: a parameter that was frozen for a while has not gathered anything meanwhile, and goes on
@@ -85,7 +85,36 @@ class Optimizer:
     _state: State = field(default_factory=State, init=False, repr=False)
     _checked: tuple[Group, ...] = field(default=(), init=False, repr=False)
 
+    _made: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
+        self.check_settings()
+        self.groups = tuple(self.groups)
+        vars(self)["_made"] = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setting = self._made and name in self.__dataclass_fields__ and self.__dataclass_fields__[name].init
+        before = getattr(self, name, None) if setting else None
+        super().__setattr__(name, value)
+        if setting:
+            try:
+                self.check_settings()
+            except ArgumentError:
+                super().__setattr__(name, before)
+                raise
+
+    def check_settings(self) -> None:
+        """Raise ArgumentError if an argument means nothing: when made, and when one is assigned later."""
+        if callable(self.lr) and (isinstance(self.lr, type) or not isinstance(self.lr, Schedule)):
+            name = getattr(self.lr, "__name__", type(self.lr).__name__)
+            raise ArgumentError(
+                self.where,
+                expected="lr to be a number of at least 0 or a Schedule",
+                got=f"the class {name}" if isinstance(self.lr, type) else f"the function {name}",
+                do="create the schedule"
+                if isinstance(self.lr, type)
+                else "make it a subclass of handgrad.optim.Schedule, whose __call__ takes the step's number",
+            )
         if not isinstance(self.lr, Schedule):
             check_number(self.where, "lr", self.lr)
         check_number(self.where, "weight_decay", self.weight_decay)
@@ -97,7 +126,6 @@ class Optimizer:
             raise ArgumentError(
                 self.where, expected="groups to be a sequence of Group", got=repr(self.groups)
             )
-        self.groups = tuple(self.groups)
 
     def slots(self) -> dict[str, float]:
         """Return what is remembered of each parameter: names of arrays of its shape, with first values."""
@@ -143,12 +171,19 @@ class Optimizer:
         """The learning rate of the next step, before groups scale it."""
         return float(self.lr(self.iterations) if isinstance(self.lr, Schedule) else self.lr)
 
+    def check_rate(self) -> float:
+        """Return the learning rate of the next step; raise ArgumentError if the schedule gives none."""
+        rate = self.learning_rate
+        check_number(self.where, f"lr of step {self.iterations}", rate)
+        return rate
+
     def check(self, parameters: Mapping[str, Parameter]) -> None:
         """Raise ArgumentError if a group matches none of `parameters`.
 
         The first step asks, of what it is given. Where some layers are frozen then, call this before it
         with all parameters of the model: a group may be waiting for them.
         """
+        check_named(self.where, parameters)
         check_groups(self.where, self.groups, parameters)
         self.fits(parameters)
         self._checked = tuple(self.groups)
@@ -176,18 +211,20 @@ class Optimizer:
         Raises
         ------
         ArgumentError
-            If a group matches no parameter.
+            If a group matches no parameter, or the schedule gives no number of at least 0.
         CheckpointError
             If a loaded state does not fit them. Nothing has been moved then.
         """
+        check_named(self.where, parameters)
         groups = tuple(self.groups)
         if self._checked != groups:
             self.check(parameters)
         elif self.iterations == 0:
             self.fits(parameters)
+        lr = self.check_rate()
         spans = self._state.arrange(self.where, parameters, groups, self.slots(), together=self.elementwise)
         kernels = kernels or default_kernels()
-        lr, scale = self.learning_rate, self._clip(parameters, kernels)
+        scale = self._clip(parameters, kernels)
         for span in spans:
             for name in span.names:
                 self._state.steps[name] += 1
@@ -250,6 +287,7 @@ class Optimizer:
         iterations = count(self.where, "step", flat.pop("step"))
         loaded = State.parse(self.where, flat, self.slots())
         if parameters is not None:
+            check_named(self.where, parameters)
             loaded.check(self.where, parameters)
             for name in loaded.steps:
                 if name not in parameters:
@@ -265,6 +303,17 @@ class Optimizer:
         """Return the class's name and the constructor's arguments, as JSON can hold them."""
         arguments = {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.init}
         return {"class": type(self).__name__, **arguments}
+
+    def load_config(self, config: Config) -> None:
+        """Take over the arguments in what `config` returned; the state stays as it is.
+
+        Raises
+        ------
+        ArgumentError
+            As from `from_config`. Nothing has changed then.
+        """
+        other = type(self).from_config(config)
+        vars(self).update({f.name: getattr(other, f.name) for f in fields(self) if f.init})
 
     @classmethod
     def from_config(cls, config: Config) -> Self:

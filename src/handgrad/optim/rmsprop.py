@@ -54,8 +54,9 @@ class RMSprop(Optimizer):
     centered: bool = False
     epsilon: float = 1e-8
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_settings(self) -> None:
+        """Raise ArgumentError if an argument means nothing."""
+        super().check_settings()
         check_number(self.where, "rho", self.rho, below=1.0)
         check_number(self.where, "momentum", self.momentum, below=1.0)
         check_number(self.where, "epsilon", self.epsilon)

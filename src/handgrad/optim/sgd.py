@@ -67,8 +67,9 @@ class SGD(Optimizer):
     nesterov: bool = False
     dampening: float = 0.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_settings(self) -> None:
+        """Raise ArgumentError if an argument means nothing."""
+        super().check_settings()
         check_number(self.where, "momentum", self.momentum, below=1.0)
         check_number(self.where, "dampening", self.dampening)
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):

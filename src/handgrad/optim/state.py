@@ -231,6 +231,18 @@ class State:
         return state
 
 
+def check_named(where: str, parameters: Any) -> None:
+    """Raise ArgumentError if `parameters` are not given by name."""
+    if not isinstance(parameters, Mapping):
+        model = hasattr(parameters, "trainable_parameters")
+        raise ArgumentError(
+            where,
+            expected="a dict of parameters by name",
+            got=f"a {type(parameters).__name__}",
+            do="give it model.trainable_parameters()" if model else "",
+        )
+
+
 def count(where: str, key: str, value: Array | int) -> int:
     """Return a number of steps as an int; raise CheckpointError if it is not one."""
     a = np.asarray(value)
