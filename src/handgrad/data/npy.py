@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.data.samples import check_lengths, numeric, scaling, to_labels, to_samples, value_range
+from handgrad.data.samples import (
+    are_pixels,
+    check_lengths,
+    numeric,
+    scaling,
+    to_labels,
+    to_samples,
+    value_range,
+)
 from handgrad.data.transform import Transform
 from handgrad.errors import ArgumentError, DataError
 from handgrad.filetypes import file_type
@@ -33,7 +41,7 @@ class NpyDataset:
     Attributes
     ----------
     x, labels : array
-        Both memory-mapped where they are in files.
+        Both memory-mapped where they are in files; `labels` is None of images of uint8, as of `ArrayDataset`.
     class_names : tuple of str or None
 
     Raises
@@ -53,12 +61,13 @@ class NpyDataset:
         dtype: DTypeLike = np.float32,
     ) -> None:
         self.x = _open(x_path)
-        self.labels = (
+        self._y = (
             _open(y_path_or_array)
             if isinstance(y_path_or_array, str | Path)
             else numeric(y_path_or_array, "labels")
         )
-        check_lengths(self.x, self.labels, str(x_path))
+        check_lengths(self.x, self._y, str(x_path))
+        self.labels = None if are_pixels(self.x, self._y) else self._y
         self.scale, self.dtype = scale, np.dtype(dtype)
         self.class_names = None if class_names is None else tuple(class_names)
 
@@ -86,8 +95,9 @@ class NpyDataset:
         indices = np.asarray(indices)
         order = np.argsort(indices, kind="stable")
         rows, back = indices[order], np.argsort(order)
-        x, y = np.asarray(self.x[rows])[back], np.asarray(self.labels[rows])[back]
-        return to_samples(x, self.scale, self.dtype), to_labels(y, self.dtype)
+        x, y = np.asarray(self.x[rows])[back], np.asarray(self._y[rows])[back]
+        targets = to_samples(y, self.scale, self.dtype) if self.labels is None else to_labels(y, self.dtype)
+        return to_samples(x, self.scale, self.dtype), targets
 
 
 def _open(path: str | Path) -> Array:

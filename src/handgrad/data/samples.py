@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from handgrad.arguments import check_unmasked
+from handgrad.arguments import check_unmasked, unmasked
 from handgrad.data.transform import Transform
 from handgrad.errors import DataError
 from handgrad.pixels import to_float
@@ -47,6 +48,27 @@ def value_range(x: Array, scale: float | None) -> tuple[float, float] | None:
 def to_labels(y: Array, dtype: np.dtype[Any]) -> Array:
     """Return integers as int64 and other targets in `dtype`."""
     return y.astype(dtype if y.dtype.kind == "f" else np.int64, copy=False)
+
+
+def are_pixels(x: Array, y: Array) -> bool:
+    """Whether targets are images, bytes that are divided by 255 as those of samples `x` are.
+
+    Bytes that are class numbers, one-hot rows or masks of 0 and 1 are numbers: only bytes above 1 count, in
+    images (n, height, width, channels) or in targets of the samples' own shape, as an autoencoder has them.
+    """
+    if y.dtype != np.uint8 or y.ndim < 2 or math.prod(y.shape[1:]) < 2:
+        return False
+    alike = y.shape == x.shape and x.dtype == np.uint8
+    if not (alike or y.ndim == 4):
+        return False
+    # of a file no more is read than it takes
+    return any(int(y[i : i + 256].max()) > 1 for i in range(0, len(y), 256))
+
+
+def to_targets(x: Array, y: Any, dtype: np.dtype[Any]) -> Array:
+    """Return the labels of a batch as they are, or divided by 255 where they are images."""
+    y = unmasked("labels", y)
+    return to_float(y, dtype) if are_pixels(x, y) else y
 
 
 def numeric(values: Any, what: str) -> Array:
