@@ -164,6 +164,19 @@ def test_a_shared_normalization_is_moved_once_by_each_use():
     np.testing.assert_allclose(bn.running_mean.value, 0.5 * first + 0.5 * second, rtol=1e-12)
 
 
+def test_random_layers_draw_anew_for_each_batch():
+    model = hg.Sequential([layers.Dropout(0.5)], input_shape=(50,))
+    run, x = Run(training=True), np.ones((6, 50), np.float32)
+    parts = np.split(model.predict(x, batch_size=2, run=run) != 0, 3)
+    assert not np.array_equal(parts[0], parts[1])
+    assert not np.array_equal(parts[1], parts[2])
+    np.testing.assert_array_equal(
+        model.predict(x, batch_size=2, run=run), model.predict(x, batch_size=2, run=run)
+    )
+    whole, _ = model.forward(x, run)
+    np.testing.assert_array_equal(model.predict(x, run=run), whole)
+
+
 class TestDatasets:
     """What has a method ``batch`` gives inputs; graphs know nothing else of data sets."""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -385,12 +387,15 @@ class Graph:
         batch_size : int, default 256
             How many at once.
         run : Run, optional
-            How the layers run.
+            How the layers run. With ``training=True`` each batch after the first draws random numbers of its
+            own, from ``run.rng.child("batch", i)``.
         """
         if not is_integer(batch_size) or batch_size < 1:
             raise ArgumentError("predict batch_size", expected="an int, at least 1", got=repr(batch_size))
         run = Run() if run is None else run
-        return np.concatenate([self.forward(xb, run, keep=False)[0] for xb in batches(self, x, batch_size)])
+        runs = (run if i == 0 else replace(run, rng=run.rng.child("batch", i)) for i in count())
+        parts = zip(batches(self, x, batch_size), runs, strict=False)
+        return np.concatenate([self.forward(xb, of, keep=False)[0] for xb, of in parts])
 
     def intermediates(self, x: Array, run: Run | None = None) -> dict[str, Array]:
         """Return the output of every node for one batch, by name: a way to look inside."""

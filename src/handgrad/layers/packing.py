@@ -81,8 +81,8 @@ class Gradients:
         parameters = list(parameters)
         known = len(self._of) == len(parameters)
         if not (known and all(p.grad is g for p, g in zip(parameters, self._of, strict=True))):
-            self._of = [p.grad for p in parameters]
             self._vectors = [span_view(run)[1] for run in spans(parameters)]
+            self._of = [p.grad for p in parameters]  # last: Ctrl-C before it leaves them to be found again
         return self._vectors
 
     def __reduce__(self) -> tuple[Any, ...]:
