@@ -17,7 +17,14 @@ from handgrad.train.callbacks import (
 from handgrad.train.evaluate import evaluate
 from handgrad.train.experiment import Experiment
 from handgrad.train.history import History
-from handgrad.train.metrics import Accuracy, MeanAbsoluteError, TopKAccuracy
+from handgrad.train.metrics import (
+    Accuracy,
+    BinaryAccuracy,
+    CategoricalAccuracy,
+    MeanAbsoluteError,
+    TopKAccuracy,
+    accuracy_for,
+)
 from handgrad.train.open_model import open_model
 from handgrad.train.recipe import RECIPES, Recipe, named_recipes, recipe_for
 from handgrad.train.standing import Where
@@ -28,7 +35,9 @@ from handgrad.train.views import Views
 __all__ = [
     "RECIPES",
     "Accuracy",
+    "BinaryAccuracy",
     "Callback",
+    "CategoricalAccuracy",
     "Checkpoint",
     "EarlyStopping",
     "Experiment",
@@ -49,6 +58,7 @@ __all__ = [
     "Trainer",
     "Views",
     "Where",
+    "accuracy_for",
     "evaluate",
     "named_recipes",
     "open_model",

@@ -12,7 +12,8 @@ from handgrad.graph import Graph
 from handgrad.kernels import Kernels, default_kernels, reuse_memory
 from handgrad.layers import Run
 from handgrad.losses import Loss
-from handgrad.train.metrics import Metric
+from handgrad.losses.loss import checked
+from handgrad.train.metrics import Metric, metrics_for
 from handgrad.train.totals import Totals
 from handgrad.train.views import Views
 from handgrad.typing import Array
@@ -39,7 +40,7 @@ def evaluate(
     loss : Loss
         The loss.
     metrics : mapping of str to Metric
-        What is measured besides, by name.
+        What is measured besides, by name; `Accuracy` follows the loss.
     x, y : arrays or Dataset
         The samples and their labels.
     batch_size : int, default 256
@@ -55,15 +56,19 @@ def evaluate(
         ``"loss"``, and each metric.
     """
     kernels = kernels or default_kernels()
-    totals = Totals(metrics)
+    dataset = as_dataset(x, y, dtype=model.dtype)
+    labels: Array | None = getattr(dataset, "labels", None)
+    totals = Totals(metrics_for(metrics, loss, model.output_shape, labels))
     run = Run(training=False, kernels=kernels)
 
     def predict(x: Array) -> Array:
         return model.forward(x, run, keep=False)[0]
 
-    for xb, yb in Loader(as_dataset(x, y, dtype=model.dtype), batch_size, shuffle=False).epoch(0):
+    for xb, yb in Loader(dataset, batch_size, shuffle=False).epoch(0):
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the means show it
             z = predict(xb) if views is None else views.mean(predict, xb)
-            value, _ = loss(z, yb, kernels)
+            value, _ = checked(loss.where, z, loss(z, yb, kernels))
+        if labels is None and totals.samples == 0:
+            totals.metrics = metrics_for(metrics, loss, model.output_shape, yb)
         totals.add(value, z, yb)
     return totals.means()

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
-from handgrad.errors import ShapeError
-from handgrad.train.metrics import Metric
-from handgrad.typing import Array, Config, is_bfloat16
+from handgrad.train.metrics import Metric, measured
+from handgrad.typing import Array, Config
 
 
 class Totals:
@@ -26,18 +23,15 @@ class Totals:
         self.sums = dict.fromkeys(("loss", *metrics), 0.0)
 
     def add(self, loss: float, z: Array, y: Array) -> None:
-        """Add a batch: its mean loss, and each metric of its outputs, bfloat16 widened, and labels."""
-        n = len(z)
-        z = z.astype(np.float32) if is_bfloat16(z) else z
+        """Add a batch: its mean loss, and each metric of its outputs and labels."""
+        self.count(loss, len(z), measured(self.metrics, z, y))
+
+    def count(self, loss: float, n: int, sums: Mapping[str, float]) -> None:
+        """Add a batch of n samples: its mean loss, and the sum of each metric over them."""
         self.samples += n
         self.sums["loss"] += n * loss
-        for name, metric in self.metrics.items():
-            each = np.asarray(metric(z, y))
-            if each.shape != (n,):
-                raise ShapeError(
-                    f"metric {name}", expected=f"a number for each of {n} samples", got=f"shape {each.shape}"
-                )
-            self.sums[name] += float(np.sum(each, dtype=np.float64))
+        for name, total in sums.items():
+            self.sums[name] += total
 
     def means(self) -> dict[str, float]:
         """Return the means; NaN before the first batch."""
@@ -49,5 +43,7 @@ class Totals:
         return {"samples": self.samples, "sums": dict(self.sums)}
 
     def load_state(self, state: Config) -> None:
-        """Go on from there."""
-        self.samples, self.sums = state["samples"], dict(state["sums"])
+        """Go on from there; a metric that was not measured so far is NaN if there were samples."""
+        self.samples, sums = state["samples"], state["sums"]
+        missing = float("nan") if self.samples else 0.0
+        self.sums = {"loss": sums["loss"], **{name: sums.get(name, missing) for name in self.metrics}}
