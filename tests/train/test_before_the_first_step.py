@@ -8,7 +8,7 @@ import pytest
 import handgrad as hg
 from handgrad import layers, optim
 from handgrad.errors import ArgumentError, ShapeError
-from handgrad.train import Checkpoint, EarlyStopping
+from handgrad.train import Callback, Checkpoint, EarlyStopping
 
 
 def trainer(optimizer=None):
@@ -69,3 +69,55 @@ def test_an_optimizer_goes_on_from_the_state_of_another():
     adam.load_state(first.optimizer.state())
     trainer(adam).fit(*points(64))
     assert adam.iterations == 2 * first.optimizer.iterations
+
+
+def ending_in(*ends, outputs=2):
+    return hg.Sequential([layers.Dense(outputs, name="d"), *ends], input_shape=(3,))
+
+
+TWICE = {
+    "softmax": ("cross_entropy", [layers.Softmax(name="s")], "s (Softmax): CrossEntropy", "softmax"),
+    "sigmoid": (
+        "binary_cross_entropy",
+        [layers.Sigmoid(name="s")],
+        "s (Sigmoid): BinaryCrossEntropy",
+        "sigmoid",
+    ),
+    "the other one": ("cross_entropy", [layers.Sigmoid(name="s")], "s (Sigmoid): CrossEntropy", "softmax"),
+    "behind a shape": (
+        "binary_cross_entropy",
+        [layers.Softmax(name="s"), layers.Reshape((1, 2)), layers.Flatten()],
+        "s (Softmax): BinaryCrossEntropy",
+        "sigmoid",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TWICE)
+def test_probabilities_where_the_loss_takes_logits_are_warned_of(case):
+    loss, ends, begins, own = TWICE[case]
+    with pytest.warns(UserWarning, match="takes logits") as said:
+        hg.Trainer(ending_in(*ends), loss)
+    assert [str(w.message) for w in said] == [
+        f"{begins} takes logits and applies {own} to what this layer returns; leave the layer out, for "
+        "gradients that do not vanish and probabilities that are right"
+    ]
+    assert said[0].filename == __file__
+
+
+def test_probabilities_that_the_loss_takes_as_they_are_are_not():
+    hg.Trainer(ending_in(layers.Softmax()), "mean_squared_error")
+    hg.Trainer(ending_in(layers.Sigmoid(), layers.Dense(2, name="e")), "cross_entropy")
+    hg.Trainer(ending_in(), "cross_entropy")
+
+
+def test_layers_that_a_callback_freezes_are_noticed():
+    class Freeze(Callback):
+        def on_epoch_begin(self, epoch):
+            if epoch == 1:
+                self.trainer.model.freeze()
+
+    t = trainer()
+    with pytest.warns(UserWarning, match="training moves no parameter, as all its layers") as said:
+        t.fit(*points(64), epochs=2, callbacks=[Freeze()])
+    assert len(said) == 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import handgrad as hg
@@ -13,6 +14,7 @@ from handgrad.train import (
     JsonLines,
     NonFinite,
     Progress,
+    Stopwatch,
 )
 from tests.train.parts import At, Recorder, dense, points
 
@@ -152,3 +154,115 @@ def test_arguments_that_mean_nothing(make, message):
     with pytest.raises(ArgumentError) as error:
         make()
     assert str(error.value) == message
+
+
+class Scores(Callback):
+    """Measures a score of its own after each epoch."""
+
+    def __init__(self, values, name="val_f1"):
+        self.values, self.name = values, name
+
+    def on_epoch_end(self, epoch, logs):
+        logs[self.name] = self.values[epoch]
+
+
+def test_what_a_callback_measures_enters_the_history_and_can_be_monitored(tmp_path):
+    trainer = hg.Trainer(dense(), "cross_entropy")
+    scores, recorder = Scores([0.1, np.float32(0.5), 0.25, 0.125, 1]), Recorder()
+    early, checkpoint = EarlyStopping("val_f1", mode="max", patience=2), Checkpoint(tmp_path, "val_f1", "max")
+    history = trainer.fit(
+        X, Y, epochs=5, callbacks=[scores, early, HistoryWriter(tmp_path), checkpoint, recorder]
+    )
+    assert history["val_f1"] == [0.1, 0.5, 0.25, 0.125]
+    assert (early.best, early.best_epoch) == (checkpoint.best, checkpoint.best_epoch) == (0.5, 1)
+    assert History.from_json((tmp_path / "history.json").read_text()) == history
+    assert [call[3]["val_f1"] for call in recorder.calls if call[1] == "epoch_end"] == history["val_f1"]
+    again = hg.Trainer(dense(), "cross_entropy")
+    again.load(checkpoint.last_path)
+    assert again.history == history
+
+
+def test_what_a_callback_begins_to_measure_is_nan_before():
+    trainer = hg.Trainer(dense(), "cross_entropy")
+    trainer.fit(X, Y, epochs=2)
+    history = trainer.fit(X, Y, callbacks=[Scores([0, 0, 0.5], "score")])
+    np.testing.assert_array_equal(history["score"], [np.nan, np.nan, 0.5])
+
+
+def test_what_a_callback_changes_is_changed_in_the_history():
+    history = hg.Trainer(dense(), "cross_entropy").fit(X, Y, callbacks=[Scores([7.0], "loss")])
+    assert history["loss"] == [7.0]
+
+
+@pytest.mark.parametrize("value", ["high", None, np.zeros(2), [1.0]])
+def test_what_is_no_number_is_refused_by_the_callbacks_name(value):
+    trainer = hg.Trainer(dense(), "cross_entropy")
+    with pytest.raises(ArgumentError) as error:
+        trainer.fit(X, Y, callbacks=[Scores([value])])
+    assert str(error.value) == f"callback Scores: expected logs of numbers by name, got 'val_f1': {value!r}"
+    assert trainer.history.epochs == 1
+
+
+@pytest.mark.parametrize("make", [EarlyStopping, lambda name: Checkpoint("unused", name)])
+def test_what_nothing_measures_is_refused_before_the_first_step(make):
+    trainer = hg.Trainer(dense(), "cross_entropy")
+    for callbacks in ([make("val_f1")], [make("val_f1"), Scores([1])], [Stopwatch(), make("val_f1")]):
+        with pytest.raises(ArgumentError) as error:
+            trainer.fit(X, Y, validation=(X, Y), callbacks=callbacks)
+        assert str(error.value) == (
+            "monitor: expected one of loss, val_loss, got 'val_f1'; "
+            "put the callback that sets it in its logs before this one"
+        )
+    assert trainer.progress.step == 0
+    with pytest.raises(ArgumentError, match="put the callback that sets it in its logs before this one"):
+        trainer.fit(X, Y, callbacks=[Scores([1], "val_f2"), make("val_f1")])
+
+
+NAMES = {
+    "on_batch_end": "on_train_batch_end",
+    "on_batch_begin": "on_train_batch_begin",
+    "on_epoch_ends": "on_epoch_end",
+    "on_train_ends": "on_train_end",
+    "on_non_finite": "on_nonfinite",
+    "on_epoch_start": "on_epoch_begin",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_method_that_nobody_calls_is_refused(name):
+    class Own(Callback):
+        pass
+
+    setattr(Own, name, lambda self, epoch, logs: None)
+    trainer, recorder = hg.Trainer(dense(), "cross_entropy"), Recorder()
+    with pytest.raises(ArgumentError) as error:
+        trainer.fit(X, Y, callbacks=[recorder, Own()])
+    assert str(error.value) == (
+        "callback Own: expected methods among on_train_begin, on_epoch_begin, on_train_batch_begin, "
+        "on_train_batch_end, on_epoch_trained, on_epoch_end, on_train_end, on_nonfinite, "
+        f"got {name}; call it {NAMES[name]}, "
+        "or, if training is not to call it, by a name without on_"
+    )
+    assert recorder.calls == []
+
+
+def test_a_method_of_other_arguments_is_refused():
+    class Own(Callback):
+        def on_epoch_end(self, epoch):
+            pass
+
+    class Fits(Callback):
+        def on_epoch_end(self, *args, **options):
+            pass
+
+        def on_train_batch_end(self, number, logs=None):
+            pass
+
+    trainer = hg.Trainer(dense(), "cross_entropy")
+    with pytest.raises(ArgumentError) as error:
+        trainer.fit(X, Y, callbacks=[Own()])
+    assert str(error.value) == (
+        "callback Own: expected on_epoch_end as a method with the arguments self, epoch, logs, "
+        "got another (too many positional arguments)"
+    )
+    trainer.fit(X, Y, callbacks=[Fits()])

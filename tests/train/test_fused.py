@@ -43,7 +43,7 @@ def test_steps_are_the_same():
     one, two = (trainer(fuse) for fuse in (True, False))
     for t in (one, two):
         t.fit(*samples(), epochs=3, batch_size=8, validation=samples(9))
-    assert len(one._graph.nodes) < len(one.model.nodes) == len(two._graph.nodes)
+    assert len(one.graph.nodes) < len(one.model.nodes) == len(two.graph.nodes)
     assert_close(everything(one), everything(two), 1e-9, 1e-11)
     assert one.evaluate(*samples()) == pytest.approx(two.evaluate(*samples()), rel=1e-9)
 
@@ -101,7 +101,7 @@ def test_callbacks_see_the_model():
     ("broken", "where"),
     [
         ("batch_normalization_2.gamma", "in the parameter batch_normalization_2.gamma"),
-        (None, "batch of inputs"),
+        (None, "number 3 of the data set"),
     ],
 )
 def test_what_is_not_finite_is_named_as_without(broken, where):

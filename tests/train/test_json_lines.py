@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import handgrad as hg
-from handgrad.train import Callback, JsonLines
-from handgrad.train import trainer as trainer_module
+from handgrad.train import Callback, JsonLines, loop
 from handgrad.train.callbacks import pace
 from tests.train.parts import dense, points
 
@@ -21,7 +20,7 @@ class Clock(Callback):
 
     def __init__(self, monkeypatch):
         self.now = 100.0
-        for module in (pace, trainer_module):
+        for module in (pace, loop):
             monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: self.now))
 
     def on_train_batch_begin(self, batch):

@@ -14,7 +14,7 @@ import handgrad as hg
 from handgrad.data import AlternatingFlip, Compose, RandomCrop
 from handgrad.errors import ArgumentError, NonFiniteError
 from handgrad.train import Callback, EarlyStopping
-from handgrad.train import trainer as module
+from handgrad.train import loop as module
 from tests.train.parts import At, assert_same, cnn, dense, everything, images, points
 
 X, Y = points()

@@ -81,6 +81,10 @@ def test_failed_after_a_step(unbroken, tmp_path, step):
     assert_same(resumed(tmp_path), unbroken)
 
 
+class Other(hg.losses.CrossEntropy):
+    """Another loss of the same kind."""
+
+
 class StopAt(Callback):
     def __init__(self, epoch):
         self.epoch = epoch
@@ -224,8 +228,15 @@ class TestLoad:
             ),
             (
                 lambda: hg.Trainer(dense(), "cross_entropy", "sgd"),
-                "{path}: SGD: expected state named step/..., got 'm/a.bias'; load it into the kind of "
-                "optimizer that saved it",
+                "{path}: expected a run with the optimizer SGD, got one with Adam",
+            ),
+            (
+                lambda: hg.Trainer(dense(), "cross_entropy", "adamw"),
+                "{path}: expected a run with the optimizer AdamW, got one with Adam",
+            ),
+            (
+                lambda: hg.Trainer(dense(), Other(), "adam"),
+                "{path}: expected a run with the loss Other, got one with CrossEntropy",
             ),
             (
                 lambda: hg.Trainer(
@@ -235,7 +246,7 @@ class TestLoad:
                 "a.bias of shape (5,), not (3,); a.weight of shape (4, 5), not (4, 3)",
             ),
         ],
-        ids=["seed", "optimizer", "model"],
+        ids=["seed", "optimizer", "optimizer of the same state", "loss", "model"],
     )
     def test_refuses_another_run_and_changes_nothing(self, tmp_path, trainer, message):
         path, trainer = self.saved(tmp_path / "c"), trainer()

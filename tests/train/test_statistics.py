@@ -194,3 +194,14 @@ def test_the_gap_is_what_lies_between_running_statistics_and_the_data():
     assert gap["second"].largest > 1
     hg.precise_statistics(model, X)
     assert max(g.largest for g in hg.statistics_gap(model, X).values()) < 0.01
+
+
+@pytest.mark.parametrize("function", [hg.precise_statistics, hg.statistics_gap])
+def test_a_run_in_training_mode_is_refused(function):
+    model = hg.Sequential([hg.layers.BatchNormalization()], input_shape=(4,))
+    with pytest.raises(ArgumentError) as error:
+        function(model, np.zeros((5, 4), np.float32), run=Run(training=True))
+    assert str(error.value) == (
+        f"{function.__name__} run: expected one in inference mode, got training=True; leave it out: "
+        "of a batch in training mode, running statistics are not looked at"
+    )

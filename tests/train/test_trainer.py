@@ -308,16 +308,22 @@ def test_a_group_may_wait_for_frozen_layers():
     assert moved == {"b.weight"}
 
 
-def test_a_model_that_is_frozen_or_has_no_parameters_is_left_alone():
+def test_a_model_that_is_frozen_or_has_no_parameters_is_left_alone_and_said_to_be():
     x, _ = points()
     model = dense()
     model.freeze()
     before = model.state()
-    assert trained(model, "adam").history.epochs == 1
+    with pytest.warns(UserWarning, match="^Sequential: training moves no parameter") as said:
+        assert trained(model, "adam").history.epochs == 1
+    assert str(said[0].message) == (
+        "Sequential: training moves no parameter, as all its layers with parameters are frozen"
+    )
+    assert said[0].filename == __file__
     for name, value in model.state().items():
         np.testing.assert_array_equal(value, before[name])
     empty = hg.Sequential([layers.ReLU()], input_shape=(4,))
-    hg.Trainer(empty, "mean_squared_error").fit(x, x)
+    with pytest.warns(UserWarning, match="training moves no parameter, as it has no parameters$"):
+        hg.Trainer(empty, "mean_squared_error").fit(x, x)
 
 
 def test_a_schedule_gives_each_step_its_learning_rate():

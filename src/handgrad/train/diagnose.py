@@ -16,8 +16,8 @@ ADVICE = "lower the learning rate, clip gradients with global_clipnorm, or look 
 
 
 class _FoundError(Exception):
-    def __init__(self, got: str) -> None:
-        self.got = got
+    def __init__(self, got: str, do: str = ADVICE) -> None:
+        self.got, self.do = got, do
 
 
 def finite_gradients(model: Graph, kernels: Kernels) -> bool:
@@ -26,7 +26,12 @@ def finite_gradients(model: Graph, kernels: Kernels) -> bool:
 
 
 def diagnose(
-    model: Graph, x: Array, run: Run, where: str, gradient: Callable[[Array], tuple[float, Array]]
+    model: Graph,
+    x: Array,
+    run: Run,
+    where: str,
+    gradient: Callable[[Array], tuple[float, Array]],
+    source: Callable[[int], str] | None = None,
 ) -> NonFiniteError:
     """Return the error that names the first value that is not finite, found by running the step again.
 
@@ -42,17 +47,30 @@ def diagnose(
         How the message begins.
     gradient : callable
         Returns the loss and its gradient for the model's output.
+    source : callable, optional
+        Says where sample i of the batch is from.
     """
     try:
+        _look_at_inputs(x, source)
         _look(model, x, run, gradient)
-        got = "one in the gradients that is gone when the step is repeated"
+        got, do = "one in the gradients that is gone when the step is repeated", ADVICE
     except _FoundError as found:
-        got = found.got
-    return NonFiniteError(where, expected="finite values", got=got, do=ADVICE)
+        got, do = found.got, found.do
+    return NonFiniteError(where, expected="finite values", got=got, do=do)
+
+
+def _look_at_inputs(x: Array, source: Callable[[int], str] | None) -> None:
+    bad = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
+    if bad.size:
+        i = int(bad[0])
+        others = f" (and of {bad.size - 1} more)" if bad.size > 1 else ""
+        raise _FoundError(
+            f"{_kind(x[i])} in the input of sample {i} of the batch{source(i) if source else ''}{others}",
+            "repair such samples, or leave them out",
+        )
 
 
 def _look(model: Graph, x: Array, run: Run, gradient: Callable[[Array], tuple[float, Array]]) -> None:
-    _require(x, "in the batch of inputs")
     for name, p in model.parameters().items():
         _require(p.value, f"in the parameter {name}")
     z, trace = model.forward(x, run, watch=lambda node, y: _require(y, f"first in the output of {_of(node)}"))
@@ -72,7 +90,11 @@ def _look(model: Graph, x: Array, run: Run, gradient: Callable[[Array], tuple[fl
 
 def _require(a: Array, where: str) -> None:
     if not np.isfinite(a).all():
-        raise _FoundError(f"{'NaN' if np.isnan(a).any() else 'infinity'} {where}")
+        raise _FoundError(f"{_kind(a)} {where}")
+
+
+def _kind(a: Array) -> str:
+    return "NaN" if np.isnan(a).any() else "infinity"
 
 
 def _of(node: Node) -> str:

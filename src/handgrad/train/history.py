@@ -44,6 +44,14 @@ class History(dict[str, list[float]]):
             values += [float("nan")] * (done - len(values))
             values.append(float(logs.get(name, float("nan"))))
 
+    def amend(self, logs: dict[str, float]) -> None:
+        """Set values of the last epoch; a quantity that is new is NaN in those before."""
+        done = self.epochs
+        for name, value in logs.items():
+            values = self.setdefault(name, [])
+            values += [float("nan")] * (done - len(values))
+            values[-1] = float(value)
+
     def to_csv(self) -> str:
         """Return a table with a row for each epoch, counted from 1."""
         out = io.StringIO()

@@ -8,17 +8,20 @@ would.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from handgrad.errors import ArgumentError
 from handgrad.graph import Graph, executor
 from handgrad.kernels import Kernels
-from handgrad.layers import Layer, Merge, Run
+from handgrad.layers import BatchNormalization, Layer, Merge, Run
+from handgrad.layers.batch_statistics import ghosts
 from handgrad.losses import Loss
+from handgrad.losses.loss import checked
 from handgrad.typing import Array
 
 Result = TypeVar("Result")
@@ -47,13 +50,54 @@ def forward_backward(graph: Graph, loss: Loss, x: Array, y: Array, run: Run, siz
     run : Run
         How layers run; every part has a random stream of its own.
     size : int
-        Of all parts but the last.
+        Of a part at most, as `parts_of` says.
     """
-    parts = [slice(i, i + size) for i in range(0, len(x), size)]
+    parts = parts_of(len(x), size, ghost_sizes(graph))
     try:
         return _apart(graph, loss, x, y, run, parts)
     except _Question:
         return _together(graph, loss, x, y, run, parts)
+
+
+def ghost_sizes(graph: Graph) -> dict[str, int]:
+    """Return the sizes of ghost batches, by the layers that take statistics of them."""
+    return {
+        layer.where: layer.ghost_size
+        for layer in graph.layers
+        if isinstance(layer, BatchNormalization) and layer.ghost_size and layer.use_batch_statistics
+    }
+
+
+def parts_of(n: int, size: int, of_ghosts: Mapping[str, int]) -> list[slice]:
+    """Return the parts of a batch of n samples, of at most `size` each, that cut no ghost batch in two.
+
+    A part of several whole ghost batches has just these as its own: where r samples are left over, each is
+    at most r longer than its size, and all of a part together as well. One ghost batch that is longer than
+    `size`, by what is left over, is a part.
+
+    Raises
+    ------
+    ArgumentError
+        If ghost batches of several sizes end together too seldom for parts of at most ``2*size``.
+    """
+    if not of_ghosts:
+        return [slice(i, i + size) for i in range(0, n, size)]
+    ends = sorted(set[int].intersection(*({g.stop for g in ghosts(n, k)} for k in of_ghosts.values())))
+    parts, start = [], 0
+    while start < n:
+        fitting = [end for end in ends if start < end <= start + size]
+        end = fitting[-1] if fitting else next(end for end in ends if end > start)
+        parts.append(slice(start, end))
+        start = end
+    longest = max(part.stop - part.start for part in parts)
+    if longest > 2 * size:
+        sizes = ", ".join(f"{k} of {where}" for where, k in of_ghosts.items())
+        raise ArgumentError(
+            "micro_batch_size",
+            expected=f"{longest}, to keep ghost batches whole in a batch of {n} samples (sizes: {sizes})",
+            got=str(size),
+        )
+    return parts
 
 
 def _apart(graph: Graph, loss: Loss, x: Array, y: Array, run: Run, parts: Sequence[slice]) -> Step:
@@ -90,7 +134,7 @@ def _together(graph: Graph, loss: Loss, x: Array, y: Array, run: Run, parts: Seq
 
 def _share(loss: Loss, z: Array, y: Array, n: int, kernels: Kernels) -> tuple[float, Array]:
     """Return a part's share of the mean over n samples, and its gradient."""
-    value, dz = loss(z, y, kernels)
+    value, dz = checked(loss.where, z, loss(z, y, kernels))
     weight = len(z) / n
     return weight * value, (weight * dz).astype(dz.dtype, copy=False)
 

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 from handgrad.errors import CheckpointError
-from handgrad.graph import Graph
 from handgrad.io import Checkpoint
 from handgrad.rng import Stream
 from handgrad.train.callbacks.kept import check_kept
@@ -19,10 +18,6 @@ from handgrad.typing import Array, Config, is_integer
 
 Told: TypeAlias = dict[str, tuple[Config, dict[str, Array]]]
 """What each callback keeps, as JSON can hold it and as arrays."""
-
-
-SWITCHES = "trainable", "use_batch_statistics", "update_running_statistics", "renorm"
-"""What may be changed while training, and changes what a step does."""
 
 
 @dataclass
@@ -62,12 +57,15 @@ class Standing:
         Of the epochs before.
     told : Told
         What callbacks keep, by a name that a resumed run finds each by.
+    settings : dict
+        As `Settings.pack` returns them; empty of a file that was written before there were any.
     """
 
     where: Where
     totals: Totals
     history: History
     told: Told
+    settings: Config
 
     def pack(self, rng: Stream) -> tuple[Config, dict[str, Array]]:
         """Return what a checkpoint holds of it: ``progress``, and the arrays of ``callbacks``."""
@@ -77,6 +75,7 @@ class Standing:
             "totals": self.totals.state(),
             "history": dict(self.history),
             "callbacks": {key: state for key, (state, _) in self.told.items()},
+            "settings": self.settings,
         }
         return progress, {
             f"{key}/{n}": a for key, (_, arrays) in self.told.items() for n, a in arrays.items()
@@ -97,13 +96,11 @@ class Standing:
         try:
             _check(progress)
             key, where, history = tuple(progress["rng"]), Where(**progress["where"]), progress["history"]
-            if (saved := progress["totals"])["samples"]:  # none between two epochs
-                if saved["sums"].keys() != totals.sums.keys():
-                    names, got = (", ".join(of) or "nothing" for of in (totals.sums, saved["sums"]))
-                    raise CheckpointError("totals", expected=f"sums of {names}", got=f"of {got}")
-                totals.load_state(saved)
+            settings = progress.get("settings")  # of files from before there is none
+            settings = settings if isinstance(settings, dict) else {}
+            _load_totals(totals, progress["totals"], settings.get("metrics"))
             told = {k: (state, _under(k, checkpoint.callbacks)) for k, state in progress["callbacks"].items()}
-            standing = cls(where, totals, History(history), told)
+            standing = cls(where, totals, History(history), told, settings)
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error.where}", expected=error.expected, got=error.got) from None
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -113,6 +110,16 @@ class Standing:
         if key != rng.key:
             raise CheckpointError(path, expected=f"a run of seed {rng.key[0]}", got=f"one of seed {key[0]}")
         return standing
+
+
+def _load_totals(totals: Totals, saved: Config, metrics: Any) -> None:
+    """Load the sums of an epoch that had begun; raise CheckpointError if they are not of its `metrics`."""
+    if saved["samples"]:  # none between two epochs
+        wanted = ["loss", *metrics] if isinstance(metrics, list) else list(saved["sums"])
+        if sorted(saved["sums"]) != sorted(wanted):
+            names, got = (", ".join(of) or "nothing" for of in (wanted, saved["sums"]))
+            raise CheckpointError("totals", expected=f"sums of {names}", got=f"of {got}")
+        totals.load_state(saved)
 
 
 def _check(progress: Config) -> None:
@@ -146,23 +153,3 @@ def _unlike(name: str, expected: str, value: Any) -> CheckpointError:
 def _under(key: str, arrays: dict[str, Array]) -> dict[str, Array]:
     prefix = f"{key}/"
     return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
-
-
-def switched(saved: Config, model: Graph) -> list[str]:
-    """Say of each layer whose switches are not those that a model had when it was saved what they were."""
-    nodes = saved.get("nodes") if isinstance(saved, dict) else None
-    nodes = [node for node in nodes if isinstance(node, dict)] if isinstance(nodes, list) else []
-    configs = {str(node.get("name")): node.get("config") for node in nodes}  # of a file that may be damaged
-    before = {name: config for name, config in configs.items() if isinstance(config, dict)}
-    found = []
-    for node in model.nodes:
-        then, now = before.get(node.name, {}), node.layer.config()
-        names = [name for name in SWITCHES if name in then and name in now and _json(now[name]) != then[name]]
-        if names:
-            was, are = (", ".join(f"{name}={of[name]}" for name in names) for of in (then, now))
-            found.append(f"{node.layer.where} was saved with {was} and has {are}, which it keeps")
-    return found
-
-
-def _json(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

@@ -69,7 +69,7 @@ def precise_statistics(model: Graph, x: Any, batch_size: int = 256, *, run: Run 
     >>> abs(float(y.mean())) < 1e-6, round(float(y.std()), 3)
     (True, 1.0)
     """
-    run = run or Run()
+    run = _inference(run, "precise_statistics")
     nodes = [node for node, bn in _normalizations(model) if bn.update_running_statistics]
     if not nodes:
         raise ArgumentError(
@@ -91,6 +91,17 @@ def precise_statistics(model: Graph, x: Any, batch_size: int = 256, *, run: Run 
         for name, buffer in model.buffers().items():
             buffer.assign(before[name])
         raise
+
+
+def _inference(run: Run | None, where: str) -> Run:
+    if run is not None and run.training:
+        raise ArgumentError(
+            f"{where} run",
+            expected="one in inference mode",
+            got="training=True",
+            do="leave it out: of a batch in training mode, running statistics are not looked at",
+        )
+    return run or Run()
 
 
 def _arriving(model: Graph, node: Node, batches: Iterator[Array], run: Run) -> Iterator[Moments]:
@@ -170,7 +181,7 @@ def statistics_gap(model: Graph, x: Any, batch_size: int = 256, *, run: Run | No
     >>> hg.statistics_gap(model, x)["batch_normalization"].largest < 0.01
     True
     """
-    run = run or Run()
+    run = _inference(run, "statistics_gap")
     nodes = [node for node, _ in _normalizations(model)]
     parts: dict[str, list[Moments]] = {node.name: [] for node in nodes}
     names = {node.name: k + 1 for k, node in enumerate(model.nodes)}  # the value that a node computes

@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import os
-import time
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from handgrad import losses, optim
-from handgrad.arguments import check_count, unmasked
 from handgrad.data import Dataset, Loader, Transform, as_dataset
-from handgrad.errors import ArgumentError, CheckpointError, NonFiniteError
+from handgrad.data.samples import to_targets
+from handgrad.errors import ArgumentError
 from handgrad.graph import Graph
 from handgrad.graph.fuse import fuse as fused
-from handgrad.io import Checkpoint, load_checkpoint, model_config, save_checkpoint
-from handgrad.io.model import in_file
+from handgrad.io import Checkpoint, model_config, save_checkpoint
 from handgrad.kernels import Kernels, default_kernels, release_memory, reuse_memory
-from handgrad.layers import Run
 from handgrad.rng import Stream
 from handgrad.train.callbacks import Callback
 from handgrad.train.callbacks.kept import resume
 from handgrad.train.callbacks.several import checked, keyed
-from handgrad.train.diagnose import diagnose, finite_gradients
-from handgrad.train.environment import changed, environment
+from handgrad.train.checks import (
+    check_data,
+    check_micro_batches,
+    check_trainer,
+    try_single,
+    warn_of_probabilities,
+)
+from handgrad.train.environment import environment
 from handgrad.train.evaluate import evaluate
 from handgrad.train.history import History
-from handgrad.train.metrics import get_metrics
-from handgrad.train.micro_batches import Step, forward_backward
-from handgrad.train.outputs import check_preprocessing, model_info, saved_info
-from handgrad.train.standing import Standing, Told, Where, switched
+from handgrad.train.loop import Loop
+from handgrad.train.metrics import get_metrics, metrics_for
+from handgrad.train.outputs import check_preprocessing, model_info
+from handgrad.train.settings import Settings, restore
+from handgrad.train.standing import Standing, Told, Where
+from handgrad.train.step import done, gradients
 from handgrad.train.totals import Totals
+from handgrad.train.uninterrupted import uninterrupted
 from handgrad.train.views import Views
 from handgrad.typing import Array, Config, is_integer
 
@@ -51,7 +58,8 @@ class Trainer:
         Such as ``optim.Adam(1e-3)`` or ``"adam"``.
     metrics : sequence of str or functions, optional
         ``"accuracy"``, ``"top5_accuracy"``, ``"mean_absolute_error"``, or functions of (outputs, labels) that
-        return a number for every sample.
+        return a number for every sample. Accuracy follows the loss, as `handgrad.train.accuracy_for` says:
+        binary cross entropy counts each label, cross entropy the class.
     seed : int, default 0
         Of the order of samples, augmentation and random layers.
     kernels : Kernels, optional
@@ -84,16 +92,20 @@ class Trainer:
 
     Attributes
     ----------
+    graph : Graph
+        What runs in place of `model`, with the same parameters and buffers.
     history : History
         A list for every quantity, with a value for each epoch.
     progress : Where
         The next batch.
     quantities : tuple of str
         What the logs of this fit hold after an epoch: ``"loss"``, the metrics, and ``"val_..."`` of each.
+    callbacks : tuple of Callback
+        Of this fit.
     stop_training : bool
         Set it from a callback to end the fit after this step.
     failed : bool
-        Whether the fit was ended by an error, perhaps in the middle of a step.
+        Whether the fit was ended by an error.
     samples : int
         How many samples this fit has trained on.
     waited : float
@@ -124,34 +136,27 @@ class Trainer:
         fuse: bool = True,
         micro_batch_size: int | None = None,
     ) -> None:
-        if not isinstance(model, Graph):
-            raise ArgumentError("Trainer model", expected="a Graph or Sequential", got=type(model).__name__)
+        check_trainer(model, precision, micro_batch_size)
         self.model = model
-        self._graph = fused(model) if fuse else model  # what runs: the same parameters and buffers
+        self.graph = fused(model) if fuse else model
         self.loss = losses.get(loss)
         self.optimizer = optim.get(optimizer)
         self.optimizer.check(model.parameters())
-        self.metrics = get_metrics(metrics)
+        self.metrics = metrics_for(get_metrics(metrics), self.loss, model.output_shape)
         self.rng = Stream((int(seed),)).child("train")
-        if precision == "bfloat16" and model.dtype != np.float32:
-            raise ArgumentError(
-                "Trainer precision",
-                expected="a model of dtype float32 for bfloat16",
-                got=f"one of {model.dtype}",
-                do="build the model with dtype float32, which its parameters keep in training",
-            )
-        if micro_batch_size is not None:
-            check_count("Trainer", "micro_batch_size", micro_batch_size)
         self.micro_batch_size = micro_batch_size
         self.kernels = kernels or default_kernels(precision)
+        self.precision = precision if kernels is None else None
         self.history = History()
         self.progress = Where()
         self.stop_training = self.failed = False
         self.samples, self.waited = 0, 0.0
         self.quantities: tuple[str, ...] = ()
-        self._totals = Totals(self.metrics)
-        self._callbacks: tuple[Callback, ...] = ()
-        self._waiting: Told = {}
+        self.callbacks: tuple[Callback, ...] = ()
+        self.totals = Totals(self.metrics)
+        self.settings = Settings(self)
+        self.waiting: Told = {}
+        warn_of_probabilities(model, self.loss)
         self._validation: Dataset | None = None  # in a fit, which has compared it with training samples
 
     def fit(
@@ -207,9 +212,21 @@ class Trainer:
         Raises
         ------
         DataError, ShapeError, ArgumentError
-            If data or arguments do not fit; nothing has been changed then.
+            If data or arguments do not fit, or a metric or the loss returns something else than it has to;
+            nothing has been changed then. The first batch tries what its samples are needed for, before the
+            first step.
         NonFiniteError
-            If a loss or gradient is not finite and no callback goes on; parameters are as before that step.
+            If a loss or gradient is not finite and no callback goes on.
+
+        Warns
+        -----
+        UserWarning
+            If no parameter is trained.
+
+        Notes
+        -----
+        Whatever is raised, also by Ctrl-C, a step has been done wholly, with the statistics, the optimizer's
+        state and the progress, or not at all, but for gradients: a fit goes on from there.
         """
         loader = Loader(
             as_dataset(x, y, dtype=self.model.dtype),
@@ -220,87 +237,48 @@ class Trainer:
             rng=self.rng,
             prefetch=prefetch,
         )
-        validation = None if validation is None else as_dataset(validation, dtype=self.model.dtype)
-        self._check(loader.dataset)
         if validation is not None:
-            self._check(validation)
+            validation = as_dataset(validation, dtype=self.model.dtype, part="test")
+        self._check(loader.dataset, validation)
+        check_micro_batches(self.model, loader.sampler, self.micro_batch_size)
         if len(loader.dataset) % batch_size == 1 and not drop_last:
-            self._try_single(loader.dataset)
+            try_single(self.model, loader.dataset, self.kernels)
         callbacks = checked(callbacks)
         for name, number, least in (("epochs", epochs, 1), ("initial_epoch", initial_epoch or 0, 0)):
             if not is_integer(number) or number < least:
                 raise ArgumentError(f"fit {name}", expected=f"an int, at least {least}", got=repr(number))
         at = self.progress
-        if at.batch and at.batches != len(loader):
-            at.batch, self._totals = 0, Totals(self.metrics)
-        at.last = (at.epoch if initial_epoch is None else int(initial_epoch)) + int(epochs)
-        at.batches = len(loader)
-        measured = tuple(self._totals.sums)
+        with uninterrupted():
+            before, totals = replace(at), self.totals
+            if at.batch and at.batches != len(loader):
+                at.batch, self.totals = 0, Totals(self.metrics)
+            at.last = (at.epoch if initial_epoch is None else int(initial_epoch)) + int(epochs)
+            at.batches = len(loader)
+        measured = tuple(self.totals.sums)
         self.quantities = measured + tuple(f"val_{name}" for name in measured if validation is not None)
+        info = self.model.info
         self.model.info = model_info(self.model, self.loss, loader.dataset, transform)
         self._validation = validation
         if validation is not None:
             check_preprocessing(self.model.info, validation, stacklevel=2)
-        self._begin(callbacks)
         with ExitStack() as begun:
             begun.callback(release_memory)
             begun.callback(setattr, self, "_validation", None)
             begun.enter_context(reuse_memory())
-            for callback in callbacks:
-                callback.on_train_begin()
-                begun.callback(callback.on_train_end)
             try:
-                while at.epoch < at.last and not self.stop_training:
-                    self._epoch(loader, validation)
+                self._begin(callbacks)
+                for callback in callbacks:
+                    callback.on_train_begin()
+                    begun.callback(callback.on_train_end)
+                Loop(self, loader, validation).run()
             except BaseException:
                 self.failed = True
+                if (at.epoch, at.step) == (before.epoch, before.step):  # nothing has been done
+                    with uninterrupted():
+                        vars(at).update(vars(before))
+                        self.totals, self.model.info = totals, info
                 raise
         return self.history
-
-    def _epoch(self, loader: Loader, validation: Dataset | None) -> None:
-        at = self.progress
-        for callback in self._callbacks:
-            callback.on_epoch_begin(at.epoch)
-        with closing(loader.epoch(at.epoch, at.batch)) as batches:
-            for xb, yb in self._waited_for(batches):
-                for callback in self._callbacks:
-                    callback.on_train_batch_begin(at.batch)
-                self.samples += len(yb)
-                try:
-                    loss, z = self._step(xb, yb)
-                except NonFiniteError as error:
-                    handled = [callback.on_nonfinite(error) for callback in self._callbacks]
-                    if not any(handled):
-                        raise
-                    at.batch, at.step = at.batch + 1, at.step + 1
-                else:
-                    self._totals.add(loss, z, yb)
-                    at.batch, at.step = at.batch + 1, at.step + 1
-                    logs = self._totals.means()
-                    for callback in self._callbacks:
-                        callback.on_train_batch_end(at.batch - 1, logs)
-                if self.stop_training:
-                    return
-        for callback in self._callbacks:
-            callback.on_epoch_trained(at.epoch)
-        logs = self._totals.means()
-        if validation is not None:
-            logs |= {f"val_{name}": value for name, value in self.evaluate(validation).items()}
-        self.history.append(logs)
-        at.epoch, at.batch = at.epoch + 1, 0
-        self._totals = Totals(self.metrics)
-        for callback in self._callbacks:
-            callback.on_epoch_end(at.epoch - 1, logs)
-
-    def _waited_for(self, batches: Iterator[tuple[Array, Array]]) -> Iterator[tuple[Array, Array]]:
-        """Yield the batches, and measure how long each kept the trainer waiting."""
-        while True:
-            begun = time.perf_counter()
-            batch = next(batches, None)
-            self.waited += time.perf_counter() - begun
-            if batch is None:
-                return
-            yield batch
 
     @reuse_memory()
     def train_step(self, x: Array, y: Array) -> float:
@@ -318,38 +296,12 @@ class Trainer:
         NonFiniteError
             If the loss or a gradient is not finite; nothing has been changed then.
         """
-        loss, _ = self._step(self.model.check_input(x), unmasked("labels", y))
+        step = gradients(self, self.model.check_input(x), to_targets(np.asarray(x), y, self.model.dtype))
+        with done(self, step):
+            pass
         if self.model.info.kind is None:
             self.model.info = model_info(self.model, self.loss)
-        self.progress.step += 1
-        return loss
-
-    def _step(self, x: Array, y: Array) -> tuple[float, Array]:
-        """Do the step; return the loss and the outputs."""
-        model, at = self.model, self.progress
-        run = Run(training=True, kernels=self.kernels, rng=self.rng.child("step", at.step))
-        # what is not finite is found below
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            loss, z, commit = self._gradients(x, y, run)
-            if not (np.isfinite(loss) and finite_gradients(model, self.kernels)):
-                where = f"epoch {at.epoch + 1}, step {at.step + 1}"
-                raise diagnose(model, x, run, where, lambda z: self.loss(z, y, self.kernels))
-            commit()
-            self.optimizer.step(model.trainable_parameters(), self.kernels)
-        return loss, z
-
-    def _gradients(self, x: Array, y: Array, run: Run) -> Step:
-        """Set the gradients to those of the batch, unless the loss is not finite."""
-        graph, size = self._graph, self.micro_batch_size
-        if size is not None and len(x) > size:
-            self.model.zero_grad()
-            return forward_backward(graph, self.loss, x, y, run, size)
-        z, trace = graph.forward(x, run)
-        loss, dz = self.loss(z, y, self.kernels)
-        if np.isfinite(loss):
-            self.model.zero_grad()
-            graph.backward(dz, trace, run, release=True)
-        return Step(loss, z, lambda: graph.commit(trace))
+        return step.loss
 
     def evaluate(
         self, x: Any, y: Any = None, batch_size: int = 256, *, views: Views | None = None
@@ -370,20 +322,19 @@ class Trainer:
         dict of str to float
             ``{"loss": ..., "accuracy": ...}``
         """
-        dataset = as_dataset(x, y, dtype=self.model.dtype)
+        dataset = as_dataset(x, y, dtype=self.model.dtype, part="test")
         self._check(dataset)
         if dataset is not self._validation:
             check_preprocessing(self.model.info, dataset, stacklevel=2)
         return evaluate(
-            self._graph, self.loss, self.metrics, dataset, None, batch_size, views=views, kernels=self.kernels
+            self.graph, self.loss, self.metrics, dataset, None, batch_size, views=views, kernels=self.kernels
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all that training goes on from: model, optimizer, where it is, history, callbacks."""
-        told = {
-            key: (callback.state(), callback.arrays()) for key, callback in keyed(self._callbacks).items()
-        }
-        standing = Standing(self.progress, self._totals, self.history, told | self._waiting)
+        told = {key: (callback.state(), callback.arrays()) for key, callback in keyed(self.callbacks).items()}
+        settings = self.settings.pack(self)
+        standing = Standing(self.progress, self.totals, self.history, told | self.waiting, settings)
         progress, arrays = standing.pack(self.rng)
         progress["environment"] = environment(self.kernels)
         model, optimizer = self.model, self.optimizer.state()
@@ -403,59 +354,45 @@ class Trainer:
         Raises
         ------
         CheckpointError
-            If it is missing, damaged, or of another model, optimizer or seed; nothing has been changed then.
+            If it is missing, damaged, or of another model, optimizer, loss or seed; nothing has been changed
+            then.
 
         Warns
         -----
         UserWarning
-            If a layer's switches, as `freeze` sets them, or its `renorm` were others when it was saved. They
-            stay as they are: a step is then another one than it was. If it was saved by another version,
-            other kernels, in another precision or with another number of threads, which may round otherwise.
+            If arguments of layers, such as the switches that `freeze` sets, of the optimizer or of the loss,
+            or metrics, precision or `micro_batch_size` were others when it was saved. They stay as they are:
+            a step is then another one than it was. If it was saved by another version, by other kernels or
+            with another number of threads, which may round otherwise.
+
+        Notes
+        -----
+        What a callback made of the optimizer's arguments, such as its learning rate, and of the loss is part
+        of the file. It is taken over where this trainer has what that one had when it was made, or when its
+        fit began.
         """
-        checkpoint = load_checkpoint(path)
-        standing = Standing.unpack(checkpoint, os.fspath(path), self.rng, self.metrics)
-        info = saved_info(checkpoint.model, os.fspath(path))
-        try:
-            self.model.check_state(checkpoint.state)
-            self.optimizer.load_state(checkpoint.optimizer, self.model.parameters())
-        except CheckpointError as error:
-            raise in_file(path, error) from error
-        self.model.load_state(checkpoint.state)
-        self.progress, self._totals, self.history = standing.where, standing.totals, standing.history
-        self._callbacks, self._waiting = (), standing.told
-        self.model.info = info or self.model.info
-        if differing := switched(checkpoint.model, self.model):
-            warnings.warn(f"{os.fspath(path)}: {'; '.join(differing)}", stacklevel=2)
-        if elsewhere := changed(checkpoint.progress.get("environment"), environment(self.kernels)):
-            said = f"saved with {'; '.join(elsewhere)}: what follows may differ in the last bits"
-            warnings.warn(f"{os.fspath(path)}: {said}", stacklevel=2)
+        for sentence in restore(self, os.fspath(path)):
+            warnings.warn(f"{os.fspath(path)}: {sentence}", stacklevel=2)
 
     def told(self, callback: Callback) -> tuple[Config, dict[str, Array]] | None:
         """Return what a loaded checkpoint holds for a callback of this class, if no fit has taken it."""
-        return self._waiting.get(next(iter(keyed((callback,)))))
+        return self.waiting.get(next(iter(keyed((callback,)))))
 
     def _begin(self, callbacks: tuple[Callback, ...]) -> None:
-        self._callbacks = callbacks
+        self.callbacks = callbacks
+        self.settings.begin(self)
         self.stop_training = self.failed = False
         self.samples, self.waited = 0, 0.0
         for key, callback in keyed(callbacks).items():
             callback.set_trainer(self)
-            if key in self._waiting:
-                resume(key, callback, *self._waiting[key])
-        self._waiting = {}
+            if key in self.waiting:
+                resume(key, callback, *self.waiting[key])
+        self.waiting = {}
 
-    def _try_single(self, dataset: Dataset) -> None:
-        """Raise what the last batch of an epoch would, of one sample: some normalizations need more."""
-        x, _ = dataset.batch(np.arange(1))
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            self.model.forward(x, Run(training=True, kernels=self.kernels), keep=False)
-
-    def _check(self, dataset: Dataset) -> None:
+    def _check(self, *datasets: Dataset | None) -> None:
         """Raise before the first step what would be raised in one: samples and labels that do not fit."""
-        # of the right length and no memory, for the message
-        self.model.check_input(
-            np.broadcast_to(np.zeros((), self.model.dtype), (len(dataset), *dataset.shape))
-        )
-        labels = getattr(dataset, "labels", None)
-        if labels is not None:
-            self.loss.check((len(dataset), *self.model.output_shape), labels)
+        for dataset in datasets:
+            if dataset is not None:
+                check_data(self.model, self.loss, dataset)
+                labels = getattr(dataset, "labels", None)
+                metrics_for(self.metrics, self.loss, self.model.output_shape, labels)

@@ -17,7 +17,8 @@ class Callback:
     """Is told where training is, and may stop it with ``self.trainer.stop_training = True``.
 
     Every method does nothing here; they are called in the order of the list given to `Trainer.fit`,
-    `on_train_end` in the opposite one. Epochs and batches count from 0.
+    `on_train_end` in the opposite one. Epochs and batches count from 0. A method of another name that begins
+    with ``on_`` would never be called: a fit refuses it.
     """
 
     trainer: Trainer
@@ -42,7 +43,11 @@ class Callback:
         """After the last step of an epoch, before its validation: what can fail comes after it."""
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """After an epoch and its validation, whose results begin with ``val_``."""
+        """After an epoch and its validation, whose results begin with ``val_``.
+
+        A number that is put into `logs` enters the history, and the callbacks that follow see it: it can be
+        monitored.
+        """
 
     def on_train_end(self) -> None:
         """After the last step, also when training was stopped or failed."""

@@ -68,7 +68,7 @@ class Checkpoint(Callback):
     def on_train_begin(self) -> None:
         """Check that there will be what is monitored."""
         if self.monitor is not None:
-            self.monitor.check(self.trainer.quantities)
+            self.monitor.check(self)
 
     def on_epoch_trained(self, epoch: int) -> None:
         """Save the state before validation and what others do at the epoch's end."""

@@ -61,7 +61,7 @@ class EarlyStopping(Callback):
 
     def on_train_begin(self) -> None:
         """Wait anew if the fit before was stopped; if it is that fit that is resumed, it has ended."""
-        self.monitor.check(self.trainer.quantities)
+        self.monitor.check(self)
         if self._long_enough():
             if self._resumed == self.trainer.progress.last:
                 self.trainer.stop_training = True

@@ -7,6 +7,7 @@ from handgrad.errors import CheckpointError
 from handgrad.layers import Buffer, Parameter
 from handgrad.optim import Schedule
 from handgrad.train.callbacks.callback import Callback
+from handgrad.train.uninterrupted import uninterrupted
 from handgrad.typing import Array, Config
 
 
@@ -69,9 +70,12 @@ class Lookahead(Callback):
         if done % self.every:
             return
         decay = float(self.decay(done) if isinstance(self.decay, Schedule) else self.decay)
-        for name, of in self._averaged().items():
-            self._slow[name] = decay * self._slow[name] + (1 - decay) * of.value
-            of.assign(self._slow[name])
+        averaged = self._averaged()
+        slow = {name: decay * self._slow[name] + (1 - decay) * of.value for name, of in averaged.items()}
+        with uninterrupted():
+            self._slow = slow
+            for name, of in averaged.items():
+                of.assign(slow[name])
 
     def arrays(self) -> dict[str, Array]:
         """Return the slow values."""

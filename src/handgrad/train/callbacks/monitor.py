@@ -7,6 +7,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from handgrad.errors import ArgumentError
+from handgrad.train.callbacks.callback import Callback
+from handgrad.train.callbacks.several import may_measure
+
+_BEFORE = "put the callback that sets it in its logs before this one"
 
 
 @dataclass(frozen=True)
@@ -36,19 +40,21 @@ class Monitor:
         larger = self.name.endswith("accuracy") if self.mode == "auto" else self.mode == "max"
         return 1.0 if larger else -1.0
 
-    def check(self, quantities: Collection[str]) -> None:
-        """Raise ArgumentError if it is of a validation, and that is not among what will be measured."""
-        if self.name.startswith("val_") and self.name not in quantities:
-            raise self._missing(quantities)
+    def check(self, callback: Callback) -> None:
+        """Raise ArgumentError if nothing measures it, nor a callback before `callback` may add it to logs."""
+        trainer = callback.trainer
+        if self.name not in trainer.quantities and not may_measure(callback, trainer.callbacks):
+            raise self._missing(trainer.quantities)
 
     def value(self, logs: dict[str, float]) -> float:
         """Return the quantity; raise ArgumentError if it is not among `logs`."""
         if self.name not in logs:
-            raise self._missing(logs)
+            raise self._missing(logs, _BEFORE)
         return logs[self.name]
 
-    def _missing(self, names: Collection[str]) -> ArgumentError:
-        do = "pass validation= to fit" if self.name.startswith("val_") else ""
+    def _missing(self, names: Collection[str], do: str = "") -> ArgumentError:
+        if self.name.startswith("val_"):
+            do = "pass validation= to fit" if self.name.removeprefix("val_") in names else _BEFORE
         return ArgumentError("monitor", expected=f"one of {', '.join(names)}", got=repr(self.name), do=do)
 
     def better(self, value: float, best: float | None, min_delta: float = 0.0) -> bool:
