@@ -215,7 +215,7 @@ def test_what_nothing_measures_is_refused_before_the_first_step(make):
         )
     assert trainer.progress.step == 0
     with pytest.raises(ArgumentError, match="put the callback that sets it in its logs before this one"):
-        trainer.fit(X, Y, callbacks=[Scores([1], "val_f2"), make("val_f1")])
+        trainer.fit(X, Y, callbacks=[Scores([1], "val_f2"), EarlyStopping("val_f1")])
 
 
 NAMES = {
