@@ -53,7 +53,7 @@ class LayerPage(SphinxDirective):
 
 def _kernel(name: str) -> Callable[..., Any]:
     if "." not in name:
-        function: Callable[..., Any] = getattr(REFERENCE, name)
+        function: Callable[..., Any] = inspect.unwrap(getattr(REFERENCE, name))
         return function
     module, function_name = name.rsplit(".", 1)
     return getattr(importlib.import_module(f"handgrad.kernels.reference.{module}"), function_name)

@@ -8,7 +8,7 @@ text, and nothing is broadcast that the formulas do not broadcast.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, update_wrapper
 from importlib import import_module
 from typing import Any
 
@@ -28,7 +28,8 @@ class Checked:
     """
 
     def __init__(self, kernel: Any) -> None:
-        self.__name__, self.__module__, self.__doc__ = kernel.__name__, kernel.__module__, kernel.__doc__
+        self.__name__: str
+        update_wrapper(self, kernel)
         self.kernel: Kernel = kernel
         self.contract = contract_of(kernel.__name__)
 
