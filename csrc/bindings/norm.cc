@@ -73,6 +73,7 @@ template <class Array, class Doubles>
 GroupShape group_shape(const Array& x, const Doubles& mean, const Doubles& s) {
   check_rank("x", x, 3), check_rank("s", s, 2);
   const GroupShape shape = {(long)x.shape(0), (long)x.shape(1), (long)x.shape(2), (long)s.shape(1)};
+  require(shape.m > 0 && shape.c > 0, "x", "samples of numbers", "empty ones");
   check_shape("s", s, {shape.n, shape.groups}), check_alike("mean", mean, s);
   if (shape.groups < 1 || shape.c % shape.groups)
     refuse("s", "as many groups as divide " + std::to_string(shape.c) + " channels", std::to_string(shape.groups));

@@ -82,3 +82,15 @@ def test_taps_of_one_byte_are_those_of_256_at_most():
         kernels.max_pool2d(shape, x, y, tap)
     kernels.max_pool2d(shape, x, y, tap.astype(np.int32))
     assert (y == 1).all()
+
+
+@pytest.mark.parametrize(("m", "c"), [(0, 4), (3, 0), (0, 0)])
+@pytest.mark.parametrize("n", [0, 2])
+def test_groups_of_no_numbers_are_refused(n, m, c):
+    """In which a group's numbers would be counted, and divided by."""
+    kernels, x, d = SETS[NAME], np.ones((n, m, c), np.float32), np.ones(c, np.float32)
+    mean, s = np.ones((2, n, 2))
+    with pytest.raises(ValueError, match=r"^x: expected samples of numbers, got empty ones$"):
+        kernels.group_norm(x, None, None, 0.1, x.copy(), mean, s)
+    with pytest.raises(ValueError, match=r"^x: expected samples of numbers, got empty ones$"):
+        kernels.group_norm_backward(x, x, mean, s, None, x.copy(), d, d.copy())

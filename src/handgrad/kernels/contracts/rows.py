@@ -108,7 +108,9 @@ def batch_norm_relu_backward(
 
 def group_norm(where: str, x: Any, gamma: Any, beta: Any, groups: int, epsilon: float) -> None:
     check_floats(where, x=x)
-    _, _, c = check_rank(f"{where} x", x, "n, m, c")
+    _, m, c = check_rank(f"{where} x", x, "n, m, c")
+    if m < 1 or c < 1:
+        raise ShapeError(f"{where} x", expected="samples of numbers", got=f"shape {x.shape}")
     if groups < 1 or c % groups:
         raise ShapeError(where, expected=f"channels that groups={groups} divides", got=f"{c}")
     check_columns(where, c, gamma=gamma, beta=beta)
