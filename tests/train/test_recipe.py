@@ -194,8 +194,8 @@ SCHEDULE = {"class": "OneCycle", "max_lr": 0.1}
             "Group: expected match to be a pattern over parameter names, or several, got 3",
         ),
         (
-            {"class": "SGD", "momentum": 0.9, "nesterov": 1},
-            "SGD: expected nesterov to be True or False, got 1",
+            {"class": "SGD", "momentum": 0.9, "nesterov": 2},
+            "SGD: expected nesterov to be True or False, got 2",
         ),
         (
             {"class": "SGD", "lr": {"class": ["Step"]}},

@@ -84,6 +84,7 @@ class Parameter:
         if np.shape(gradient) != self._value.shape:
             where = f"{self.name or 'parameter'} gradient"
             raise ShapeError(where, expected=f"shape {self.shape}", got=f"{np.shape(gradient)}")
+        check_unmasked("parameter gradient", gradient)
         self._grad += gradient
 
     def zero_grad(self) -> None:

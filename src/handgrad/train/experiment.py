@@ -112,7 +112,8 @@ class Experiment:
         self._try(model)
         self.trainer: Trainer = self.recipe.trainer(model, len(self.train_data))
         self._seen: object = None
-        self._load()
+        if not self._new:  # or another run may have begun in the folder meanwhile, which `claimed` finds
+            self._load()
 
     def _located(self, recipe: Recipe) -> Recipe:
         """Return the recipe with the whole path of its folder of images."""
