@@ -197,16 +197,18 @@ struct Mean {
     });
     vec total[V];
     for (int v = 0; v < V; ++v) total[v] = sums.total(v);
-    if (any_overflows(total)) return in_double<V, WHOLE>(to, s, n, count);
+    if (any_overflows(total)) return in_double<V, WHOLE>(total, to, s, n, count);
     for (int v = 0; v < V; ++v) put<WHOLE>(y + to + v * W, total[v] / count, n);
   }
 
+  // The means whose sums in float overflowed; the others keep their bits.
   template <int V, bool WHOLE>
-  __attribute__((noinline)) void in_double(long to, const Sources& s, long n, double count) const {
+  __attribute__((noinline)) void in_double(const vec (&sums)[V], long to, const Sources& s, long n, double count) const {
     for (int v = 0; v < V; ++v) {
       dvec total = {};
       s.each([&](long from, const Term&, const Term&) { total += to_double(get<WHOLE>(x + from + v * W, n)); });
-      put<WHOLE>(y + to + v * W, __builtin_convertvector(total / count, vec), n);
+      const vec mean = __builtin_convertvector(total / count, vec), zero = 0 * sums[v];
+      put<WHOLE>(y + to + v * W, zero != zero ? mean : sums[v] / (float)count, n);
     }
   }
 };

@@ -13,7 +13,7 @@ import itertools
 import pickle
 import sys
 from dataclasses import fields
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -153,7 +153,7 @@ WEIGHTS |= {
 def made_of(call: Call, table: Kernels) -> tuple[Any, int | None] | None:
     """Return the compiled set that computes a call and the algorithm that it was made with, or None."""
     made = getattr(getattr(table, call.kernel).kernel, "kernel", None)
-    return (made.args[0], made.keywords.get("algorithm")) if made else None
+    return (made.args[0], made.keywords.get("algorithm")) if isinstance(made, partial) else None
 
 
 def rounds_parameters(call: Call, table: Kernels) -> bool:
