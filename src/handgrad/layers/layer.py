@@ -269,8 +269,9 @@ class Layer:
             )
         if any(np.ndim(x) == 0 for x in batches):
             raise ShapeError(self.where, expected="a batch of inputs", got="a single number")
-        check_unmasked(self.where, *batches)
         for x in batches:
+            if isinstance(x, np.ma.MaskedArray):
+                check_unmasked(self.where, x)
             if not hasattr(x, "dtype"):
                 got, do = type(x).__name__, "convert it: np.asarray(x, np.float32)"
                 raise DataError(self.where, expected="an array", got=got, do=do)

@@ -165,18 +165,21 @@ def _copy(where: str, storage: Array, value: Any, *, do: str = "") -> None:
 
 def _numbers(where: str, storage: Array, value: Any, do: str) -> Array:
     """Return `value` as an array whose numbers fit into `storage`, but for rounding."""
-    expected = f"an array of {storage.dtype}"
     if value is None or isinstance(value, str | Parameter | Buffer):
         do = "give its value" if isinstance(value, Parameter | Buffer) else do
-        raise ArgumentError(where, expected=expected, got=type(value).__name__, do=do)
+        raise ArgumentError(where, expected=_like(storage), got=type(value).__name__, do=do)
     try:
         array = np.asarray(value)
     except ValueError:  # rows of different lengths
-        raise ArgumentError(where, expected=expected, got="rows of different lengths") from None
+        raise ArgumentError(where, expected=_like(storage), got="rows of different lengths") from None
     if not np.can_cast(array.dtype, storage.dtype, "same_kind"):
         do = f"convert it with astype({storage.dtype.name!r})" if array.dtype.kind in "fiu" else ""
-        raise ArgumentError(where, expected=expected, got=f"{array.dtype}", do=do)
+        raise ArgumentError(where, expected=_like(storage), got=f"{array.dtype}", do=do)
     return array
+
+
+def _like(storage: Array) -> str:
+    return f"an array of {storage.dtype}"
 
 
 def _other_order(shape: Shape, wanted: Shape) -> str:
