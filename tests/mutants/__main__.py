@@ -1,6 +1,7 @@
 """Apply every mutant to a copy of the source and run the tests that must notice.
 
-``python -m tests.mutants`` at the root of the repository; words after it choose mutants by their names. The
+``python -m tests.mutants`` at the root of the repository; words after it choose mutants by their names, and
+``--share 7/3`` first every third of them, from the one that 7 leaves: three numbers in a row try all. The
 exit status is 1 where one survives, or does not fit the source any more. The reference kernels run, unless a
 test asks for others: these mutants are theirs. With ``--compiled`` first it is those of ``csrc/``, which are
 built for the machine's fastest instruction set for floats or, where tests have code of their own, for the
@@ -165,11 +166,21 @@ def report(mutants: list[Mutant], attempt: Try) -> int:
     return int(bad > 0)
 
 
+def share(mutants: list[Mutant], number: int, of: int) -> list[Mutant]:
+    """Return one of `of` shares of the mutants: the shares of numbers that follow one another differ."""
+    return mutants[number % of :: of]
+
+
 def main(words: list[str]) -> int:
-    """Run all mutants, or those with a word in their name; return the exit status."""
+    """Run all mutants, a share of them, or those with a word in their name; return the exit status."""
+    number, of = 0, 1
+    if words[:1] == ["--share"]:
+        number, of = map(int, words[1].split("/"))
+        words = words[2:]
     compiled = words[:1] == ["--compiled"]
     words = words[compiled:]
     chosen = [m for m in (COMPILED if compiled else MUTANTS) if not words or any(w in m.name for w in words)]
+    chosen = share(chosen, number, of)
     if not compiled:
         return report(chosen, try_in_python)
     with compiling(chosen) as attempt:

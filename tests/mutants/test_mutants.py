@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from tests.mutants.__main__ import ROOT, judged, misfit, run_tests, source_of
+from tests.mutants.__main__ import ROOT, judged, misfit, run_tests, share, source_of
 from tests.mutants.compiled import COMPILED
 from tests.mutants.mutants import MUTANTS, Mutant
 
@@ -23,6 +23,12 @@ def test_its_text_stands_once_in_the_source_and_its_tests_exist(mutant):
 def test_the_mutated_file_is_python(mutant):
     text = source_of(mutant).read_text(encoding="utf-8")
     ast.parse(text.replace(mutant.old, mutant.new))
+
+
+def test_three_shares_in_a_row_are_all_mutants():
+    shares = [share(MUTANTS, number, 3) for number in (40, 41, 42)]
+    assert sorted(m.name for part in shares for m in part) == sorted(m.name for m in MUTANTS)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def test_names_are_different():
