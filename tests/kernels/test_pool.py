@@ -115,3 +115,13 @@ def test_a_window_wholly_on_padding_has_the_mean_0(table):
 def test_the_mean_of_a_large_image_is_summed_in_float64(table, shape):
     x = np.full(shape, 0.1, np.float32)
     assert np.all(table.global_average_pool2d(x) == np.float32(0.1))
+
+
+@each_table
+@pytest.mark.parametrize("at", [(0, 0), (1, 1), (2, 0)], ids=str)
+def test_nan_is_the_maximum_from_any_place_of_a_window(at, table):
+    x = np.arange(9, dtype=np.float32).reshape(1, 3, 3, 1)
+    x[0, at[0], at[1], 0] = np.nan
+    y, tap = table.max_pool2d(x, Window((3, 3)))
+    assert np.isnan(y).all()
+    assert (tap == 3 * at[0] + at[1]).all()

@@ -90,6 +90,14 @@ def test_batch_normalization_at_every_size(scale, mean, m, table):
 
 
 @each_table
+def test_a_column_whose_distance_from_its_mean_is_no_float32_is_normalized(table):
+    x = float32(np.array([[3e38], [3e38], [3e38], [-3e38]]))
+    mean, var = table.batch_norm_statistics(x)
+    y = table.batch_norm(x, mean, 1 / np.sqrt(var), None, None)
+    np.testing.assert_allclose(y[:, 0], np.array([1, 1, 1, -3]) / np.sqrt(3), rtol=1e-5)
+
+
+@each_table
 @each_size
 @each_mean
 @pytest.mark.parametrize("groups", [1, 2, 12], ids="{} groups".format)

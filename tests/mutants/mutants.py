@@ -272,7 +272,7 @@ MUTANTS = [
     Mutant("the padding of max pooling is zero", POOL,
            "P = pad(x, window, -np.inf)", "P = pad(x, window, 0.0)", LOOPS),
     Mutant("NaN is not the maximum", POOL,
-           " | (xp.isnan(v) & ~xp.isnan(y))", "", "kernels/test_protocol.py::test_nan_passes_through"),
+           " | (xp.isnan(v) & ~xp.isnan(y))", "", "kernels/test_pool.py"),
     Mutant("padding always counts in the average", POOL,
            "1.0 if count_padding else 0.0", "1.0", LOOPS),
     Mutant("the backward of average pooling divides by nothing", POOL,
