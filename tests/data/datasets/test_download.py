@@ -278,11 +278,11 @@ def test_a_part_that_is_too_long_is_thrown_away(tiny_idx, tmp_path, server):
 
 @pytest.mark.parametrize("where", ["a file of the set", "another member", "the header of a member"])
 def test_an_archive_that_unpacks_without_end_is_refused_in_little_memory(tiny_tar, tmp_path, server, where):
-    size, name = 1 << 33, {"a file of the set": "test_batch.bin", "another member": "x"}.get(where, "x")
+    size, name = 1 << 32, {"a file of the set": "test_batch.bin", "another member": "x"}.get(where, "x")
     member = tarfile.TarInfo(name)
     member.size = size
     member.type = tarfile.XHDTYPE if where == "the header of a member" else tarfile.REGTYPE
-    server.contents["/tiny.tar.gz"] = gzip.compress(member.tobuf() + bytes(16 << 20), 1)
+    server.contents["/tiny.tar.gz"] = gzip.compress(member.tobuf() + bytes(64 << 20), 1)
     assert len(server.contents["/tiny.tar.gz"]) < tiny_tar.source.archives[0].limit
     tracemalloc.start()
     try:
