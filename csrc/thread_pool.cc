@@ -20,9 +20,9 @@ namespace handgrad {
 namespace {
 
 constexpr long MOST = 1024;  // participants, as kernels/extension.py has it
-// How long a thread looks for work before it sleeps. The kernels of a training step follow one another in less, and
-// waking a thread takes about as long; longer, it would keep other programs from the CPU.
-constexpr auto SPIN = std::chrono::microseconds(100);
+// How long a thread looks for work before it sleeps. The kernels and steps of small networks follow one another in
+// less, and a kernel whose workers sleep takes 30 µs longer; a longer search keeps other programs from the CPU.
+constexpr auto SPIN = std::chrono::microseconds(400);
 
 inline void pause() {
 #if defined(__x86_64__)
