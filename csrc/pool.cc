@@ -4,7 +4,7 @@
 //     dx[r, s] = sum over the taps and the places (p, q) from which they meet (r, s)
 //
 // Sums are taken in the order of the taps, each in one thread: the same for every number of threads. More than FEW
-// numbers are added in parts of so many, and the parts in double precision.
+// terms are added in parts of FEW, and the parts in double precision.
 #include "pool.h"
 
 #include "range.h"

@@ -71,7 +71,7 @@ void upsample2d(const BlockShape& s, const float* x, float* y) {
 
 namespace {
 
-// The sum of the numbers of a block that are more than FEW: in parts of so many.
+// The sum of a block of more than FEW elements, in parts of FEW.
 __attribute__((noinline)) vec sum_of_many(const BlockShape& s, const float* from, long width, long left) {
   dvec total = {};
   vec part = {};

@@ -30,7 +30,7 @@ using FloatsOut = Output<float>;
 using Doubles = std::optional<Input<double>>;
 using DoublesOut = std::optional<Output<double>>;
 
-// Activations of type T: NumPy has no bf16 of its own, so that its bits come as numbers of two bytes.
+// Activations of type T. NumPy has no bf16, so its bits come as 16-bit integers.
 template <class T>
 struct Activations {
   using Number = T;

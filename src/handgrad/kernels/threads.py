@@ -40,7 +40,7 @@ def set_threads(n: int) -> None:
     Without compiled kernels there is nothing to set: the call checks `n` and does nothing else. The matrix
     products of the reference kernels are those of NumPy, and ``OMP_NUM_THREADS`` limits their threads.
 
-    The threads are handgrad's own. One without work looks for some for microseconds, then sleeps, and a
+    The threads are handgrad's own. One without work spins for 400 µs, then sleeps, and a
     kernel waits for no thread that another program keeps from its CPU. They serve one kernel at a time: where
     several Python threads compute at once, the others' kernels run on the thread that called them. Other
     libraries in the process have pools of their own, which this does not set: NumPy's matrix library, or
